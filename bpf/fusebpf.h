@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What every filter includes: the context, buffers, maps and the programs around a filter's body.
+ *
+ * A filter's body is compiled into two programs of one object:
+ *   NAME_ops      struct_ops program, run by a kernel with fuse-bpf;
+ *   NAME_standin  raw tracepoint program, run by BPF_PROG_RUN on any kernel >= 6.4, with its
+ *                 arguments in an element of the array map fusebpf_cases.
+ * Both are off until a loader turns one kind on. This file alone knows the difference: the context
+ * holds either the kernel's meta info or a case, and inlining makes each test a constant.
+ */
+#ifndef FUSEBPF_H
+#define FUSEBPF_H
+
+#include "fusebpf_abi.h"
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+#define SEC(name) __attribute__((section(name), used))
+#define __always_inline inline __attribute__((always_inline))
+#define __fusebpf_unused __attribute__((unused))
+#define __ksym __attribute__((section(".ksyms")))
+#define __weak __attribute__((weak))
+#define __uint(name, val) int(*name)[val]
+#define __type(name, val) typeof(val) *name
+
+/* An errno that the wrapper itself can give. */
+#define FUSEBPF_EIO 5
+
+char _license[] SEC("license") = "Dual MIT/GPL";
+
+/* Helpers that both program types offer, by number (include/uapi/linux/bpf.h). */
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value,
+					 __u64 flags) = (void *)2;
+static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
+static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+
+#define BPF_ANY 0
+#define BPF_NOEXIST 1
+
+/* Maps. */
+enum {
+	BPF_MAP_TYPE_HASH = 1,
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_HASH = 5,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_LRU_HASH = 9,
+};
+
+#define BPF_F_MMAPABLE (1U << 10)
+
+#define FUSEBPF_MAP(name, kind, key_type, value_type, entries) \
+	struct { \
+		__uint(type, kind); \
+		__uint(max_entries, entries); \
+		__type(key, key_type); \
+		__type(value, value_type); \
+	} name SEC(".maps");
+
+#define FUSEBPF_MAP_HASH(name, key_type, value_type, entries) \
+	FUSEBPF_MAP(name, BPF_MAP_TYPE_HASH, key_type, value_type, entries)
+#define FUSEBPF_MAP_LRU_HASH(name, key_type, value_type, entries) \
+	FUSEBPF_MAP(name, BPF_MAP_TYPE_LRU_HASH, key_type, value_type, entries)
+#define FUSEBPF_MAP_PERCPU_HASH(name, key_type, value_type, entries) \
+	FUSEBPF_MAP(name, BPF_MAP_TYPE_PERCPU_HASH, key_type, value_type, entries)
+#define FUSEBPF_MAP_ARRAY(name, value_type, entries) \
+	FUSEBPF_MAP(name, BPF_MAP_TYPE_ARRAY, __u32, value_type, entries)
+#define FUSEBPF_MAP_PERCPU_ARRAY(name, value_type, entries) \
+	FUSEBPF_MAP(name, BPF_MAP_TYPE_PERCPU_ARRAY, __u32, value_type, entries)
+
+/* Kernel functions of fuse-bpf. Weak: a kernel without them still loads the stand-in programs. */
+struct bpf_iter_num {
+	__u64 state[1];
+} __attribute__((aligned(8)));
+
+struct bpf_iter_fuse_dirent {
+	__u64 state[4];
+} __attribute__((aligned(8)));
+
+struct bpf_fuse_dirent {
+	__u64 ino;
+	__u64 off;
+	__u32 type;
+	__u32 flags;
+	struct fuse_buffer name;
+};
+
+extern __u32 bpf_fuse_return_len(struct fuse_buffer *buf) __ksym __weak;
+extern const __u8 *bpf_fuse_get_ro(struct fuse_buffer *buf, const unsigned long size) __ksym __weak;
+extern __u8 *bpf_fuse_get_rw(struct fuse_buffer *buf, const unsigned long size) __ksym __weak;
+extern int bpf_fuse_set_len(struct fuse_buffer *buf, __u32 size) __ksym __weak;
+extern __u32 bpf_fuse_fsuid(void) __ksym __weak;
+extern __u32 bpf_fuse_fsgid(void) __ksym __weak;
+extern __u32 bpf_fuse_euid(void) __ksym __weak;
+extern __u32 bpf_fuse_egid(void) __ksym __weak;
+extern __u64 bpf_fuse_tag(const struct bpf_fuse_meta_info *meta) __ksym __weak;
+extern int bpf_fuse_set_tag(const struct bpf_fuse_meta_info *meta, __u64 tag) __ksym __weak;
+extern __u8 *bpf_fuse_scratch(const struct bpf_fuse_meta_info *meta,
+			      const unsigned long size) __ksym __weak;
+extern int bpf_iter_fuse_dirent_new(struct bpf_iter_fuse_dirent *it,
+				    struct fuse_buffer *buf) __ksym __weak;
+extern struct bpf_fuse_dirent *
+bpf_iter_fuse_dirent_next(struct bpf_iter_fuse_dirent *it) __ksym __weak;
+extern void bpf_iter_fuse_dirent_destroy(struct bpf_iter_fuse_dirent *it) __ksym __weak;
+extern int bpf_fuse_dirent_drop(struct bpf_fuse_dirent *entry) __ksym __weak;
+
+extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
+extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
+extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
+
+/* One call of a filter as a stand-in. fusebpf/testing writes and reads this layout. */
+#define FUSEBPF_CASE_BUF 4096
+#define FUSEBPF_CASE_DIRENTS 32
+
+struct fusebpf_case_buf {
+	__u32 len;
+	__u32 writable;
+	__u8 data[FUSEBPF_CASE_BUF];
+};
+
+struct fusebpf_case_dirent {
+	__u64 ino;
+	__u64 off;
+	__u32 type;
+	__u32 dropped;
+	__u32 name_len;
+	__u32 unused;
+	__u8 name[256];
+};
+
+struct fusebpf_case {
+	__u64 nodeid;
+	__u64 tag;
+	__u64 ktime;
+	__u32 opcode;
+	__s32 error_in;
+	__u32 fsuid;
+	__u32 fsgid;
+	__u32 euid;
+	__u32 egid;
+	__u32 pid;
+	__u32 tid;
+	__s32 verdict;
+	__u32 done;
+	__u32 tag_set;
+	__u32 dirents;
+	__u8 in[1][128];
+	__u8 out[2][128];
+	struct fusebpf_case_buf buf[3];
+	struct fusebpf_case_dirent dirent[FUSEBPF_CASE_DIRENTS];
+	__u64 scratch[FUSEBPF_SCRATCH_SIZE / 8];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct fusebpf_case);
+} fusebpf_cases SEC(".maps");
+
+/* Who asks, for what. */
+struct fusebpf_ctx {
+	__u64 nodeid;
+	__u32 opcode; /* without the phase bits */
+	__s32 error_in;
+	const struct bpf_fuse_meta_info *meta; /* NULL in a stand-in */
+	struct fusebpf_case *test; /* NULL in a kernel with fuse-bpf */
+};
+
+/* A name or another byte string; len counts bytes without a name's NUL. Names: 256 bytes of data are readable. */
+struct fusebpf_buf {
+	const __u8 *data;
+	__u32 len;
+	struct fuse_buffer *kernel;
+	struct fusebpf_case_buf *test;
+	struct fusebpf_case *entries;
+};
+
+static __always_inline struct fusebpf_ctx fusebpf_ctx_ops(__u64 arg)
+{
+	const struct bpf_fuse_meta_info *meta = (const struct bpf_fuse_meta_info *)arg;
+	struct fusebpf_ctx ctx = {
+		.nodeid = meta->nodeid,
+		.opcode = meta->opcode & FUSEBPF_OPCODE_MASK,
+		.error_in = (__s32)meta->error_in,
+		.meta = meta,
+	};
+
+	return ctx;
+}
+
+static __always_inline struct fusebpf_ctx fusebpf_ctx_standin(struct fusebpf_case *test)
+{
+	struct fusebpf_ctx ctx = {
+		.nodeid = test->nodeid,
+		.opcode = test->opcode & FUSEBPF_OPCODE_MASK,
+		.error_in = test->error_in,
+		.test = test,
+	};
+
+	return ctx;
+}
+
+/* The caller's ids in the initial user namespace; fs ids are the ones that permission uses. */
+static __always_inline __u32 fusebpf_uid(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->fsuid : bpf_fuse_fsuid();
+}
+
+static __always_inline __u32 fusebpf_gid(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->fsgid : bpf_fuse_fsgid();
+}
+
+static __always_inline __u32 fusebpf_euid(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->euid : bpf_fuse_euid();
+}
+
+static __always_inline __u32 fusebpf_egid(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->egid : bpf_fuse_egid();
+}
+
+/* Process and thread id as user space means them. */
+static __always_inline __u32 fusebpf_pid(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->pid : (__u32)(bpf_get_current_pid_tgid() >> 32);
+}
+
+static __always_inline __u32 fusebpf_tid(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->tid : (__u32)bpf_get_current_pid_tgid();
+}
+
+/* Policy tag of the deciding inode. */
+static __always_inline __u64 fusebpf_tag(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->tag : bpf_fuse_tag(ctx->meta);
+}
+
+/* Lookup only: the tag of the entry found. Returns 0 or a negative errno. */
+static __always_inline int fusebpf_set_tag(struct fusebpf_ctx *ctx, __u64 tag)
+{
+	if (!ctx->test)
+		return bpf_fuse_set_tag(ctx->meta, tag);
+	if (ctx->opcode != FUSE_LOOKUP)
+		return -22;
+	ctx->test->tag = tag;
+	ctx->test->tag_set = 1;
+	return 0;
+}
+
+/* Monotonic nanoseconds; a case may fix them. */
+static __always_inline __u64 fusebpf_ktime(struct fusebpf_ctx *ctx)
+{
+	return ctx->test && ctx->test->ktime ? ctx->test->ktime : bpf_ktime_get_ns();
+}
+
+/* Memory of this operation, at most FUSEBPF_SCRATCH_SIZE bytes, contents unspecified; or NULL. */
+static __always_inline void *fusebpf_frame(struct fusebpf_ctx *ctx, const unsigned long size)
+{
+	if (ctx->test)
+		return ctx->test->scratch;
+	return bpf_fuse_scratch(ctx->meta, size);
+}
+
+/* Buffers. Each opener returns 0, or -EIO where the kernel's buffer is not as promised. */
+static __always_inline int fusebpf_open_name(struct fusebpf_buf *buf, __u64 arg)
+{
+	buf->kernel = (struct fuse_buffer *)arg;
+	buf->test = NULL;
+	buf->entries = NULL;
+	buf->len = bpf_fuse_return_len(buf->kernel) - 1;
+	buf->data = bpf_fuse_get_ro(buf->kernel, 256);
+	return buf->data && buf->len <= 255 ? 0 : -FUSEBPF_EIO;
+}
+
+static __always_inline int fusebpf_open_bytes(struct fusebpf_buf *buf, __u64 arg)
+{
+	buf->kernel = (struct fuse_buffer *)arg;
+	buf->test = NULL;
+	buf->entries = NULL;
+	buf->len = bpf_fuse_return_len(buf->kernel);
+	buf->data = NULL;
+	return 0;
+}
+
+static __always_inline void fusebpf_open_test(struct fusebpf_buf *buf, struct fusebpf_case *test,
+					      struct fusebpf_case_buf *from)
+{
+	buf->kernel = NULL;
+	buf->test = from;
+	buf->entries = test;
+	buf->len = from->len & (FUSEBPF_CASE_BUF - 1);
+	buf->data = from->data;
+}
+
+/* Directory entries: fusebpf_for_each_dirent(e, entries) { ... e.ino, e.type ... } */
+struct fusebpf_dirent {
+	__u64 ino;
+	__u32 type;
+	struct bpf_fuse_dirent *kernel;
+	struct fusebpf_case_dirent *test;
+	const struct fusebpf_buf *from;
+	__u64 *state;
+};
+
+static __always_inline struct fusebpf_dirent fusebpf_dirents_begin(__u64 *state,
+								   const struct fusebpf_buf *from)
+{
+	struct fusebpf_dirent e = { .from = from, .state = state };
+
+	if (from->kernel)
+		bpf_iter_fuse_dirent_new((struct bpf_iter_fuse_dirent *)state, from->kernel);
+	else
+		bpf_iter_num_new((struct bpf_iter_num *)state, 0, FUSEBPF_CASE_DIRENTS);
+	return e;
+}
+
+static __always_inline int fusebpf_dirents_next(struct fusebpf_dirent *e)
+{
+	if (e->from->kernel) {
+		e->kernel = bpf_iter_fuse_dirent_next((struct bpf_iter_fuse_dirent *)e->state);
+		if (!e->kernel)
+			return 0;
+		e->ino = e->kernel->ino;
+		e->type = e->kernel->type;
+	} else {
+		int *index = bpf_iter_num_next((struct bpf_iter_num *)e->state);
+
+		if (!index || (__u32)*index >= e->from->entries->dirents)
+			return 0;
+		e->test = &e->from->entries->dirent[*index & (FUSEBPF_CASE_DIRENTS - 1)];
+		e->ino = e->test->ino;
+		e->type = e->test->type;
+	}
+	return 1;
+}
+
+static __always_inline void fusebpf_dirents_end(struct fusebpf_dirent *e)
+{
+	if (e->from->kernel)
+		bpf_iter_fuse_dirent_destroy((struct bpf_iter_fuse_dirent *)e->state);
+	else
+		bpf_iter_num_destroy((struct bpf_iter_num *)e->state);
+}
+
+#define fusebpf_for_each_dirent(e, entries) \
+	for (struct fusebpf_dirent e __attribute__((cleanup(fusebpf_dirents_end))) = \
+		     fusebpf_dirents_begin((__u64[4]){}, (entries)); \
+	     fusebpf_dirents_next(&e);)
+
+/* The entry's name; len is 0 where the kernel refuses to show it, which no real entry has. */
+static __always_inline struct fusebpf_buf fusebpf_dirent_name(const struct fusebpf_dirent *e)
+{
+	struct fusebpf_buf name = {};
+
+	if (e->kernel) {
+		name.kernel = &e->kernel->name;
+		name.len = (bpf_fuse_return_len(name.kernel) - 1) & 255;
+		name.data = bpf_fuse_get_ro(name.kernel, 256);
+	} else {
+		name.len = e->test->name_len & 255;
+		name.data = e->test->name;
+	}
+	return name;
+}
+
+/* Leave the entry out of the listing. */
+static __always_inline void fusebpf_dirent_drop(struct fusebpf_dirent *e)
+{
+	if (e->kernel)
+		bpf_fuse_dirent_drop(e->kernel);
+	else
+		e->test->dropped = 1;
+}
+
+/* The programs around a body: pieces that the generated hook macros are put together from. */
+#define FUSEBPF_OPS_BEGIN(fn, hook) \
+	SEC("?struct_ops/" #hook) int fn##_ops(__u64 *args) \
+	{ \
+		struct fusebpf_ctx _ctx = fusebpf_ctx_ops(args[0]);
+#define FUSEBPF_OPS_STRUCT(type, var, index, dir, slot) \
+	struct type *var = (struct type *)args[index];
+#define FUSEBPF_OPS_NAME(var, index, slot) \
+	struct fusebpf_buf var; \
+	if (fusebpf_open_name(&var, args[index])) \
+		return -FUSEBPF_EIO;
+#define FUSEBPF_OPS_BYTES(var, index, slot) \
+	struct fusebpf_buf var; \
+	fusebpf_open_bytes(&var, args[index]);
+#define FUSEBPF_OPS_DIRENTS(var, index, slot) FUSEBPF_OPS_BYTES(var, index, slot)
+#define FUSEBPF_OPS_ENTRIES(var, index, slot) FUSEBPF_OPS_BYTES(var, index, slot)
+#define FUSEBPF_OPS_END(call) \
+		return (call); \
+	}
+
+#define FUSEBPF_STANDIN_BEGIN(fn, hook) \
+	SEC("?raw_tp") int fn##_standin(__u64 *args) \
+	{ \
+		__u32 _index = (__u32)args[0]; \
+		struct fusebpf_case *_test = bpf_map_lookup_elem(&fusebpf_cases, &_index); \
+		if (!_test) \
+			return 0; \
+		struct fusebpf_ctx _ctx = fusebpf_ctx_standin(_test);
+#define FUSEBPF_STANDIN_STRUCT(type, var, index, dir, slot) \
+	struct type *var = (struct type *)_test->dir[slot];
+#define FUSEBPF_STANDIN_NAME(var, index, slot) \
+	struct fusebpf_buf var; \
+	fusebpf_open_test(&var, _test, &_test->buf[slot]); \
+	var.len &= 255;
+#define FUSEBPF_STANDIN_BYTES(var, index, slot) \
+	struct fusebpf_buf var; \
+	fusebpf_open_test(&var, _test, &_test->buf[slot]);
+#define FUSEBPF_STANDIN_DIRENTS(var, index, slot) FUSEBPF_STANDIN_BYTES(var, index, slot)
+#define FUSEBPF_STANDIN_ENTRIES(var, index, slot) FUSEBPF_STANDIN_BYTES(var, index, slot)
+#define FUSEBPF_STANDIN_END(call) \
+		_test->verdict = (call); \
+		_test->done = 1; \
+		return 0; \
+	}
+
+/* The struct_ops map; its name is given by the loader. FUSEBPF_OPS("set", .lookup_prefilter = ...) */
+#define FUSEBPF_PROG(fn) ((void *)fn##_ops)
+#define FUSEBPF_OPS(set, ...) \
+	const char bpf_metadata_fusebpf_set[] __attribute__((used, section(".rodata"))) = set; \
+	SEC(".struct_ops.link") \
+	struct fuse_ops fusebpf_ops = { __VA_ARGS__ };
+
+#endif
