@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Errors that a user meets: what is wrong, how to mend it, and the exit status they end in."""
+
+from __future__ import annotations
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_REJECTED = 3
+EXIT_NO_FUSE_BPF = 4
+EXIT_PERMISSION = 5
+
+
+class FusebpfError(Exception):
+    """Base of every error of this package.
+
+    `message` says what is wrong in one or two lines; `help` says how to mend it, or is None.
+    `exit_code` is the status that the command line ends with.
+    """
+
+    exit_code = EXIT_FAILURE
+
+    def __init__(self, message: str, help: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
+
+    def __str__(self) -> str:
+        return self.message if self.help is None else f"{self.message}\nhelp: {self.help}"
+
+
+class UsageError(FusebpfError):
+    """The arguments cannot be meant: wrong kind of path, two filter sets and none named."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnsupportedKernelError(FusebpfError):
+    """The running kernel has no fuse-bpf, or lacks what a filter needs of it."""
+
+    exit_code = EXIT_NO_FUSE_BPF
+
+
+class PrivilegeError(FusebpfError):
+    """The caller may not do this: loading BPF and mounting need root."""
+
+    exit_code = EXIT_PERMISSION

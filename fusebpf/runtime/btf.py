@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""A small reader of BTF: structs and their members, and the variables of a data section.
+
+Format: Documentation/bpf/btf.rst. Only what the loader asks is decoded; every type is stepped
+over by its size. A module's BTF continues the ids and strings of the kernel's (split BTF).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+KERNEL_BTF = Path("/sys/kernel/btf")
+
+_MAGIC = 0xEB9F
+_KIND_INT = 1
+_KIND_ARRAY = 3
+_KIND_STRUCT = 4
+_KIND_UNION = 5
+_KIND_ENUM = 6
+_KIND_FUNC_PROTO = 13
+_KIND_VAR = 14
+_KIND_DATASEC = 15
+_KIND_DECL_TAG = 17
+_KIND_ENUM64 = 19
+# Bytes after the 12-byte type header: (fixed, for each of vlen).
+_EXTRA = {
+    _KIND_INT: (4, 0),
+    _KIND_ARRAY: (12, 0),
+    _KIND_STRUCT: (0, 12),
+    _KIND_UNION: (0, 12),
+    _KIND_ENUM: (0, 8),
+    _KIND_FUNC_PROTO: (0, 8),
+    _KIND_VAR: (4, 0),
+    _KIND_DATASEC: (0, 12),
+    _KIND_DECL_TAG: (4, 0),
+    _KIND_ENUM64: (0, 12),
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A struct member or a variable of a section: byte offset, and byte size where known."""
+
+    name: str
+    offset: int
+    size: int | None
+
+
+@dataclass(frozen=True)
+class _Type:
+    name_off: int
+    kind: int
+    kind_flag: bool
+    vlen: int
+    size: int
+    at: int  # where the data after the header starts
+
+
+class BtfError(ValueError):
+    """The bytes are not BTF of a known version."""
+
+
+class Btf:
+    """One blob of BTF; `base_strings` is the string section of the kernel's BTF for a module's."""
+
+    def __init__(self, raw: bytes, base_strings: bytes = b"") -> None:
+        if len(raw) < 24:
+            raise BtfError(f"BTF of {len(raw)} bytes is too short for its header")
+        magic, version, _flags, hdr_len, type_off, type_len, str_off, str_len = struct.unpack_from(
+            "=HBBIIIII", raw, 0
+        )
+        if magic != _MAGIC or version != 1:
+            raise BtfError(f"not BTF of version 1 (magic {magic:#x}, version {version})")
+        self._raw = raw
+        self._types_start = hdr_len + type_off
+        self._types_end = self._types_start + type_len
+        self.strings = raw[hdr_len + str_off : hdr_len + str_off + str_len]
+        self._base_strings = base_strings
+
+    def string(self, offset: int) -> str:
+        """The name at a string offset; offsets below the base's length are the base's."""
+        base = len(self._base_strings)
+        text, start = (
+            (self._base_strings, offset) if offset < base else (self.strings, offset - base)
+        )
+        return text[start : text.index(b"\0", start)].decode("utf-8", "replace")
+
+    @cached_property
+    def _types(self) -> list[_Type]:
+        types: list[_Type] = []
+        position = self._types_start
+        while position < self._types_end:
+            name_off, info, size = struct.unpack_from("=III", self._raw, position)
+            kind, vlen = info >> 24 & 0x1F, info & 0xFFFF
+            types.append(_Type(name_off, kind, bool(info >> 31), vlen, size, position + 12))
+            fixed, each = _EXTRA.get(kind, (0, 0))
+            position += 12 + fixed + each * vlen
+        return types
+
+    def struct_members(self, name: str) -> list[Field] | None:
+        """Members of the struct `name` in order, or None when there is no such struct."""
+        for kind in self._types:
+            if kind.kind == _KIND_STRUCT and self.string(kind.name_off) == name:
+                return self._members(kind)
+        return None
+
+    def struct_size(self, name: str) -> int | None:
+        """Size in bytes of the struct `name`, or None."""
+        for kind in self._types:
+            if kind.kind == _KIND_STRUCT and self.string(kind.name_off) == name:
+                return kind.size
+        return None
+
+    def _members(self, kind: _Type) -> list[Field]:
+        members: list[Field] = []
+        for index in range(kind.vlen):
+            name_off, _type, offset = struct.unpack_from("=III", self._raw, kind.at + 12 * index)
+            bits = offset & 0xFFFFFF if kind.kind_flag else offset
+            members.append(Field(self.string(name_off), bits // 8, None))
+        return members
+
+    def section_variables(self, name: str) -> dict[str, Field]:
+        """Variables of the data section `name` (".rodata"), by name; empty when there is none."""
+        for kind in self._types:
+            if kind.kind == _KIND_DATASEC and self.string(kind.name_off) == name:
+                return self._variables(kind)
+        return {}
+
+    def section_of_id(self, type_id: int) -> dict[str, Field]:
+        """Variables of the data section with this type id (ids of a whole BTF start at 1)."""
+        if not 1 <= type_id <= len(self._types):
+            return {}
+        kind = self._types[type_id - 1]
+        return self._variables(kind) if kind.kind == _KIND_DATASEC else {}
+
+    def _variables(self, section: _Type) -> dict[str, Field]:
+        found: dict[str, Field] = {}
+        for index in range(section.vlen):
+            var_id, offset, size = struct.unpack_from("=III", self._raw, section.at + 12 * index)
+            name = self.string(self._types[var_id - 1].name_off)
+            found[name] = Field(name, offset, size)
+        return found
+
+
+def module_btf(module: str) -> Btf | None:
+    """BTF of a loaded module, or None when the module is not loaded or has none."""
+    try:
+        raw = (KERNEL_BTF / module).read_bytes()
+        base = Btf((KERNEL_BTF / "vmlinux").read_bytes())
+    except FileNotFoundError:
+        return None
+    return Btf(raw, base.strings)
+
+
+def kernel_btf() -> Btf | None:
+    """BTF of the kernel itself, or None where the kernel was built without."""
+    try:
+        return Btf((KERNEL_BTF / "vmlinux").read_bytes())
+    except FileNotFoundError:
+        return None
