@@ -304,7 +304,7 @@ struct fuse_write_iter_out {
 	__u64 ret;
 };
 
-/* Argument lists as the kernel passes them; members in the order of the kernel's struct. */
+/* Argument lists and the order of members are the kernel's. */
 struct fuse_ops {
 	int (*default_filter)(const struct bpf_fuse_meta_info *);
 	int (*open_prefilter)(const struct bpf_fuse_meta_info *, struct fuse_open_in *);
@@ -374,7 +374,7 @@ struct fuse_ops {
 	char name[15];
 };
 
-/* A filter's definition opens with the macro of its hook: MACRO(name, ctx, args...) { }. */
+/* A filter's definition: MACRO_OF_ITS_HOOK(name, ctx, args...) { body }. */
 #define FUSEBPF_DEFAULT_FILTER(fn, ctx) \
 	static __always_inline int fn(struct fusebpf_ctx *ctx); \
 	FUSEBPF_OPS_BEGIN(fn, default_filter) \

@@ -70,7 +70,7 @@ def _member_arg(arg: Arg) -> str:
 
 
 def _ops() -> Iterator[str]:
-    yield "/* Argument lists as the kernel passes them; members in the order of the kernel's struct. */"
+    yield "/* Argument lists and the order of members are the kernel's. */"
     yield "struct fuse_ops {"
     for hook in (DEFAULT_FILTER, *HOOKS.values()):
         args = ", ".join(
@@ -151,7 +151,7 @@ def render() -> str:
     for struct in STRUCTS.values():
         out.extend(_struct(struct))
     out.extend(_ops())
-    out.append("/* A filter's definition opens with the macro of its hook: MACRO(name, ctx, args...) { }. */")
+    out.append("/* A filter's definition: MACRO_OF_ITS_HOOK(name, ctx, args...) { body }. */")
     for hook in (DEFAULT_FILTER, *HOOKS.values()):
         out.extend(_hook_macro(hook))
     out.append("#endif")
