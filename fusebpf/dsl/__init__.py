@@ -1,1 +1,49 @@
 # SPDX-License-Identifier: MIT
+"""What a filter's author imports. Needs neither clang, libbpf nor Linux headers."""
+
+from fusebpf.dsl.errors import DslError, UnknownHookError
+from fusebpf.dsl.filterset import FilterSet
+from fusebpf.dsl.generated import *  # noqa: F403
+from fusebpf.dsl.generated import __all__ as _structs
+from fusebpf.dsl.hooks import Filter
+from fusebpf.dsl.maps import ArrayMap, HashMap, LruHashMap, Map, PerCpuArrayMap, PerCpuHashMap
+from fusebpf.dsl.objects import Buffer, Context, Dirent, Dirents, Name
+from fusebpf.dsl.values import (
+    CALL_DEFAULT,
+    CONTINUE,
+    POSTFILTER,
+    USER,
+    USER_POSTFILTER,
+    USER_PREFILTER,
+    Errno,
+    Verdict,
+    refuse,
+)
+
+__all__ = [
+    "CALL_DEFAULT",
+    "CONTINUE",
+    "POSTFILTER",
+    "USER",
+    "USER_POSTFILTER",
+    "USER_PREFILTER",
+    "ArrayMap",
+    "Buffer",
+    "Context",
+    "Dirent",
+    "Dirents",
+    "DslError",
+    "Errno",
+    "Filter",
+    "FilterSet",
+    "HashMap",
+    "LruHashMap",
+    "Map",
+    "Name",
+    "PerCpuArrayMap",
+    "PerCpuHashMap",
+    "UnknownHookError",
+    "Verdict",
+    "refuse",
+]
+__all__ += _structs

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Mistakes in declarations, found while the author's file is imported, with their line."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+from fusebpf.errors import EXIT_REJECTED, FusebpfError
+
+_HERE = str(Path(__file__).parent)
+
+
+class DslError(FusebpfError):
+    """A declaration that cannot be meant.
+
+    ``file`` and ``line`` are where the author's code made it; ``word`` is the part of that line
+    at fault, when it is one word. ``code`` is the number of the diagnostic.
+    """
+
+    exit_code = EXIT_REJECTED
+
+    def __init__(self, code: str, message: str, help: str | None = None, word: str = "") -> None:
+        super().__init__(message, help)
+        self.code = code
+        self.word = word
+        self.file, self.line = _caller()
+
+
+class UnknownHookError(DslError, AttributeError):
+    """An attribute of a FilterSet or of its hooks that does not exist."""
+
+
+def _caller() -> tuple[str, int]:
+    """File and line of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def closest(word: str, known: list[str]) -> str | None:
+    """The known word most like ``word``, or None."""
+    found = get_close_matches(word, known, n=1, cutoff=0.6)
+    return found[0] if found else None

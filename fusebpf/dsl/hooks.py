@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""How a decorator registers a function: the part of FilterSet that does not depend on the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, NoReturn, TypeVar
+
+from fusebpf.dsl.errors import DslError, UnknownHookError, closest
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A registered filter: ``hook`` is e.g. ``lookup_prefilter``; ``line`` is its first line."""
+
+    hook: str
+    function: FunctionType
+    line: int
+
+
+class HookTable:
+    """The filters of a set, and one attribute per operation."""
+
+    def __init__(self) -> None:
+        self.filters: list[Filter] = []
+
+    def operations(self) -> list[str]:
+        """Attributes that hold hooks."""
+        return sorted(k for k, v in vars(self).items() if isinstance(v, Hooks))
+
+    def register(self, hook: str, shown: str, function: F) -> F:
+        """Note a filter. Raises ``DslError`` when it is no function or the hook is taken."""
+        if not isinstance(function, FunctionType):
+            raise DslError(
+                "E111",
+                f"@{shown} decorates a {type(function).__name__}, not a function",
+                "put the decorator directly above a `def`, as the only decorator",
+            )
+        for other in self.filters:
+            if other.hook == hook:
+                raise DslError(
+                    "E112",
+                    f"{other.function.__name__} already is the filter of {shown}",
+                    "a hook takes one filter: join the two functions, or call one from the other",
+                )
+        self.filters.append(Filter(hook, function, function.__code__.co_firstlineno))
+        return function
+
+    def __getattr__(self, name: str) -> NoReturn:
+        # Only reached for attributes that do not exist.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        near = closest(name, self.operations())
+        raise UnknownHookError(
+            "E110",
+            f"there is no operation {name!r} to filter",
+            f"did you mean {near!r}?" if near else f"operations: {', '.join(self.operations())}",
+            word=name,
+        )
+
+
+class Hooks:
+    """The two decorators of one operation."""
+
+    def __init__(self, table: HookTable, op: str) -> None:
+        self._table = table
+        self._op = op
+
+    def _add(self, phase: str, function: F) -> F:
+        return self._table.register(f"{self._op}_{phase}filter", f"{self._op}.{phase}", function)
+
+    def __call__(self, function: object) -> NoReturn:
+        raise DslError(
+            "E113",
+            f"{self._op} is an operation, not a decorator",
+            f"say when to run: @filters.{self._op}.pre (before) or .post (after)",
+            word=self._op,
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise UnknownHookError(
+            "E110",
+            f"{self._op!r} has no phase {name!r}",
+            "use .pre (before the operation) or .post (after it)",
+            word=name,
+        )

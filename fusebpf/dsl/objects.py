@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""What filters are called with: the context, names, directory entries, argument structs.
+
+They work in plain Python too, so that a filter can be called like any function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, overload
+
+Text = str | bytes
+
+
+def _bytes(text: Text | Name) -> bytes:
+    if isinstance(text, Name):
+        return text.raw
+    return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+
+
+class Name:
+    """A file name as the kernel sees it: 1…255 bytes without a NUL.
+
+    Text stands for its UTF-8 bytes. ``name[i]`` is an integer; outside the name it is 0.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, text: Text) -> None:
+        self.raw = _bytes(text)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    def __eq__(self, other: object) -> bool:
+        return self.raw == _bytes(other) if isinstance(other, str | bytes | Name) else False
+
+    def __hash__(self) -> int:
+        # Equal to the hash of the same text, so that `name in {"a", "b"}` finds it.
+        try:
+            return hash(self.raw.decode())
+        except UnicodeDecodeError:
+            return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Name({self.raw!r})"
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Name: ...
+    def __getitem__(self, index: int | slice) -> int | Name:
+        if isinstance(index, slice):
+            return Name(self.raw[index])
+        return self.raw[index] if -len(self.raw) <= index < len(self.raw) else 0
+
+    def startswith(self, prefix: Text | tuple[Text, ...]) -> bool:
+        """Whether the name begins with ``prefix``, or with any of a tuple."""
+        return self.raw.startswith(
+            tuple(map(_bytes, prefix)) if isinstance(prefix, tuple) else _bytes(prefix)
+        )
+
+    def endswith(self, suffix: Text | tuple[Text, ...]) -> bool:
+        """Whether the name ends with ``suffix``, or with any of a tuple."""
+        return self.raw.endswith(
+            tuple(map(_bytes, suffix)) if isinstance(suffix, tuple) else _bytes(suffix)
+        )
+
+    def lower(self) -> Name:
+        """The name with ASCII letters in lower case."""
+        return Name(self.raw.lower())
+
+
+class Context:
+    """Who asks, for what.
+
+    ``uid`` and ``gid`` are the ids that permission checks use (fsuid, fsgid), in the initial user
+    namespace; ``pid`` is the process, ``tid`` the thread. ``nodeid`` and ``opcode`` name the inode
+    and the operation. ``error_in`` is 0, or in a postfilter the negated errno of the operation.
+    ``tag`` is the policy tag of the inode; a lookup filter may set it. ``ktime`` is monotonic
+    time in ns.
+    """
+
+    __slots__ = (
+        "egid", "error_in", "euid", "gid", "ktime", "nodeid", "opcode", "pid", "tag", "tid", "uid",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        uid: int = 0,
+        gid: int = 0,
+        euid: int = 0,
+        egid: int = 0,
+        pid: int = 1,
+        tid: int = 1,
+        nodeid: int = 1,
+        opcode: int = 0,
+        error_in: int = 0,
+        tag: int = 0,
+        ktime: int = 0,
+    ) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.euid = euid
+        self.egid = egid
+        self.pid = pid
+        self.tid = tid
+        self.nodeid = nodeid
+        self.opcode = opcode
+        self.error_in = error_in
+        self.tag = tag
+        self.ktime = ktime
+
+
+class Dirent:
+    """One entry of a directory listing. ``type`` is DT_* of readdir(3)."""
+
+    __slots__ = ("dropped", "ino", "name", "type")
+
+    def __init__(self, name: Text | Name, ino: int = 0, type: int = 0) -> None:
+        self.name = name if isinstance(name, Name) else Name(name)
+        self.ino = ino
+        self.type = type
+        self.dropped = False
+
+    def drop(self) -> None:
+        """Leave the entry out of the listing."""
+        self.dropped = True
+
+
+class Dirents:
+    """The entries of one call of getdents(2), in order."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: Sequence[Dirent] = ()) -> None:
+        self.entries = list(entries)
+
+    def __iter__(self) -> Iterator[Dirent]:
+        return iter(self.entries)
+
+
+class Buffer:
+    """A value or a path; this version of the language cannot look into it."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, raw: bytes = b"") -> None:
+        self.raw = raw
+
+
+class Struct:
+    """Base of the argument structs; a store takes the value modulo the member's width."""
+
+    #: Member → (bits, signed); nested structs are not listed.
+    _widths: ClassVar[dict[str, tuple[int, bool]]] = {}
+
+    def __setattr__(self, name: str, value: object) -> None:
+        width = self._widths.get(name)
+        if width is not None and isinstance(value, int):
+            bits, signed = width
+            value &= (1 << bits) - 1
+            if signed and value >> (bits - 1):
+                value -= 1 << bits
+        elif name not in self.__class__.__annotations__:
+            raise AttributeError(f"{type(self).__name__} has no member {name!r}")
+        object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        members = ", ".join(f"{k}={v!r}" for k, v in self.__dict__.items())
+        return f"{type(self).__name__}({members})"
