@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: MIT
+"""The typed Python run: a filter's meaning, computed from its IR without clang, root or kernel.
+
+The rules are those at the top of ``fusebpf/compiler/ir.py``; nothing here looks at the generated
+C, so that a disagreement with the kernel's run points at the lowering.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from fusebpf.abi import FUSE_OPCODE_FILTER
+from fusebpf.compiler import ir
+from fusebpf.testing.case import Case, Entry, Outcome, Values, hook_of, leaves, struct_args
+
+_ARRAYS = ("array", "percpu_array")
+
+#: The opcode of LOOKUP, the only one that may set a tag.
+_LOOKUP = 1
+
+
+class RunError(Exception):
+    """The program or the case breaks a rule that the front end is meant to enforce."""
+
+
+@dataclass(frozen=True)
+class _Struct:
+    values: Values
+
+
+@dataclass
+class _Dirent:
+    entry: Entry
+    dropped: bool = False
+
+
+Value: TypeAlias = int | bytes | _Struct | _Dirent | list[_Dirent] | None
+
+
+class _Break(Exception):
+    pass
+
+
+class _Continue(Exception):
+    pass
+
+
+class _Return(Exception):
+    def __init__(self, value: Value) -> None:
+        self.value = value
+
+
+@dataclass
+class _Frame:
+    """One running function."""
+
+    values: dict[str, Value] = field(default_factory=dict)
+    present: dict[str, bool] = field(default_factory=dict)
+
+
+class PyRun:
+    """Runs the filters of one set. Each call starts from the maps that its case gives."""
+
+    def __init__(self, program: ir.Program) -> None:
+        self.program = program
+        self._helpers = {function.name: function for function in program.helpers}
+        self._maps = {decl.name: decl for decl in program.maps}
+        self._contents: dict[str, dict[int, int]] = {}
+        self._case = Case()
+        self._opcode = 0
+        self._tag: int | None = None
+
+    def run(self, function: ir.Function, case: Case) -> Outcome:
+        """Call one filter.
+
+        Raises ``RunError`` when the program breaks a promise of the front end, e.g. divides by 0.
+        """
+        if function.hook is None:
+            raise RunError(f"{function.name} is a helper, not a filter")
+        hook = hook_of(function.hook)
+        self._case = case
+        self._opcode = hook.opcode & FUSE_OPCODE_FILTER
+        self._tag = None
+        self._contents = {name: dict(case.maps.get(name, {})) for name in self._maps}
+        structs = {
+            arg.name: _Struct(
+                dict.fromkeys((leaf[0] for leaf in leaves(struct)), 0)
+                | case.structs.get(arg.name, {})
+            )
+            for arg, struct in struct_args(hook)
+        }
+        listing = [_Dirent(entry) for entry in case.listing]
+        frame = _Frame()
+        for param in function.params:
+            if param.arg in structs:
+                frame.values[param.name] = structs[param.arg]
+            elif param.arg == "listing":
+                frame.values[param.name] = listing
+            else:
+                frame.values[param.name] = case.buffers.get(param.arg, b"")
+        verdict = self._body(function, frame)
+        return Outcome(
+            verdict=verdict if isinstance(verdict, int) else 0,
+            structs={name: struct.values for name, struct in structs.items()},
+            listing=tuple(dirent.entry for dirent in listing if not dirent.dropped),
+            tag=self._tag,
+            maps={name: self._final(name) for name in self._maps},
+        )
+
+    def _final(self, name: str) -> dict[int, int]:
+        contents = self._contents[name]
+        if self._maps[name].kind in _ARRAYS:
+            return {key: value for key, value in contents.items() if value}
+        return contents
+
+    def _body(self, function: ir.Function, frame: _Frame) -> Value:
+        try:
+            self._block(function.body, frame)
+        except _Return as result:
+            return result.value
+        return 0 if function.hook else None
+
+    # ------------------------------------------------------------ statements
+
+    def _block(self, body: tuple[ir.Stmt, ...], frame: _Frame) -> None:
+        for stmt in body:
+            self._stmt(stmt, frame)
+
+    def _stmt(self, stmt: ir.Stmt, frame: _Frame) -> None:
+        match stmt:
+            case ir.Assign(target=target, value=value):
+                frame.values[target] = self._eval(value, frame)
+            case ir.MapFetch(target=target, map=name, key=key):
+                found = self._contents[name].get(self._key(name, key, frame))
+                frame.present[target] = found is not None
+                frame.values[target] = found or 0
+            case ir.SetField(param=param, path=path, value=value):
+                self._struct(param, frame).values[".".join(path)] = self._int(value, frame)
+            case ir.SetTag(value=value):
+                tag = self._int(value, frame)
+                if self._opcode == _LOOKUP:
+                    self._tag = tag
+            case ir.MapSet(map=name, index=index, value=value):
+                slot = self._index(name, index, frame)
+                self._contents[name][slot] = self._store(name, self._int(value, frame))
+            case ir.MapUpdate():
+                self._update(stmt, frame)
+            case ir.Drop(var=var):
+                self._dirent(var, frame).dropped = True
+            case ir.Do(value=value):
+                self._eval(value, frame)
+            case ir.If(test=test, then=then, other=other):
+                self._block(then if self._int(test, frame) else other, frame)
+            case ir.For():
+                self._for(stmt, frame)
+            case ir.ForEntries(var=var, param=param, body=body):
+                listing = frame.values[param]
+                if not isinstance(listing, list):
+                    raise RunError(f"{param} is not a listing")
+                for dirent in listing:
+                    frame.values[var] = dirent
+                    if not self._turn(body, frame):
+                        break
+            case ir.Break():
+                raise _Break
+            case ir.Continue():
+                raise _Continue
+            case ir.Return(value=value):
+                raise _Return(None if value is None else self._eval(value, frame))
+
+    def _turn(self, body: tuple[ir.Stmt, ...], frame: _Frame) -> bool:
+        """One turn of a loop; False when it was left by break."""
+        try:
+            self._block(body, frame)
+        except _Continue:
+            pass
+        except _Break:
+            return False
+        return True
+
+    def _for(self, loop: ir.For, frame: _Frame) -> None:
+        start = self._int(loop.start, frame)
+        count = self._int(loop.count, frame)
+        if count > loop.bound:
+            raise RunError(f"line {loop.line}: {count} turns exceed the bound {loop.bound}")
+        for turn in range(count):
+            frame.values[loop.var] = loop.var_type.wrap(start + turn * loop.step)
+            if not self._turn(loop.body, frame):
+                break
+
+    def _update(self, stmt: ir.MapUpdate, frame: _Frame) -> None:
+        decl = self._maps[stmt.map]
+        contents = self._contents[stmt.map]
+        array = decl.kind in _ARRAYS
+        key = (
+            self._index(stmt.map, stmt.key, frame)
+            if array
+            else self._key(stmt.map, stmt.key, frame)
+        )
+        value = self._int(stmt.value, frame)
+        if not array and key not in contents and len(contents) >= decl.max_entries:
+            return  # counted as lost
+        old = contents.get(key, 0)
+        contents[key] = decl.value.wrap(_arithmetic(stmt.op, old, value))
+
+    # ----------------------------------------------------------- expressions
+
+    def _int(self, expr: ir.Expr, frame: _Frame) -> int:
+        value = self._eval(expr, frame)
+        if not isinstance(value, int):
+            raise RunError(f"{expr} is no number")
+        return int(value)
+
+    def _bytes(self, expr: ir.Expr, frame: _Frame) -> bytes:
+        value = self._eval(expr, frame)
+        if not isinstance(value, bytes):
+            raise RunError(f"{expr} is no name")
+        return value
+
+    def _struct(self, param: str, frame: _Frame) -> _Struct:
+        value = frame.values[param]
+        if not isinstance(value, _Struct):
+            raise RunError(f"{param} is no struct")
+        return value
+
+    def _dirent(self, var: str, frame: _Frame) -> _Dirent:
+        value = frame.values[var]
+        if not isinstance(value, _Dirent):
+            raise RunError(f"{var} is no directory entry")
+        return value
+
+    def _key(self, name: str, expr: ir.Expr, frame: _Frame) -> int:
+        return self._maps[name].key.wrap(self._int(expr, frame))
+
+    def _index(self, name: str, expr: ir.Expr, frame: _Frame) -> int:
+        index = self._int(expr, frame)
+        if not 0 <= index < self._maps[name].max_entries:
+            raise RunError(f"index {index} of array {name} was not proved in range")
+        return index
+
+    def _store(self, name: str, value: int) -> int:
+        return self._maps[name].value.wrap(value)
+
+    def _eval(self, expr: ir.Expr, frame: _Frame) -> Value:
+        match expr:
+            case ir.Const(value=value):
+                return value
+            case ir.Local(name=name):
+                return frame.values[name]
+            case ir.IsPresent(name=name):
+                return int(frame.present[name])
+            case ir.CtxField(field=name):
+                return self._context(name)
+            case ir.StructField(param=param, path=path):
+                return self._struct(param, frame).values[".".join(path)]
+            case ir.DirentField(var=var, field=name):
+                entry = self._dirent(var, frame).entry
+                return entry.ino if name == "ino" else entry.type
+            case ir.DirentName(var=var):
+                return self._dirent(var, frame).entry.name
+            case ir.NameLen(name=inner):
+                return len(self._bytes(inner, frame))
+            case ir.NameByte(name=inner, index=index):
+                text, at = self._bytes(inner, frame), self._int(index, frame)
+                return text[at] if -len(text) <= at < len(text) else 0
+            case ir.NameTest():
+                return int(_name_test(self._bytes(expr.name, frame), expr))
+            case ir.NameSame(left=left, right=right):
+                return int(self._bytes(left, frame) == self._bytes(right, frame))
+            case ir.Cast(type=kind, operand=operand):
+                return kind.wrap(self._int(operand, frame))
+            case ir.Unary(type=kind, op=op, operand=operand):
+                number = self._int(operand, frame)
+                return kind.wrap(-number if op == "-" else ~number)
+            case ir.Not(operand=operand):
+                return int(not self._int(operand, frame))
+            case ir.Binary(type=kind, op=op, left=left, right=right):
+                first = self._int(left, frame)
+                return kind.wrap(_arithmetic(op, first, self._int(right, frame)))
+            case ir.Compare(op=op, left=left, right=right):
+                first = self._int(left, frame)
+                return int(_compare(op, first, self._int(right, frame)))
+            case ir.Chain(ops=ops, operands=operands):
+                return self._chain(ops, operands, frame)
+            case ir.OneOf(operand=operand, values=values):
+                return int(self._int(operand, frame) in values)
+            case ir.BoolOp(op=op, operands=operands):
+                result = 0
+                for operand in operands:
+                    result = self._int(operand, frame)
+                    if bool(result) == (op == "or"):
+                        break
+                return result
+            case ir.Conditional(test=test, then=then, other=other):
+                return self._eval(then if self._int(test, frame) else other, frame)
+            case ir.MinMax(op=op, operands=operands):
+                numbers = [self._int(operand, frame) for operand in operands]
+                return min(numbers) if op == "min" else max(numbers)
+            case ir.Refuse(operand=operand):
+                return -max(1, min(abs(self._int(operand, frame)), 511))
+            case ir.MapGet(map=name, key=key, default=default):
+                wanted = self._key(name, key, frame)
+                fallback = self._int(default, frame)
+                return self._contents[name].get(wanted, fallback)
+            case ir.MapHas(map=name, key=key):
+                return int(self._key(name, key, frame) in self._contents[name])
+            case ir.MapItem(map=name, index=index):
+                return self._contents[name].get(self._index(name, index, frame), 0)
+            case ir.MapPut(map=name, key=key, value=value):
+                return self._put(name, self._key(name, key, frame), self._int(value, frame))
+            case ir.MapDiscard(map=name, key=key):
+                return int(self._contents[name].pop(self._key(name, key, frame), None) is not None)
+            case ir.Call(function=name, args=args):
+                return self._call(name, [self._eval(arg, frame) for arg in args])
+
+    def _call(self, name: str, args: list[Value]) -> Value:
+        function = self._helpers[name]
+        inner = _Frame()
+        for param, value in zip(function.params, args, strict=True):
+            inner.values[param.name] = value
+        return self._body(function, inner)
+
+    def _put(self, name: str, key: int, value: int) -> int:
+        contents = self._contents[name]
+        if key not in contents and len(contents) >= self._maps[name].max_entries:
+            return 0
+        contents[key] = self._store(name, value)
+        return 1
+
+    def _chain(self, ops: tuple[str, ...], operands: tuple[ir.Expr, ...], frame: _Frame) -> int:
+        left = self._int(operands[0], frame)
+        for op, operand in zip(ops, operands[1:], strict=True):
+            right = self._int(operand, frame)
+            if not _compare(op, left, right):
+                return 0
+            left = right
+        return 1
+
+    def _context(self, name: str) -> int:
+        case = self._case
+        match name:
+            case "nodeid":
+                return case.nodeid
+            case "opcode":
+                return self._opcode
+            case "error_in":
+                return case.error_in
+            case "tag":
+                return case.tag if self._tag is None else self._tag
+            case "ktime":
+                return case.ktime
+            case _:
+                return int(getattr(case.caller, name))
+
+
+def _name_test(text: bytes, test: ir.NameTest) -> bool:
+    if test.fold:
+        text = text.lower()
+    for value in test.values:
+        match test.how:
+            case "equal":
+                found = text == value
+            case "prefix":
+                found = text.startswith(value)
+            case "suffix":
+                found = text.endswith(value)
+            case "at":
+                part = text[test.offset :]
+                found = part == value if test.whole else part.startswith(value)
+        if found:
+            return True
+    return False
+
+
+def _compare(op: str, left: int, right: int) -> bool:
+    return {
+        "==": left == right,
+        "!=": left != right,
+        "<": left < right,
+        "<=": left <= right,
+        ">": left > right,
+        ">=": left >= right,
+    }[op]
+
+
+def _arithmetic(op: str, left: int, right: int) -> int:
+    match op:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "//" | "%":
+            if right == 0:
+                raise RunError("a divisor was not proved non-zero")
+            return left // right if op == "//" else left % right
+        case "&":
+            return left & right
+        case "|":
+            return left | right
+        case "^":
+            return left ^ right
+        case "<<" | ">>":
+            if not 0 <= right < 64:
+                raise RunError(f"shift count {right} was not proved in range")
+            return left << right if op == "<<" else left >> right
+    raise RunError(f"unknown operator {op}")

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: MIT
+"""The stand-in run: a compiled filter on the running kernel, without fuse-bpf.
+
+A raw tracepoint program with the filter's body is run by BPF_PROG_RUN (net/bpf/test_run.c) and
+finds its arguments in the map ``fusebpf_cases``; ``bpf/fusebpf.h`` is the other side. Needs root
+and Linux 6.4 or later (open-coded iterators).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.types import IntType
+from fusebpf.runtime import sysbpf
+from fusebpf.runtime.libbpf import Object
+from fusebpf.testing.case import (
+    MAX_BUFFER,
+    MAX_ENTRIES,
+    Case,
+    Entry,
+    Outcome,
+    hook_of,
+    pack,
+    struct_args,
+    unpack,
+)
+
+_CASES = "fusebpf_cases"
+_OPS = "fusebpf_ops"
+_ARRAYS = ("array", "percpu_array")
+
+
+class StandIn:
+    """The stand-in programs of one object, loaded. Close it to unload them.
+
+    Loading raises ``LibbpfError`` with the verifier's log when a program is refused.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], program: ir.Program) -> None:
+        self.program = program
+        self._object = Object.open_file(Path(path))
+        try:
+            self._prepare()
+        except BaseException:
+            self._object.close()
+            raise
+
+    def _prepare(self) -> None:
+        maps = self._object.maps
+        for name, candidate in self._object.programs.items():
+            candidate.autoload = name.endswith("_standin")
+        if _OPS in maps:
+            maps[_OPS].autocreate = False
+        self._object.load()
+        self._memory = maps[_CASES].mmap()
+        btf = self._object.btf
+        self._layout = {
+            f"{struct}.{member.name}": member.offset
+            for struct in ("fusebpf_case", "fusebpf_case_buf", "fusebpf_case_dirent")
+            for member in btf.struct_members(struct) or ()
+        }
+        self._sizes = {
+            struct: btf.struct_size(struct) or 0
+            for struct in ("fusebpf_case", "fusebpf_case_buf", "fusebpf_case_dirent")
+        }
+        self._runners = {
+            function.name: sysbpf.Runner(
+                self._object.programs[f"{function.name}_standin"].fd, bytes(8)
+            )
+            for function in self.program.filters
+        }
+
+    def close(self) -> None:
+        """Unload programs and maps."""
+        self._memory.close()
+        self._object.close()
+
+    def __enter__(self) -> StandIn:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, function: ir.Function, case: Case) -> Outcome:
+        """Call one filter.
+
+        Raises ``ValueError`` when the case does not fit the stand-in's memory, ``OSError`` when
+        the kernel refuses the run.
+        """
+        assert function.hook is not None
+        with _one_cpu() as cpu:
+            self._write_maps(case, cpu)
+            self._write_case(function.hook, case)
+            self._runners[function.name]()
+            return self._outcome(function.hook, case)
+
+    # --------------------------------------------------------------- memory
+
+    def _at(self, member: str, struct: str = "fusebpf_case") -> int:
+        return self._layout[f"{struct}.{member}"]
+
+    def _put(self, offset: int, value: int, size: int) -> None:
+        mask = (1 << (8 * size)) - 1
+        self._memory[offset : offset + size] = (value & mask).to_bytes(size, "little")
+
+    def _get(self, offset: int, size: int, signed: bool = False) -> int:
+        return int.from_bytes(self._memory[offset : offset + size], "little", signed=signed)
+
+    def _write_case(self, hook_name: str, case: Case) -> None:
+        hook = hook_of(hook_name)
+        self._memory[: self._sizes["fusebpf_case"]] = bytes(self._sizes["fusebpf_case"])
+        for member, value in (("nodeid", case.nodeid), ("tag", case.tag), ("ktime", case.ktime)):
+            self._put(self._at(member), value, 8)
+        caller = case.caller
+        for member, value in (
+            ("opcode", hook.opcode),
+            ("error_in", case.error_in),
+            ("fsuid", caller.uid),
+            ("fsgid", caller.gid),
+            ("euid", caller.euid),
+            ("egid", caller.egid),
+            ("pid", caller.pid),
+            ("tid", caller.tid),
+        ):
+            self._put(self._at(member), value, 4)
+        for offset, name in self._struct_slots(hook_name):
+            struct = next(s for arg, s in struct_args(hook) if arg.name == name)
+            raw = pack(struct, case.structs.get(name, {}))
+            self._memory[offset : offset + len(raw)] = raw
+        self._write_buffers(hook_name, case)
+        self._write_listing(case.listing)
+
+    def _struct_slots(self, hook_name: str) -> Iterator[tuple[int, str]]:
+        used = {"in": 0, "out": 0}
+        for arg, _struct in struct_args(hook_of(hook_name)):
+            yield self._at(arg.direction) + 128 * used[arg.direction], arg.name
+            used[arg.direction] += 1
+
+    def _write_buffers(self, hook_name: str, case: Case) -> None:
+        buffers = [arg for arg in hook_of(hook_name).args if arg.struct is None]
+        for slot, arg in enumerate(buffers):
+            data = case.buffers.get(arg.name, b"")
+            if len(data) > min(MAX_BUFFER, arg.max_size - (arg.kind == "name")):
+                raise ValueError(f"{arg.name} of {len(data)} bytes is too long")
+            base = self._at("buf") + slot * self._sizes["fusebpf_case_buf"]
+            self._put(base + self._at("len", "fusebpf_case_buf"), len(data), 4)
+            start = base + self._at("data", "fusebpf_case_buf")
+            self._memory[start : start + len(data)] = data
+
+    def _dirent(self, index: int) -> int:
+        return self._at("dirent") + index * self._sizes["fusebpf_case_dirent"]
+
+    def _write_listing(self, listing: tuple[Entry, ...]) -> None:
+        if len(listing) > MAX_ENTRIES:
+            raise ValueError(f"{len(listing)} entries; a stand-in holds {MAX_ENTRIES}")
+        self._put(self._at("dirents"), len(listing), 4)
+        kind = "fusebpf_case_dirent"
+        for index, entry in enumerate(listing):
+            base = self._dirent(index)
+            self._put(base + self._at("ino", kind), entry.ino, 8)
+            self._put(base + self._at("off", kind), index, 8)
+            self._put(base + self._at("type", kind), entry.type, 4)
+            self._put(base + self._at("name_len", kind), len(entry.name), 4)
+            start = base + self._at("name", kind)
+            self._memory[start : start + len(entry.name)] = entry.name
+
+    def _outcome(self, hook_name: str, case: Case) -> Outcome:
+        if not self._get(self._at("done"), 4):
+            raise OSError(errno.EIO, "the stand-in did not run to its end")
+        hook = hook_of(hook_name)
+        structs = {arg.name: struct for arg, struct in struct_args(hook)}
+        kept = tuple(
+            entry
+            for index, entry in enumerate(case.listing)
+            if not self._get(self._dirent(index) + self._at("dropped", "fusebpf_case_dirent"), 4)
+        )
+        tagged = self._get(self._at("tag_set"), 4)
+        return Outcome(
+            verdict=self._get(self._at("verdict"), 4, signed=True),
+            structs={
+                name: unpack(structs[name], self._memory[offset : offset + structs[name].size])
+                for offset, name in self._struct_slots(hook_name)
+            },
+            listing=kept,
+            tag=self._get(self._at("tag"), 8) if tagged else None,
+            maps={decl.name: self._read_map(decl) for decl in self.program.maps},
+        )
+
+    # ----------------------------------------------------------------- maps
+
+    def _write_maps(self, case: Case, cpu: int) -> None:
+        for decl in self.program.maps:
+            fd = self._object.maps[decl.name].fd
+            wanted = case.maps.get(decl.name, {})
+            if decl.kind in _ARRAYS:
+                keys = range(decl.max_entries)
+                for key in keys:
+                    self._store(fd, decl, key, wanted.get(key, 0), cpu)
+                continue
+            for raw in list(sysbpf.map_keys(fd, decl.key.bits // 8)):
+                sysbpf.map_delete(fd, raw)
+            for key, value in wanted.items():
+                self._store(fd, decl, key, value, cpu)
+
+    def _store(self, fd: int, decl: ir.MapDecl, key: int, value: int, cpu: int) -> None:
+        raw = _raw(decl.value, value)
+        if decl.kind.startswith("percpu"):
+            slots = [bytes(8)] * sysbpf.possible_cpus()
+            slots[cpu] = raw.ljust(8, b"\0")
+            raw = b"".join(slots)
+        sysbpf.map_update(fd, _key(decl, key), raw)
+
+    def _read_map(self, decl: ir.MapDecl) -> dict[int, int]:
+        fd = self._object.maps[decl.name].fd
+        size = decl.value.bits // 8
+        percpu = decl.kind.startswith("percpu")
+        count = sysbpf.possible_cpus() if percpu else 1
+        keys = (
+            [_key(decl, index) for index in range(decl.max_entries)]
+            if decl.kind in _ARRAYS
+            else list(sysbpf.map_keys(fd, decl.key.bits // 8))
+        )
+        found: dict[int, int] = {}
+        for raw_key in keys:
+            raw = sysbpf.map_lookup(fd, raw_key, 8 * count if percpu else size)
+            assert raw is not None
+            step = 8 if percpu else size
+            value = decl.value.wrap(
+                sum(
+                    int.from_bytes(raw[at : at + size], "little", signed=decl.value.signed)
+                    for at in range(0, step * count, step)
+                )
+            )
+            key = int.from_bytes(raw_key, "little", signed=decl.key.signed)
+            if value or decl.kind not in _ARRAYS:
+                found[key] = value
+        return found
+
+
+def _raw(kind: IntType, value: int) -> bytes:
+    return value.to_bytes(kind.bits // 8, "little", signed=kind.signed)
+
+
+def _key(decl: ir.MapDecl, key: int) -> bytes:
+    if decl.kind in _ARRAYS:
+        return key.to_bytes(4, "little")
+    return _raw(decl.key, key)
+
+
+@contextmanager
+def _one_cpu() -> Iterator[int]:
+    """Stay on one CPU, whose slot of a per-CPU map the filter then sees; gives its number."""
+    before = os.sched_getaffinity(0)
+    cpu = min(before)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield cpu
+    finally:
+        os.sched_setaffinity(0, before)
