@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""Where prepared things are kept: named by the hash of their inputs, published by rename."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fusebpf.vm.errors import PrepareError
+
+
+def cache_dir() -> Path:
+    """Return the cache directory, made if absent.
+
+    ``$FUSEBPF_CACHE``, else ``$XDG_CACHE_HOME/fusebpf``, else ``~/.cache/fusebpf``.
+    """
+    named = os.environ.get("FUSEBPF_CACHE")
+    if named:
+        path = Path(named)
+    else:
+        base = os.environ.get("XDG_CACHE_HOME")
+        path = (Path(base) if base else Path.home() / ".cache") / "fusebpf"
+    path = path.absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def digest(parts: Iterable[str | bytes]) -> str:
+    """Return a 16-digit hash of ``parts``; the borders between parts count."""
+    sha = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        sha.update(len(data).to_bytes(8, "little"))
+        sha.update(data)
+    return sha.hexdigest()[:16]
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Hold the cache's lock ``name``; a second process waits, so a thing is built once."""
+    locks = cache_dir() / "locks"
+    locks.mkdir(exist_ok=True)
+    with (locks / name).open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def entry(name: str, build: Callable[[Path], None]) -> Path:
+    """Return the cache directory ``name``; when absent, ``build`` fills a new one first.
+
+    ``build`` gets an empty directory beside the final one. It appears under its name only when
+    ``build`` returned, by rename(2): a killed build leaves only a directory that the next one
+    removes.
+    """
+    final = cache_dir() / name
+    if final.is_dir():
+        return final
+    with locked(name):
+        if final.is_dir():
+            return final
+        for stale in final.parent.glob(f"{name}.tmp-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        work = final.parent / f"{name}.tmp-{os.getpid()}"
+        try:
+            work.mkdir()
+            build(work)
+            work.rename(final)
+        except OSError as error:
+            raise PrepareError(f"cannot prepare {final}: {error}") from error
+        finally:
+            if work.exists():
+                shutil.rmtree(work, ignore_errors=True)
+    return final
+
+
+def remove_unused(root_name: str) -> list[Path]:
+    """Remove guest roots other than ``root_name``, boot files older than it, and left-overs.
+
+    What a running build holds is locked and stays.
+    """
+    removed = []
+    current = cache_dir() / root_name
+    for path in sorted(cache_dir().glob("root-*")):
+        if path.is_dir() and path != current and ".tmp-" not in path.name:
+            with locked(path.name):
+                shutil.rmtree(path)
+            removed.append(path)
+    for path in sorted(cache_dir().glob("boot-*")):
+        if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:
+            with locked(path.name):
+                shutil.rmtree(path)
+            removed.append(path)
+    return removed

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The kernels a guest can boot, and the prepared pair (uncompressed image, initramfs) of each."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+import struct
+import subprocess
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusebpf.vm.cache import digest, entry
+from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.initramfs import module_files, unzstd, write_initramfs
+from fusebpf.vm.root import Progress
+
+AGENT_SOURCE = Path(__file__).parent / "guest" / "agent.c"
+
+STOCK = "stock"
+"""The distribution's own kernel, unmodified: the default."""
+
+KERNELS = {
+    STOCK: "boot/vmlinuz-*-amd64",
+}
+"""Kernel name → where the image lies in the guest root."""
+
+
+@dataclass(frozen=True)
+class KernelSource:
+    """A kernel as it is found: its image, its release, its module tree if it has one."""
+
+    image: Path
+    release: str
+    modules: Path | None
+    in_root: bool
+    """The guest root has this kernel's modules and headers."""
+
+
+@dataclass(frozen=True)
+class BootFiles:
+    """What QEMU is given."""
+
+    image: Path
+    initramfs: Path
+
+
+def find_kernel(name: str, root: Path, modules: Path | None = None) -> KernelSource:
+    """Return the kernel ``name`` of the table, or the one whose image is the path ``name``.
+
+    A path's modules are looked for in ``modules``, else in ``lib/modules/RELEASE`` beside the image
+    and above it; a kernel without any must have everything built in.
+
+    Raises:
+        PrepareError: no such name or file, or the file is no kernel image.
+    """
+    if name in KERNELS:
+        images = sorted(root.glob(KERNELS[name]))
+        if not images:
+            raise PrepareError(
+                f"{root} holds no kernel {KERNELS[name]}: remove it and prepare again"
+            )
+        release = image_release(images[-1].read_bytes(), images[-1])
+        return KernelSource(images[-1], release, root / "lib/modules" / release, in_root=True)
+    image = Path(name)
+    if not image.is_file():
+        known = ", ".join(sorted(KERNELS))
+        raise PrepareError(f"no kernel {name!r}: give one of {known}, or the path of an image")
+    image = image.resolve()
+    release = image_release(image.read_bytes(), image)
+    if modules is None:
+        beside = (image.parent, image.parent.parent)
+        trees = [base / "lib/modules" / release for base in beside]
+        modules = next((tree for tree in trees if tree.is_dir()), None)
+    elif not (modules / "modules.dep").is_file():
+        raise PrepareError(
+            f"{modules} has no modules.dep: give a tree as `make modules_install` lays it"
+        )
+    return KernelSource(image, release, modules, in_root=False)
+
+
+def image_release(data: bytes, path: Path) -> str:
+    """Return the release (``uname -r``) written in a bzImage or an ELF vmlinux.
+
+    The bzImage's pointer is at 0x20e (Documentation/arch/x86/boot.rst).
+
+    Raises:
+        PrepareError: ``data`` is neither.
+    """
+    if _is_bzimage(data):
+        (offset,) = struct.unpack_from("<H", data, 0x20E)
+        text = data[offset + 0x200 : offset + 0x400].split(b"\0")[0]
+        return text.split()[0].decode()
+    found = re.search(rb"Linux version (\S+)", data) if data[:4] == b"\x7fELF" else None
+    if found is None:
+        raise PrepareError(f"{path} is no kernel image: give a bzImage (vmlinuz) or a vmlinux")
+    return found[1].decode()
+
+
+def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> BootFiles:
+    """Return the boot files of ``source``, made first when absent (seconds)."""
+    stat = source.image.stat()
+    key = digest(
+        [
+            str(source.image),
+            f"{stat.st_size} {stat.st_mtime_ns}",
+            str(source.modules),
+            root.name,
+            AGENT_SOURCE.read_bytes(),
+            Path(__file__).read_bytes(),
+            (Path(__file__).parent / "initramfs.py").read_bytes(),
+        ]
+    )
+
+    def build(work: Path) -> None:
+        progress(f"kernel: preparing {source.release}")
+        (work / "vmlinux").write_bytes(unpack_image(source.image.read_bytes(), source.image))
+        modules = module_files(source.modules) if source.modules else []
+        write_initramfs(work / "initramfs", compile_agent(root), modules)
+
+    where = entry(f"boot-{source.release}-{key}", build)
+    return BootFiles(where / "vmlinux", where / "initramfs")
+
+
+def unpack_image(data: bytes, path: Path) -> bytes:
+    """Return the ELF kernel inside a bzImage: QEMU enters it directly (PVH).
+
+    An emulated processor needs seconds to do the same. The payload's place is in the setup header:
+    payload_offset at 0x248, payload_length at 0x24c (Documentation/arch/x86/boot.rst).
+    """
+    if not _is_bzimage(data):
+        return data
+    sectors = data[0x1F1] or 4
+    offset, length = struct.unpack_from("<II", data, 0x248)
+    start = (sectors + 1) * 512 + offset
+    payload = data[start : start + length]
+    if payload[:4] == b"\x28\xb5\x2f\xfd":
+        kernel = unzstd(payload[:-4])  # the last four bytes are the unpacked size
+    elif payload[:6] == b"\xfd7zXZ\0":
+        kernel = lzma.LZMADecompressor().decompress(payload)
+    elif payload[:2] == b"\x1f\x8b":
+        kernel = zlib.decompressobj(31).decompress(payload)
+    else:
+        raise PrepareError(f"{path}: its payload is packed in an unknown way ({payload[:6].hex()})")
+    if kernel[:4] != b"\x7fELF":
+        raise PrepareError(f"{path}: its payload is no ELF file")
+    return kernel
+
+
+def _is_bzimage(data: bytes) -> bool:
+    return data[0x202:0x206] == b"HdrS"
+
+
+def compile_agent(root: Path) -> bytes:
+    """Compile the guest's process 1 with the guest root's own compiler.
+
+    Raises:
+        PrepareError: not root (chroot(2)), or the compiler refused.
+    """
+    if os.geteuid() != 0:
+        raise PrepareError("the boot files can only be made by root: run `make vm` as root once")
+    with tempfile.TemporaryDirectory(dir=root / "tmp", prefix="agent-") as scratch:
+        inside = "/" + str(Path(scratch).relative_to(root))
+        done = subprocess.run(
+            [
+                *("chroot", str(root), "gcc", "-static", "-Os", "-s", "-Wall", "-Wextra"),
+                *("-Wno-unused-result", "-x", "c", "-", "-o", f"{inside}/agent"),
+            ],
+            input=AGENT_SOURCE.read_bytes(),
+            capture_output=True,
+            check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": inside, "LC_ALL": "C.UTF-8"},
+        )
+        if done.returncode != 0:
+            raise PrepareError(
+                f"the agent does not compile:\n{done.stderr.decode(errors='replace')}"
+            )
+        return (Path(scratch) / "agent").read_bytes()

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""From a request (kernel, directories, command) to a run: prepare what is missing, then boot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import fusebpf
+from fusebpf.vm import shares as sharing
+from fusebpf.vm.accel import accelerator
+from fusebpf.vm.kernel import STOCK, BootFiles, KernelSource, find_kernel, prepare_kernel
+from fusebpf.vm.machine import Export, MachineSpec
+from fusebpf.vm.module import MODULE_NAME, prepare_module
+from fusebpf.vm.root import PYTHON, Progress, prepare_root
+from fusebpf.vm.run import GuestShare, Job, Output, run
+from fusebpf.vm.wire import ExitReport
+
+_VENV = "/opt/fusebpf"
+_GUEST_FILES = "/run/fusebpf"
+
+_ENVIRONMENT = {
+    "PATH": f"{_VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LOGNAME": "root",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "TERM": "dumb",
+    "VIRTUAL_ENV": _VENV,
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run as a user asks for it. ``memory`` is in MiB, ``timeout`` in seconds."""
+
+    command: Sequence[str]
+    kernel: str = STOCK
+    kernel_modules: Path | None = None
+    module: Path | None = None
+    with_module: bool = True
+    cpus: int = 2
+    memory: int = 2048
+    read_only: Sequence[Path] = ()
+    writable: Sequence[Path] = ()
+    timeout: float | None = None
+    append: Sequence[str] = ()
+    cwd: Path = field(default_factory=Path.cwd)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a boot needs, in the cache."""
+
+    root: Path
+    kernel: KernelSource
+    boot: BootFiles
+    module: Path | None
+
+
+def prepare(
+    progress: Progress,
+    kernel: str = STOCK,
+    *,
+    kernel_modules: Path | None = None,
+    module: Path | None = None,
+    with_module: bool = True,
+) -> Prepared:
+    """Make what is missing of root, boot files and module; seconds when nothing is.
+
+    Raises:
+        PrepareError: something could not be made; the message says how to mend it.
+    """
+    root = prepare_root(progress)
+    source = find_kernel(kernel, root, kernel_modules)
+    boot = prepare_kernel(source, root, progress)
+    if with_module and module is None:
+        module = prepare_module(root, source.release, progress)
+    return Prepared(root, source, boot, module if with_module else None)
+
+
+def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
+    """Prepare, boot, run the command.
+
+    Raises:
+        VmError: the machine, not the command, failed (see ``fusebpf.vm.errors``).
+    """
+    ready = prepare(
+        progress,
+        request.kernel,
+        kernel_modules=request.kernel_modules,
+        module=request.module,
+        with_module=request.with_module,
+    )
+    shares, files = _visible(request, ready)
+    spec = MachineSpec(
+        boot=ready.boot,
+        exports=[
+            Export("root", ready.root, writable=False),
+            *(Export(f"s{n}", s.source, s.writable) for n, s in enumerate(shares)),
+        ],
+        cpus=request.cpus,
+        memory=request.memory,
+        append=request.append,
+    )
+    bare = replace(spec, exports=[spec.exports[0]])
+    env = {**_ENVIRONMENT, "FUSEBPF_VM": ready.kernel.release}
+    modules = []
+    if ready.module is not None:
+        files[MODULE_NAME] = ready.module.read_bytes()
+        modules.append(f"{_GUEST_FILES}/{MODULE_NAME}")
+        env["FUSEBPF_MODULE"] = modules[-1]
+    job = Job(
+        command=request.command,
+        cwd=request.cwd,
+        env=env,
+        shares=[GuestShare(f"s{n}", s.target, s.writable) for n, s in enumerate(shares)],
+        files=files,
+        modules=modules,
+        timeout=request.timeout,
+    )
+    return run(replace(spec, accel=accelerator(bare)), job, output)
+
+
+def _visible(request: Request, ready: Prepared) -> tuple[list[sharing.Share], dict[str, bytes]]:
+    """Return the shares of the run and the files that make this package importable in the guest."""
+    shares = sharing.plan(request.cwd, request.read_only, request.writable)
+    package, entry = sharing.package_shares(Path(fusebpf.__file__).resolve().parent)
+    for share in package:
+        if not any(share.target.is_relative_to(known.target) for known in shares):
+            shares.append(share)
+    if ready.kernel.modules is not None and not ready.kernel.in_root:
+        target = Path("/lib/modules", ready.kernel.release)
+        shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
+    site = f"{_VENV}/lib/python{PYTHON}/site-packages/fusebpf.pth"
+    return shares, {site: f"{entry}\n".encode()}

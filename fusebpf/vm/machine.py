@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""One QEMU process: its command line, its two byte streams, its end."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.kernel import BootFiles
+
+QEMU = "qemu-system-x86_64"
+
+# oops=panic: an oops ends the run with its trace, instead of a guest that limps on.
+# tsc=reliable, no watchdogs: an emulated clock is late by nature, that is no finding.
+_KERNEL_ARGUMENTS = (
+    "console=ttyS0 quiet panic=-1 oops=panic "
+    "tsc=reliable nowatchdog rcupdate.rcu_cpu_stall_timeout=120"
+)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A host directory the guest can mount by ``tag``."""
+
+    tag: str
+    path: Path
+    writable: bool
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What the virtual machine is made of. ``memory`` is in MiB."""
+
+    boot: BootFiles
+    exports: Sequence[Export]
+    accel: str = "tcg"
+    cpus: int = 2
+    memory: int = 2048
+    append: Sequence[str] = field(default_factory=tuple)
+
+
+def command_line(spec: MachineSpec, agent_fd: int, console_fd: int) -> list[str]:
+    """Return QEMU's arguments; the two sockets are handed over as open descriptors."""
+    kvm = spec.accel == "kvm"
+    command = [
+        *(QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
+        *("-machine", "q35", "-accel", "kvm" if kvm else "tcg,thread=multi"),
+        *("-cpu", "host" if kvm else "max"),
+        *("-smp", str(spec.cpus), "-m", f"{spec.memory}M", "-nic", "none"),
+        *("-kernel", str(spec.boot.image), "-initrd", str(spec.boot.initramfs)),
+        *("-append", " ".join((_KERNEL_ARGUMENTS, *spec.append))),
+        *("-device", "virtio-serial-pci"),
+        *("-chardev", f"socket,id=agent,fd={agent_fd}"),
+        *("-device", "virtserialport,chardev=agent,name=fusebpf"),
+        *("-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"),
+    ]
+    for export in spec.exports:
+        path = str(export.path).replace(",", ",,")
+        mode = "" if export.writable else ",readonly=on"
+        command += [
+            "-fsdev",
+            f"local,id={export.tag},path={path},security_model=none,multidevs=remap{mode}",
+            "-device",
+            f"virtio-9p-pci,fsdev={export.tag},mount_tag={export.tag}",
+        ]
+    return command
+
+
+class Machine:
+    """A running QEMU; leaving the context kills it, however it is left.
+
+    ``agent`` and ``console`` are the host's ends of the guest's port and serial console.
+    """
+
+    def __init__(self, spec: MachineSpec) -> None:
+        if shutil.which(QEMU) is None:
+            raise PrepareError(
+                f"{QEMU} is not installed: run `make dev`, or apt-get install qemu-system-x86"
+            )
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill()
+        self.agent, agent_far = socket.socketpair()
+        self.console, console_far = socket.socketpair()
+        with agent_far, console_far:
+            # setpriv: the kernel kills QEMU even if this process is killed with SIGKILL.
+            self._process = subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "KILL"),
+                    *command_line(spec, agent_far.fileno(), console_far.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                pass_fds=(agent_far.fileno(), console_far.fileno()),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process id."""
+        return self._process.pid
+
+    def __enter__(self) -> Machine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def kill(self) -> str:
+        """End QEMU now and return what it wrote to its stderr. Safe to call twice."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self.agent.close()
+        self.console.close()
+        if self._errors.closed:
+            return ""
+        with self._errors:
+            self._errors.seek(0)
+            return self._errors.read().decode(errors="replace").strip()

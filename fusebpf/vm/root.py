@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""The guest's userland: a Debian 13 directory, made once and kept by the hash of its recipe."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fusebpf.vm import mirror
+from fusebpf.vm.cache import cache_dir, digest, entry
+from fusebpf.vm.errors import PrepareError
+
+SUITE = "trixie"
+"""Debian 13: the first stable release whose libbpf (1.5) loads a module's struct_ops."""
+PYTHON = "3.13"
+"""The suite's Python, for which the wheels are fetched."""
+
+PACKAGES = (
+    # the kernel under test, and what builds a module for exactly it
+    "linux-image-amd64",
+    "linux-headers-amd64",
+    "linux-source-6.12",
+    "gcc",
+    "libc6-dev",
+    "make",
+    "patch",
+    "xz-utils",
+    "dwarves",  # pahole writes the module's BTF
+    "sparse",
+    "perl",  # checkpatch
+    # filters
+    "clang",
+    "llvm",
+    "libbpf1",
+    "libbpf-dev",
+    "bpftool",
+    "python3",
+    "python3-venv",
+    "python3-bpfcc",
+    # what tests and the demo run on a mount
+    "acl",
+    "attr",
+    "e2fsprogs",
+    "git",
+    "iproute2",
+    "kmod",
+    "libcap2-bin",
+    "procps",
+    "strace",
+    "util-linux",
+    "xfsprogs",
+)
+
+REQUIREMENTS = (
+    "click>=8.1",
+    "rich>=13",
+    "pyelftools>=0.29",
+    "pytest>=8",
+    "pytest-timeout>=2.2",
+    "hypothesis>=6.90",
+)
+"""What the package and its tests import; the same ranges as pyproject.toml (a test compares)."""
+
+_DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-include=/usr/share/doc/*/changelog.Debian*",
+)
+
+_CUSTOMIZE = Path(__file__).parent / "guest" / "customize.sh"
+_NEEDED_BYTES = 5 << 30
+
+Progress = Callable[[str], None]
+
+
+def root_name() -> str:
+    """Return the cache entry's name: a hash of everything that goes into the root."""
+    return "root-" + digest(
+        [
+            SUITE,
+            PYTHON,
+            "\n".join(PACKAGES),
+            "\n".join(REQUIREMENTS),
+            "\n".join(_DPKG_OPTIONS),
+            _CUSTOMIZE.read_bytes(),
+        ]
+    )
+
+
+def root_path() -> Path:
+    """Return where the root is, or will be once prepared."""
+    return cache_dir() / root_name()
+
+
+def prepare_root(progress: Progress) -> Path:
+    """Return the guest root directory, made first when absent (minutes, 3 GB, needs root).
+
+    Raises:
+        PrepareError: not root, no disk space, a tool is missing, or mmdebstrap or pip failed.
+    """
+    return entry(root_name(), lambda work: _build(work, progress))
+
+
+def _build(work: Path, progress: Progress) -> None:
+    if os.geteuid() != 0:
+        raise PrepareError("the guest root can only be made by root: run `make vm` as root once")
+    if shutil.which("mmdebstrap") is None:
+        raise PrepareError(
+            "mmdebstrap is not installed: run `make dev`, or apt-get install mmdebstrap"
+        )
+    free = shutil.disk_usage(work).free
+    if free < _NEEDED_BYTES:
+        raise PrepareError(
+            f"the guest root needs {_NEEDED_BYTES >> 30} GB and {work.parent} has "
+            f"{free / (1 << 30):.1f} GB free: free some, or set FUSEBPF_CACHE to another disk"
+        )
+    progress("guest root: Debian 13, made once, takes some minutes")
+    with tempfile.TemporaryDirectory(prefix="fusebpf-wheels-") as wheels:
+        _fetch_wheels(Path(wheels), progress)
+        _debootstrap(work, Path(wheels), progress)
+
+
+def _fetch_wheels(into: Path, progress: Progress) -> None:
+    """Fetch with this machine's pip, which knows the index; the guest's pip needs no network."""
+    progress("guest root: fetching Python wheels")
+    (into / "requirements.txt").write_text("\n".join(REQUIREMENTS) + "\n")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(into)),
+            *("--only-binary=:all:", "--implementation", "cp", "--python-version", PYTHON),
+            *("--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"),
+            *("-r", str(into / "requirements.txt")),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PrepareError(f"pip could not fetch the guest's wheels:\n{done.stderr.strip()}")
+
+
+def _debootstrap(work: Path, wheels: Path, progress: Progress) -> None:
+    log = cache_dir() / f"{root_name()}.log"
+    command = [
+        *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
+        f"--include={','.join(PACKAGES)}",
+        *(f"--dpkgopt={option}" for option in _DPKG_OPTIONS),
+        f"--customize-hook={_CUSTOMIZE} \"$1\" '{wheels}'",
+        SUITE,
+        str(work),
+        *mirror.sources(SUITE),
+    ]
+    # INITRD=No: the runner makes its own small initramfs, Debian's takes half a minute to make.
+    env = {**os.environ, "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
+    started = time.monotonic()
+    with log.open("w") as record:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
+        )
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                record.write(line)
+                if line.startswith("I: "):
+                    progress(f"guest root: {line[3:].strip()} ({time.monotonic() - started:.0f} s)")
+            status = child.wait()
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+    if status != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        raise PrepareError(f"mmdebstrap failed with status {status}; the end of {log}:\n{tail}")
