@@ -1,0 +1,580 @@
+# SPDX-License-Identifier: MIT
+"""Random well-typed filter sets as source text, and random inputs for them.
+
+Every program is valid by construction: a refusal by the front end or the verifier is a bug of
+the compiler. Choices come from a ``Chooser``, so that hypothesis can drive (and shrink) them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
+from fusebpf.testing.case import Caller, Case, Entry, Values, hook_of, leaves, struct_args
+
+T = TypeVar("T")
+
+#: Integers where signs, widths and carries change.
+EDGES = (0, 1, 2, 3, 7, 8, 63, 64, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)
+EDGES_64 = (2**32, 2**33 + 5, 2**62, 2**63 - 1)
+
+NAMES = ("a", ".env", "id_rsa", "key.pem", ".pem", "README.md", "x" * 255, "é", "a.b.c", "pem")
+PIECES = (".pem", ".", "id_", "READ", "a", "é", ".env", "x" * 20)
+
+ERRNOS = ("EPERM", "ENOENT", "EIO", "EACCES", "EROFS", "ENOSPC")
+VERDICTS = ("CONTINUE", "POSTFILTER", "USER", "USER_PREFILTER", "USER_POSTFILTER", "CALL_DEFAULT")
+
+CTX_FIELDS = ("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag")
+
+ALL_HOOKS = [DEFAULT_FILTER, *HOOKS.values()]
+
+
+class Chooser(Protocol):
+    """Where choices come from."""
+
+    def below(self, count: int) -> int:
+        """A number from 0 to ``count`` - 1."""
+
+
+@dataclass
+class MapShape:
+    """One declared map; keys and values are integer types by name."""
+
+    name: str
+    kind: str
+    key: str
+    value: str
+    max_entries: int
+
+
+@dataclass
+class Generated:
+    """Source text, the maps it declares, its filters by function name, and what it exercises."""
+
+    source: str
+    maps: list[MapShape]
+    filters: dict[str, str]
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class _Scope:
+    """What an expression may refer to: locals by type, the arguments of the hook."""
+
+    hook: Hook | None
+    locals: dict[str, str] = field(default_factory=dict)
+    fixed: set[str] = field(default_factory=set)
+    names: list[str] = field(default_factory=list)
+    structs: dict[str, str] = field(default_factory=dict)
+    entry: str | None = None
+    listing: str | None = None
+    loops: int = 0
+
+
+class Generator:
+    """Writes one filter set. ``size`` bounds the statements of a filter."""
+
+    def __init__(self, chooser: Chooser, size: int = 10) -> None:
+        self._chooser = chooser
+        self._size = size
+        self._lines: list[str] = []
+        self._fresh = 0
+        self._left = 0
+        self._maps: list[MapShape] = []
+        self._helpers: list[tuple[str, list[str], str]] = []
+        self.counts: Counter[str] = Counter()
+
+    # -------------------------------------------------------------- choices
+
+    def _pick(self, options: tuple[T, ...] | list[T]) -> T:
+        return options[self._chooser.below(len(options))]
+
+    def _chance(self, one_in: int) -> bool:
+        return self._chooser.below(one_in) == one_in - 1
+
+    def _name(self, prefix: str) -> str:
+        self._fresh += 1
+        return f"{prefix}{self._fresh}"
+
+    # ------------------------------------------------------------- programs
+
+    def generate(self, filters: int = 4) -> Generated:
+        """A set of at most ``filters`` filters, each on a hook of its own."""
+        out = self._lines
+        out += [
+            "from fusebpf import (",
+            *(f"    {name}," for name in (*VERDICTS, "Context", "FilterSet", "Name")),
+            *(f"    {name}," for name in ("Buffer", "Dirents", *_struct_classes())),
+            ")",
+            f"from fusebpf.constants import {', '.join(ERRNOS)}",
+            "from fusebpf.types import s8, s16, s32, s64, u8, u16, u32, u64",
+            "",
+            'filters = FilterSet("generated")',
+        ]
+        for _ in range(self._chooser.below(4)):
+            self._map()
+        out += ["LIMIT = 1000", 'SECRETS = {".env", "id_rsa"}', ""]
+        for _ in range(self._chooser.below(3)):
+            self._helper()
+        done: dict[str, str] = {}
+        for _ in range(1 + self._chooser.below(filters)):
+            hook = self._pick(ALL_HOOKS)
+            if hook.name not in done.values():
+                done[self._filter(hook)] = hook.name
+        return Generated("\n".join(out) + "\n", self._maps, done, self.counts)
+
+    def _map(self) -> None:
+        kind = self._pick(("hash", "array", "percpu_array", "percpu_hash", "lru_hash"))
+        name = self._name("map")
+        value = self._pick(("u64", "u64", "s64", "u32"))
+        entries = 1 + self._chooser.below(6)
+        if kind.endswith("array"):
+            self._maps.append(MapShape(name, kind, "u32", value, entries))
+            self._lines.append(
+                f'{name} = filters.{kind}("{name}", value={value}, max_entries={entries})'
+            )
+            return
+        entries = entries if kind != "lru_hash" else 64
+        key = self._pick(("u32", "u64", "s32"))
+        self._maps.append(MapShape(name, kind, key, value, entries))
+        self._lines.append(
+            f'{name} = filters.{kind}("{name}", key={key}, value={value}, max_entries={entries})'
+        )
+
+    def _helper(self) -> None:
+        name = self._name("helper")
+        kinds = [self._pick(("s64", "u64")) for _ in range(1 + self._chooser.below(3))]
+        result = self._pick(("s64", "u64"))
+        params = [f"p{index}" for index in range(len(kinds))]
+        scope = _Scope(None, dict(zip(params, kinds, strict=True)))
+        text = ", ".join(f"{p}: {k}" for p, k in zip(params, kinds, strict=True))
+        self._lines += ["", f"def {name}({text}) -> {result}:"]
+        self._left = 3
+        self._block(scope, 1, result)
+        self._lines.append(f"    return {self._int(scope, result, 2)}")
+        self._helpers.append((name, kinds, result))
+        self.counts["helper"] += 1
+
+    def _filter(self, hook: Hook) -> str:
+        function = self._name("filter")
+        scope = _Scope(hook)
+        params = ["ctx: Context"]
+        for index, arg in enumerate(hook.args):
+            if arg.struct is not None:
+                params.append(f"s{index}: {arg.struct.py_name}")
+                scope.structs[f"s{index}"] = arg.name
+            elif arg.kind == "name":
+                params.append(f"n{index}: Name")
+                scope.names.append(f"n{index}")
+            elif arg.kind == "dirents":
+                params.append("listing: Dirents")
+                scope.listing = "listing"
+            else:
+                params.append(f"b{index}: Buffer")
+        decorator = "default" if hook is DEFAULT_FILTER else f"{hook.op}.{hook.phase}"
+        self._lines += ["", f"@filters.{decorator}", f"def {function}({', '.join(params)}):"]
+        self.counts[f"hook {hook.name}"] += 1
+        self._left = 1 + self._chooser.below(self._size)
+        self._block(scope, 1, "Verdict")
+        if not self._chance(4):
+            self._lines.append(f"    return {self._verdict(scope)}")
+        else:
+            self._lines.append("    pass")
+        return function
+
+    # ----------------------------------------------------------- statements
+
+    def _block(self, scope: _Scope, depth: int, result: str) -> None:
+        """Statements at an indentation of ``depth``; locals made inside stay inside."""
+        inner = _Scope(
+            scope.hook,
+            dict(scope.locals),
+            set(scope.fixed),
+            list(scope.names),
+            scope.structs,
+            scope.entry,
+            scope.listing,
+            scope.loops,
+        )
+        wrote = False
+        for _ in range(1 + self._chooser.below(3)):
+            if self._left <= 0 and wrote:
+                break
+            self._left -= 1
+            self._stmt(inner, depth, result)
+            wrote = True
+        if depth == 1:
+            scope.locals.update(inner.locals)
+
+    def _emit(self, depth: int, text: str) -> None:
+        self._lines.append("    " * depth + text)
+
+    def _stmt(self, scope: _Scope, depth: int, result: str) -> None:
+        options = ["assign", "assign", "if", "if", "augment"]
+        if self._maps:
+            options += ["map", "map"]
+        if depth < 3 and scope.loops < 2:
+            options += ["for"]
+            if scope.listing and scope.entry is None:
+                options += ["entries", "entries", "entries"]
+        if scope.structs:
+            options += ["field", "field"]
+        if scope.entry:
+            options += ["drop", "drop"]
+        if scope.loops and depth > 1:
+            options += ["leave"]
+        if depth > 1:
+            options += ["return"]
+        if scope.hook and scope.hook.op == "lookup":
+            options += ["tag"]
+        choice = self._pick(options)
+        self.counts[choice] += 1
+        getattr(self, f"_stmt_{choice}")(scope, depth, result)
+
+    def _stmt_assign(self, scope: _Scope, depth: int, _result: str) -> None:
+        kind = self._pick(("s64", "u64", "bool"))
+        target = self._name("v")
+        if kind == "bool":
+            self._emit(depth, f"{target} = {self._bool(scope, 2)}")
+        else:
+            self._emit(depth, f"{target}: {kind} = {self._int(scope, kind, 3)}")
+        scope.locals[target] = kind
+
+    def _stmt_augment(self, scope: _Scope, depth: int, result: str) -> None:
+        targets = [
+            name
+            for name, kind in scope.locals.items()
+            if kind != "bool" and name.startswith("v") and name not in scope.fixed
+        ]
+        if not targets:
+            self._stmt_assign(scope, depth, result)
+            return
+        target = self._pick(targets)
+        kind = scope.locals[target]
+        op = self._pick(("+", "-", "*", "&", "|", "^"))
+        self._emit(depth, f"{target} {op}= {self._int(scope, kind, 2)}")
+
+    def _stmt_if(self, scope: _Scope, depth: int, result: str) -> None:
+        self._emit(depth, f"if {self._bool(scope, 3)}:")
+        self._block(scope, depth + 1, result)
+        if self._chance(4):
+            self._emit(depth, f"elif {self._bool(scope, 2)}:")
+            self._block(scope, depth + 1, result)
+        if self._chance(3):
+            self._emit(depth, "else:")
+            self._block(scope, depth + 1, result)
+
+    def _stmt_for(self, scope: _Scope, depth: int, result: str) -> None:
+        var = self._name("i")
+        bound = 1 + self._chooser.below(9)
+        form = self._chooser.below(4)
+        if form == 0:
+            header = f"range({bound})"
+        elif form == 1:
+            header = f"range({self._chooser.below(5)}, {bound + 3})"
+        elif form == 2:
+            header = f"range({bound}, -1, -{1 + self._chooser.below(2)})"
+        else:
+            header = f"range({bound}, {bound + 7}, 3)"
+        self._emit(depth, f"for {var} in {header}:")
+        inner = _Scope(
+            scope.hook,
+            scope.locals | {var: "s64"},
+            scope.fixed | {var},
+            scope.names,
+            scope.structs,
+            scope.entry,
+            scope.listing,
+            scope.loops + 1,
+        )
+        self._block(inner, depth + 1, result)
+
+    def _stmt_entries(self, scope: _Scope, depth: int, result: str) -> None:
+        var = self._name("entry")
+        self._emit(depth, f"for {var} in {scope.listing}:")
+        inner = _Scope(
+            scope.hook,
+            dict(scope.locals),
+            set(scope.fixed),
+            [*scope.names, f"{var}.name"],
+            scope.structs,
+            var,
+            scope.listing,
+            scope.loops + 1,
+        )
+        self._block(inner, depth + 1, result)
+
+    def _stmt_drop(self, scope: _Scope, depth: int, _result: str) -> None:
+        self._emit(depth, f"{scope.entry}.drop()")
+
+    def _stmt_leave(self, scope: _Scope, depth: int, _result: str) -> None:
+        self._emit(depth, f"if {self._bool(scope, 2)}:")
+        self._emit(depth + 1, self._pick(("break", "continue")))
+
+    def _stmt_return(self, scope: _Scope, depth: int, result: str) -> None:
+        value = self._verdict(scope) if result == "Verdict" else self._int(scope, result, 2)
+        self._emit(depth, f"if {self._bool(scope, 2)}:")
+        self._emit(depth + 1, f"return {value}")
+
+    def _stmt_tag(self, scope: _Scope, depth: int, _result: str) -> None:
+        self._emit(depth, f"ctx.tag = {self._int(scope, 'u64', 2)}")
+
+    def _stmt_field(self, scope: _Scope, depth: int, result: str) -> None:
+        assert scope.hook is not None
+        writable = [
+            (param, path, size, signed)
+            for param, arg_name in scope.structs.items()
+            for arg, struct in struct_args(scope.hook)
+            if arg.name == arg_name and arg.writable
+            for path, _offset, size, signed in leaves(struct)
+            if (scope.hook.op, path) != ("setattr", "valid")
+        ]
+        if not writable:
+            self._stmt_assign(scope, depth, result)
+            return
+        param, path, size, signed = self._pick(writable)
+        kind = "s64" if signed else self._pick(("u64", "s64")) if size < 8 else "u64"
+        self._emit(depth, f"{param}.{path} = {self._int(scope, kind, 2)}")
+
+    def _stmt_map(self, scope: _Scope, depth: int, result: str) -> None:
+        shape = self._pick(self._maps)
+        kind = "s64" if shape.value == "s64" else "u64"
+        value = self._int(scope, kind, 2)
+        if shape.kind.endswith("array"):
+            slot = f"{shape.name}[{self._index(scope, shape)}]"
+            op = self._pick(("=", "+=", "+=", "-=", "|=", "&=", "^="))
+            self._emit(depth, f"{slot} {op} {value}")
+            return
+        key = self._key(scope, shape)
+        form = self._chooser.below(5)
+        self.counts[f"map form {form}"] += 1
+        if form == 0:
+            self._emit(depth, f"{shape.name}[{key}] += {value}")
+        elif form == 1:
+            self._emit(depth, f"{shape.name}.put({key}, {value})")
+        elif form == 2:
+            self._emit(depth, f"{shape.name}.discard({key})")
+        elif form == 3:
+            found = self._name("found")
+            self._emit(depth, f"{found} = {shape.name}.get({key})")
+            self._emit(depth, f"if {found} is not None:")
+            inner = _Scope(
+                scope.hook,
+                scope.locals | {found: kind} if shape.value.endswith("64") else dict(scope.locals),
+                scope.fixed | {found},
+                scope.names,
+                scope.structs,
+                scope.entry,
+                scope.listing,
+                scope.loops,
+            )
+            self._block(inner, depth + 1, result)
+        else:
+            target = self._name("v")
+            cast = kind if shape.value.endswith("64") else "u64"
+            self._emit(depth, f"{target}: {cast} = {cast}({shape.name}.get({key}, 5))")
+            scope.locals[target] = cast
+
+    # ---------------------------------------------------------- expressions
+
+    def _index(self, scope: _Scope, shape: MapShape) -> str:
+        if shape.max_entries > 1 and self._chance(3):
+            return f"{self._int(scope, 'u64', 1)} % {shape.max_entries}"
+        return str(self._chooser.below(shape.max_entries))
+
+    def _key(self, scope: _Scope, shape: MapShape) -> str:
+        if self._chance(2):
+            return str(self._chooser.below(4))
+        kind = "s64" if shape.key.startswith("s") else "u64"
+        text = self._int(scope, kind, 1)
+        return text if shape.key.endswith("64") else f"{shape.key}({text})"
+
+    def _verdict(self, scope: _Scope) -> str:
+        form = self._chooser.below(6)
+        if form < 2:
+            return self._pick(VERDICTS)
+        if form < 5:
+            return f"-{self._pick(ERRNOS)}"
+        return f"-{self._pick(ERRNOS)} if {self._bool(scope, 1)} else {self._pick(VERDICTS)}"
+
+    def _int(self, scope: _Scope, kind: str, depth: int) -> str:
+        """An expression of exactly the type ``kind`` (s64 or u64)."""
+        if depth <= 0 or self._chance(3):
+            return self._atom(scope, kind)
+        form = self._chooser.below(9)
+        self.counts[f"int form {form}"] += 1
+        left = self._int(scope, kind, depth - 1)
+        if form < 3:
+            op = self._pick(("+", "-", "*", "&", "|", "^"))
+            return f"({left} {op} {self._int(scope, kind, depth - 1)})"
+        if form == 3:
+            op = self._pick(("//", "%"))
+            divisor = 1 + self._pick(EDGES)
+            sign = "-" if kind == "s64" and self._chance(3) else ""
+            return f"({left} {op} {sign}{divisor})"
+        if form == 4:
+            return f"({left} {self._pick(('<<', '>>'))} {self._chooser.below(64)})"
+        if form == 5:
+            return f"({self._pick(('-', '~'))}{left})"
+        if form == 6:
+            other = "u64" if kind == "s64" else "s64"
+            return f"{kind}({self._int(scope, other, depth - 1)})"
+        if form == 7:
+            narrow = self._pick(("u8", "u16", "u32", "s8", "s16", "s32"))
+            return f"{kind}({narrow}({left}))"
+        other_value = self._int(scope, kind, depth - 1)
+        return f"({left} if {self._bool(scope, depth - 1)} else {other_value})"
+
+    def _atom(self, scope: _Scope, kind: str) -> str:
+        options = ["literal"]
+        same = [name for name, local in scope.locals.items() if local == kind]
+        if same:
+            options += ["local", "local"]
+        if scope.hook:
+            options.append("ctx")
+            if scope.structs:
+                options += ["field", "field"]
+            if scope.names:
+                options += ["len", "byte"]
+            if scope.entry:
+                options.append("entry")
+        options += ["helper"] if self._helpers and scope.hook else []
+        choice = self._pick(options)
+        self.counts[f"atom {choice}"] += 1
+        if choice == "literal":
+            value = self._pick(EDGES + EDGES_64)
+            return f"{kind}({-value})" if kind == "s64" and self._chance(3) else f"{kind}({value})"
+        if choice == "local":
+            return self._pick(same)
+        if choice == "ctx":
+            return f"{kind}(ctx.{self._pick(CTX_FIELDS)})"
+        if choice == "len":
+            return f"{kind}(len({self._pick(scope.names)}))"
+        if choice == "byte":
+            return f"{kind}({self._pick(scope.names)}[{self._chooser.below(6) - 2}])"
+        if choice == "entry":
+            return f"{kind}({scope.entry}.{self._pick(('ino', 'type'))})"
+        if choice == "helper":
+            name, kinds, _result = self._pick(self._helpers)
+            args = ", ".join(self._int(scope, arg, 0) for arg in kinds)
+            return f"{kind}({name}({args}))"
+        assert scope.hook is not None
+        param = self._pick(list(scope.structs))
+        struct = next(s for a, s in struct_args(scope.hook) if a.name == scope.structs[param])
+        return f"{kind}({param}.{self._pick(leaves(struct))[0]})"
+
+    def _bool(self, scope: _Scope, depth: int) -> str:
+        options = ["compare", "compare"]
+        booleans = [name for name, local in scope.locals.items() if local == "bool"]
+        if booleans:
+            options.append("local")
+        if scope.names:
+            options += ["name", "name"]
+        if any(not shape.kind.endswith("array") for shape in self._maps):
+            options.append("has")
+        if depth > 0:
+            options += ["logic", "not", "chain", "mixed", "oneof"]
+        choice = self._pick(options)
+        self.counts[f"bool {choice}"] += 1
+        op = self._pick(("==", "!=", "<", "<=", ">", ">="))
+        kind = self._pick(("s64", "u64"))
+        if choice == "compare":
+            return f"{self._int(scope, kind, 1)} {op} {self._int(scope, kind, 1)}"
+        if choice == "mixed":
+            return f"{self._int(scope, 's64', 1)} {op} {self._int(scope, 'u64', 1)}"
+        if choice == "chain":
+            parts = [self._int(scope, kind, 1) for _ in range(3)]
+            return f"{parts[0]} <= {parts[1]} {op} {parts[2]}"
+        if choice == "local":
+            return self._pick(booleans)
+        if choice == "name":
+            return self._name_test(scope)
+        if choice == "has":
+            shape = self._pick([m for m in self._maps if not m.kind.endswith("array")])
+            return f"{self._key(scope, shape)} in {shape.name}"
+        if choice == "not":
+            return f"not ({self._bool(scope, depth - 1)})"
+        if choice == "oneof":
+            return f"{self._int(scope, kind, 1)} in {{1, 2, 64, LIMIT}}"
+        joiner = self._pick(("and", "or"))
+        return f"({self._bool(scope, depth - 1)} {joiner} {self._bool(scope, depth - 1)})"
+
+    def _name_test(self, scope: _Scope) -> str:
+        name = self._pick(scope.names)
+        form = self._chooser.below(7)
+        self.counts[f"name form {form}"] += 1
+        if form == 0:
+            return f"{name} {self._pick(('==', '!='))} {self._pick(NAMES)!r}"
+        if form == 1:
+            chosen = ", ".join(repr(self._pick(NAMES)) for _ in range(1 + self._chooser.below(4)))
+            return f"{name} {self._pick(('in', 'not in'))} {{{chosen}}}"
+        if form == 2:
+            return f"{name}.startswith({self._pick(PIECES)!r})"
+        if form == 3:
+            return f"{name}.endswith({self._pick(PIECES)!r})"
+        if form == 4:
+            return f"{name}.endswith(({self._pick(PIECES)!r}, {self._pick(PIECES)!r}))"
+        if form == 5:
+            return f"{name} in SECRETS"
+        return f"len({name}) {self._pick(('<', '>', '=='))} {self._pick((1, 4, 7, 255))}"
+
+
+def _struct_classes() -> list[str]:
+    names = {arg.struct.py_name for hook in ALL_HOOKS for arg in hook.args if arg.struct}
+    return sorted(names)
+
+
+def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
+    """Random arguments for one filter of a generated set."""
+
+    def pick(options: tuple[T, ...] | list[T]) -> T:
+        return options[chooser.below(len(options))]
+
+    def number(bits: int, signed: bool) -> int:
+        value = pick(EDGES + EDGES_64) + chooser.below(3) - 1
+        value = -value if signed and chooser.below(2) else value
+        value &= (1 << bits) - 1
+        return value - (1 << bits) if signed and value >> (bits - 1) else value
+
+    def a_name() -> bytes:
+        form = chooser.below(4)
+        if form == 0:
+            text = pick(NAMES).encode()
+        elif form == 1:
+            text = pick(NAMES).encode() + pick(PIECES).encode()
+        elif form == 2:
+            text = pick(PIECES).encode() + pick(NAMES).encode()
+        else:
+            text = bytes(pick(range(1, 256)) for _ in range(1 + chooser.below(12)))  # type: ignore[arg-type]
+        return text.replace(b"/", b"_")[:255]
+
+    hook = hook_of(hook_name)
+    structs: dict[str, Values] = {
+        arg.name: {
+            path: number(size * 8, signed)
+            for path, _offset, size, signed in leaves(struct)
+            if chooser.below(2)
+        }
+        for arg, struct in struct_args(hook)
+    }
+    maps: dict[str, dict[int, int]] = {}
+    for shape in generated.maps:
+        key_max = shape.max_entries if shape.kind.endswith("array") else 6
+        count = chooser.below(min(key_max, shape.max_entries) + 1)
+        bits, signed = int(shape.value[1:]), shape.value.startswith("s")
+        maps[shape.name] = {key: number(bits, signed) for key in range(count)}
+    return Case(
+        structs=structs,
+        buffers={arg.name: a_name() for arg in hook.args if arg.kind == "name"},
+        listing=tuple(
+            Entry(a_name(), number(64, False), pick((1, 2, 4, 8, 10)))
+            for _ in range(chooser.below(7) if hook.op == "readdir" else 0)
+        ),
+        caller=Caller(*(pick((0, 1, 1000, 2**32 - 1)) for _ in range(6))),
+        nodeid=number(64, False),
+        error_in=pick((0, 0, -2, -13)) if hook.phase == "post" else 0,
+        tag=number(64, False),
+        maps=maps,
+    )
