@@ -1,1 +1,97 @@
 # SPDX-License-Identifier: MIT
+"""The command line: `fusebpf COMMAND`. Each command lives in a file imported when it is run.
+
+Exit codes: 0 done, 1 failure, 2 wrong usage, 3 filter rejected, 4 kernel lacks fuse-bpf,
+5 permission, 130 interrupted; `vm run` ends with its command's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from fusebpf import __version__
+from fusebpf.errors import EXIT_FAILURE, FusebpfError
+
+EXIT_INTERRUPTED = 130
+
+# Command: where it is, and its line in the help (which then needs no import).
+_COMMANDS = {
+    "compile": ("fusebpf.cli.compile:compile_command", "Compile a filter file to an object."),
+    "check": ("fusebpf.cli.check:check", "Compile a filter file and let the kernel verify it."),
+    "attach": ("fusebpf.cli.attach:attach", "Mount a directory with filters in force."),
+    "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),
+    "ls": ("fusebpf.cli.ls:ls", "List fuse-bpf mounts and their filters."),
+    "show": ("fusebpf.cli.show:show", "Show the maps of a mount's filters."),
+    "vm": ("fusebpf.cli.vm:vm", "Run commands in a VM with fuse-bpf."),
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry[0].partition(":")
+        command = getattr(import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry[0]} is no command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_at, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="fusebpf", message="%(prog)s %(version)s")
+def cli() -> None:
+    """File-system filters written in Python, enforced by the kernel.
+
+    A filter file is compiled to BPF; attach mounts a directory with its filters around every
+    operation. `fusebpf vm run -- COMMAND` runs a command where fuse-bpf is.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = cli.main(
+            None if arguments is None else list(arguments),
+            prog_name="fusebpf",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except FusebpfError as error:
+        from fusebpf.cli.report import report
+
+        report(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has enough. What is still buffered has nowhere to go at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    return result if isinstance(result, int) else 0
+
+
+def main() -> NoReturn:
+    """Entry point of the `fusebpf` program."""
+    sys.exit(run())

@@ -1,1 +1,8 @@
 # SPDX-License-Identifier: MIT
+"""Loading, attaching and finding filters in the running kernel."""
+
+from fusebpf.runtime import mounts
+from fusebpf.runtime.attach import Mount, attach, detach
+from fusebpf.runtime.mounts import MountStatus, ls
+
+__all__ = ["Mount", "MountStatus", "attach", "detach", "ls", "mounts"]

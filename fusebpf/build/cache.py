@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""Objects by the hash of all that made them, so that unchanged input is not compiled again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from fusebpf.build.errors import BuildError
+from fusebpf.build.paths import cache_dir
+
+_SHARD_LIMIT = 64  # files in one of 256 shards: about 16,000 objects, 300 MB at most
+
+
+def entry_path(key: str) -> Path:
+    """Where the object of `key` (hex) is, or would be."""
+    return cache_dir() / "objects" / key[:2] / f"{key[2:]}.bpf.o"
+
+
+def lookup(key: str) -> Path | None:
+    """The cached object, or None."""
+    path = entry_path(key)
+    try:
+        with path.open("rb") as file:
+            whole = file.read(4) == b"\x7fELF"  # a crash may have left it empty
+    except OSError:
+        return None
+    if whole:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # the oldest are dropped first
+    return path if whole else None
+
+
+def store(key: str, data: bytes) -> Path:
+    """Keep an object; readers see all of it or nothing. Raises BuildError when it cannot."""
+    path = entry_path(key)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise BuildError(
+            f"cannot write the cache {cache_dir()}: {error.strerror}",
+            "set FUSEBPF_CACHE to a directory that you may write",
+        ) from None
+    _trim(path.parent)
+    return path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by a file with `data`, in one step. Raises OSError."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            # mkstemp makes a private file; what others may read is the umask's to say.
+            umask = os.umask(0)
+            os.umask(umask)
+            os.fchmod(file.fileno(), 0o666 & ~umask)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _trim(shard: Path) -> None:
+    entries: list[tuple[float, Path]] = []
+    for path in shard.iterdir():
+        with contextlib.suppress(OSError):
+            entries.append((path.stat().st_mtime, path))
+    for _age, path in sorted(entries)[: max(0, len(entries) - _SHARD_LIMIT)]:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""Find clang and run it so that the same input and tools give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from fusebpf.build.errors import BuildError
+from fusebpf.build.paths import share_dir
+
+OLDEST_CLANG = 14
+"""Below, `typeof` maps and the BPF v3 instruction set are not served together with `-g`."""
+
+FLAGS = (
+    "--no-default-config",
+    "-target",
+    "bpf",
+    "-mcpu=v3",
+    "-O2",
+    "-g",
+    "-std=gnu11",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-function",
+    "-fno-color-diagnostics",
+    "-fdebug-compilation-dir=.",
+    "-fno-ident",
+)
+
+_MESSAGE = re.compile(
+    r"^(?P<file>[^:\n]+):(?P<line>\d+):(?P<col>\d+): "
+    r"(?P<kind>fatal error|error|warning): (?P<text>.*)$",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Clang:
+    """A compiler: `path`, its version ("19.1.7"), and llvm-strip of the same LLVM or None."""
+
+    path: str
+    version: str
+    strip: str | None
+
+
+@dataclass(frozen=True)
+class ClangMessage:
+    """One message of clang. `file` and `line` follow #line: mostly the filter file's."""
+
+    file: str
+    line: int
+    col: int
+    kind: str
+    text: str
+
+
+class ClangError(BuildError):
+    """clang refused C that we generated. `messages` are parsed, `output` is all it said."""
+
+    def __init__(self, clang: Clang, output: str) -> None:
+        self.output = output
+        self.messages = tuple(
+            ClangMessage(m["file"], int(m["line"]), int(m["col"]), m["kind"], m["text"])
+            for m in _MESSAGE.finditer(output)
+        )
+        first = next((m for m in self.messages if "error" in m.kind), None)
+        where = f"{first.file}:{first.line}: {first.text}" if first else output.strip()
+        super().__init__(
+            f"{clang.path} {clang.version} refused the generated C: {where}",
+            "this is a defect of fusebpf; `fusebpf compile --emit c` shows the C",
+        )
+
+
+def find_clang() -> Clang:
+    """The compiler to use: `$FUSEBPF_CLANG`, else the newest `clang` or `clang-NN` in PATH.
+
+    Raises BuildError when there is none, or when it is too old or not clang.
+    """
+    named = os.environ.get("FUSEBPF_CLANG")
+    if named:
+        path = shutil.which(named)
+        if path is None:
+            raise BuildError(
+                f"FUSEBPF_CLANG={named} is not a program", "correct it, or unset FUSEBPF_CLANG"
+            )
+        return _described(path)
+    return _newest(os.environ.get("PATH", os.defpath))
+
+
+@cache
+def _newest(search: str) -> Clang:
+    numbered: dict[int, str] = {}
+    for directory in search.split(os.pathsep):
+        try:
+            entries = os.listdir(directory or ".")  # noqa: PTH208 (a name may be not UTF-8)
+        except OSError:
+            continue
+        for entry in entries:
+            if match := re.fullmatch(r"clang-(\d+)", entry):
+                numbered.setdefault(int(match[1]), str(Path(directory, entry)))
+    plain = shutil.which("clang", path=search)
+    newest = max(numbered, default=0)
+    if plain is None and not newest:
+        raise BuildError("clang is not installed", "apt-get install clang-19 llvm-19")
+    if plain is None:
+        return _described(numbered[newest])
+    found = _described(plain)
+    return _described(numbered[newest]) if newest > int(found.version.split(".")[0]) else found
+
+
+def _described(path: str) -> Clang:
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    match = re.search(r"clang version (\d+)([.\d]*)", done.stdout)
+    if match is None:
+        raise BuildError(f"{path} is not clang", "apt-get install clang-19 llvm-19")
+    if int(match[1]) < OLDEST_CLANG:
+        raise BuildError(
+            f"{path} is clang {match[1]}; at least {OLDEST_CLANG} is needed",
+            "apt-get install clang-19 llvm-19",
+        )
+    beside = Path(path).resolve().parent / "llvm-strip"
+    strip = str(beside) if beside.exists() else shutil.which(f"llvm-strip-{match[1]}")
+    return Clang(path, match[1] + match[2], strip)
+
+
+@cache
+def headers_digest() -> str:
+    """Digest of every header that generated code can include."""
+    digest = hashlib.sha256()
+    for header in sorted(share_dir("bpf").glob("*.h")):
+        digest.update(f"{header.name}\0".encode() + header.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def compile_c(clang: Clang, c_source: str, source_dir: Path) -> bytes:
+    """Compile to a BPF object without DWARF (BTF and line information stay).
+
+    `source_dir` is where the file that `#line` names lies: clang copies its text into the line
+    information. Raises ClangError, or BuildError when clang does not run.
+    """
+    headers = share_dir("bpf")
+    if not (headers / "fusebpf.h").exists():
+        raise BuildError(f"{headers / 'fusebpf.h'} is missing", "install fusebpf again")
+    # CPATH and its kind would change what is included; a locale the messages.
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    with tempfile.TemporaryDirectory(prefix="fusebpf-") as scratch:
+        target = Path(scratch, "filters.o")
+        command = [
+            clang.path,
+            *FLAGS,
+            f"-ffile-prefix-map={headers}=bpf",
+            f"-I{headers}",
+            *("-x", "c", "-c", "-", "-o", str(target)),
+        ]
+        done = subprocess.run(
+            command,
+            input=c_source.encode(),
+            cwd=source_dir,
+            env={**environment, "TMPDIR": scratch},
+            capture_output=True,
+            check=False,
+        )
+        output = done.stderr.decode("utf-8", "replace")
+        if done.returncode != 0:
+            raise ClangError(clang, output)
+        if clang.strip is not None:
+            stripped = subprocess.run(
+                [clang.strip, "-g", str(target)],
+                env=environment,
+                capture_output=True,
+                check=False,
+                text=True,
+            )
+            if stripped.returncode != 0:
+                raise BuildError(f"{clang.strip} failed: {stripped.stderr.strip()}")
+        return target.read_bytes()

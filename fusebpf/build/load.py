@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: MIT
+"""Import a filter file: as fresh code, leaving no trace in this process.
+
+The file is trusted as any program its caller runs: its top level is executed, as the caller.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fusebpf.build.errors import BuildError, RejectedFileError
+
+if TYPE_CHECKING:
+    from fusebpf.compiler import Diagnostic
+    from fusebpf.dsl import FilterSet
+
+_serial = itertools.count()
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """An imported filter file: `source` is its text, `namespace` its globals, `sets` its sets."""
+
+    path: Path
+    source: str
+    namespace: Mapping[str, object]
+    sets: tuple[FilterSet, ...]
+
+    def choose(self, name: str | None) -> FilterSet:
+        """The set called `name`, or the only one. Raises BuildError when that is not one set."""
+        names = ", ".join(entry.name for entry in self.sets)
+        if name is None:
+            if len(self.sets) > 1:
+                raise BuildError(
+                    f"{self.path} has {len(self.sets)} filter sets: {names}",
+                    "name one of them: --set NAME",
+                )
+            return self.sets[0]
+        for entry in self.sets:
+            if entry.name == name:
+                return entry
+        raise BuildError(f"{self.path} has no filter set {name!r}", f"it has: {names}")
+
+
+def load_file(path: str | os.PathLike[str]) -> LoadedFile:
+    """Import the filter file at `path`.
+
+    Raises BuildError (or RejectedFileError) when it is missing, is no text in UTF-8, does not
+    parse, raises while it is imported, or makes no FilterSet.
+    """
+    file = Path(path)
+    source = _read(file)
+    if not source.strip():
+        raise RejectedFileError(
+            f"{file} is empty",
+            'begin with: from fusebpf import CONTINUE, FilterSet; filters = FilterSet("name")',
+        )
+    namespace = _execute(file, source)
+    sets = _sets(namespace)
+    if not sets:
+        raise RejectedFileError(
+            f"{file} makes no FilterSet",
+            'add one at its top level: filters = FilterSet("name")',
+        )
+    names = [entry.name for entry in sets]
+    for name in names:
+        if names.count(name) > 1:
+            raise RejectedFileError(
+                f"{file} has two filter sets named {name!r}", "give each set a name of its own"
+            )
+    return LoadedFile(file, source, namespace, sets)
+
+
+def _read(file: Path) -> str:
+    try:
+        raw = file.read_bytes()
+    except FileNotFoundError:
+        raise BuildError(f"{file} does not exist") from None
+    except IsADirectoryError:
+        raise BuildError(f"{file} is a directory", "name a Python file in it") from None
+    except OSError as error:
+        raise BuildError(f"cannot read {file}: {error.strerror}") from None
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise RejectedFileError(
+            f"{file}:{line}: byte {raw[error.start]:#04x} is not UTF-8",
+            "save the file as UTF-8",
+        ) from None
+
+
+def _execute(file: Path, source: str) -> dict[str, Any]:
+    try:
+        code = compile(source, str(file), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise _rejected(file, source, _syntax_diagnostic(file, error)) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        reason = str(error) or "it is nested too deeply"
+        raise RejectedFileError(f"{file} does not parse: {reason}") from None
+    module = types.ModuleType(f"_fusebpf_filters_{next(_serial)}")
+    module.__file__ = str(file)
+    with _imported_as(module, file.resolve().parent):
+        try:
+            exec(code, module.__dict__)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise _raised(file, source, error) from error
+    return module.__dict__
+
+
+@contextmanager
+def _imported_as(module: types.ModuleType, directory: Path) -> Iterator[None]:
+    """Make `module` importable and its directory a source of imports, and undo both.
+
+    dataclasses look their module up in sys.modules while a class is made.
+    """
+    before = set(sys.modules)
+    no_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.modules[module.__name__] = module
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = no_bytecode
+        if str(directory) in sys.path:
+            sys.path.remove(str(directory))
+        sys.modules.pop(module.__name__, None)
+        for name in set(sys.modules) - before:
+            origin = getattr(sys.modules[name], "__file__", None)
+            if origin and Path(origin).parent == directory:
+                del sys.modules[name]
+
+
+def _sets(namespace: Mapping[str, object]) -> tuple[FilterSet, ...]:
+    from fusebpf.dsl import FilterSet
+
+    found: dict[int, FilterSet] = {}
+    for value in namespace.values():
+        if isinstance(value, FilterSet):
+            found.setdefault(id(value), value)
+    return tuple(found.values())
+
+
+def _rejected(file: Path, source: str, *diagnostics: Diagnostic) -> BuildError:
+    count = len(diagnostics)
+    errors = "1 error" if count == 1 else f"{count} errors"
+    return BuildError(f"{file}: {errors}", None, diagnostics, {str(file): source})
+
+
+def _syntax_diagnostic(file: Path, error: SyntaxError) -> Diagnostic:
+    from fusebpf.compiler import Diagnostic
+
+    line = error.lineno or 1
+    col = error.offset or 1
+    same_line = error.end_lineno in (None, line)
+    end = error.end_offset if same_line and error.end_offset else col + 1
+    return Diagnostic(
+        severity="error",
+        code="E001",
+        message=f"not Python: {error.msg}",
+        file=str(file),
+        line=line,
+        col=col,
+        end_col=max(end, col + 1),
+        help=None,
+        notes=(),
+    )
+
+
+def _raised(file: Path, source: str, error: BaseException) -> BuildError:
+    """The error of user code, at the user's own line that it came through last."""
+    from fusebpf.dsl.errors import DslError
+
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return _rejected(file, source, _syntax_diagnostic(file, error))
+    lines = source.splitlines()
+    if isinstance(error, DslError):
+        line, word = error.line, error.word
+        code, message, help = error.code, error.message, error.help
+        start, end = _word_span(lines, line, word)
+    else:
+        line, start, end = _innermost(file, lines, error)
+        reason = str(error).strip().splitlines()
+        what = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
+        code, message, help = "E002", f"the file raised {what}", None
+    from fusebpf.compiler import Diagnostic
+
+    located = Diagnostic(
+        severity="error",
+        code=code,
+        message=message,
+        file=str(file),
+        line=line,
+        col=start + 1,
+        end_col=max(end, start + 1) + 1,
+        help=help,
+        notes=(),
+    )
+    return _rejected(file, source, located)
+
+
+def _text(lines: list[str], line: int) -> str:
+    return lines[line - 1] if 1 <= line <= len(lines) else ""
+
+
+def _word_span(lines: list[str], line: int, word: str) -> tuple[int, int]:
+    """Columns, from 0, of `word` in a line; of all its text when it is not there."""
+    text = _text(lines, line)
+    at = text.find(word) if word else -1
+    if at >= 0:
+        return at, at + len(word)
+    return len(text) - len(text.lstrip()), len(text.rstrip())
+
+
+def _innermost(file: Path, lines: list[str], error: BaseException) -> tuple[int, int, int]:
+    """Line and columns, from 0, of the last frame of `file` that the error came through."""
+    place = (1, 0, 0)
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename == str(file):
+            line = trace.tb_lineno
+            place = (line, *_word_span(lines, line, ""))
+            # One entry for each two-byte unit of bytecode; columns count bytes of UTF-8.
+            at = next(itertools.islice(code.co_positions(), trace.tb_lasti // 2, None), None)
+            if at and at[0] == at[1] == line and at[2] is not None and at[3] is not None:
+                raw = _text(lines, line).encode()
+                start, end = (len(raw[:col].decode("utf-8", "replace")) for col in at[2:4])
+                place = (line, start, end)
+        trace = trace.tb_next
+    return place

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""Where the package's own files and the user's cache are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def share_dir(name: str) -> Path:
+    """Directory `name` ("bpf", "kernel") shipped with us: in the wheel, or in the source tree."""
+    shipped = _PACKAGE / "_share" / name
+    return shipped if shipped.is_dir() else _PACKAGE.parent / name
+
+
+def cache_dir() -> Path:
+    """`$FUSEBPF_CACHE`, else `$XDG_CACHE_HOME/fusebpf`, else `~/.cache/fusebpf`. May not exist."""
+    named = os.environ.get("FUSEBPF_CACHE")
+    if named:
+        return Path(named)
+    # The XDG specification says to ignore a relative path.
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "fusebpf"

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+"""`python -m fusebpf.cli`."""
+
+from fusebpf.cli import main
+
+main()

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--set", "set_name", metavar="NAME", help="Which set, when FILE has several.")
+@click.option("--log", is_flag=True, help="Show the verifier's whole log when it refuses.")
+def check(file: Path, set_name: str | None, log: bool) -> None:
+    """Compile FILE and, as root, let this kernel's verifier judge it. Nothing is mounted."""
+    from fusebpf import build
+    from fusebpf.cli.report import diagnostics
+    from fusebpf.runtime.load import VerifierError
+    from fusebpf.runtime.verify import verify
+
+    compiled = build.compile_file(file, set_name)
+    diagnostics(compiled.warnings, {str(file): compiled.source})
+    built = build.build_compiled(compiled)
+    try:
+        outcome = verify(built.data, built.metadata)
+    except VerifierError as error:
+        if log:
+            click.echo(error.log, err=True)
+        raise
+    filters = len(built.metadata.hooks)
+    said = {
+        "fuse-bpf": "verified by this kernel's fuse-bpf",
+        "stand-in": f"verified as a stand-in ({outcome.reason})",
+        "no": f"compiled, not verified ({outcome.reason})",
+    }[outcome.verified]
+    noun = "filter" if filters == 1 else "filters"
+    click.echo(f"{file}: set {built.metadata.set}, {filters} {noun}: {said}")

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: MIT
+"""Attach a filter set to a mount, and take it off again.
+
+The mount holds the filters. We keep nothing but map descriptors, and those only for the Python
+API: when this process dies at any moment, either nothing was mounted or all of it is.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fusebpf import objfile
+from fusebpf.build.metadata import Metadata
+from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
+from fusebpf.runtime import features, fsmount, mountinfo
+from fusebpf.runtime.fsmount import FsContext, MountError
+from fusebpf.runtime.libbpf import Object
+from fusebpf.runtime.load import check_abi, load, open_ops
+from fusebpf.runtime.maps import Maps, MapView
+
+if TYPE_CHECKING:
+    from fusebpf.dsl import FilterSet
+
+_SOURCE_BYTES = 255  # fsconfig(2) takes no longer string
+
+
+class Mount:
+    """An attached mount. `maps` are the filter set's, usable while this object is open.
+
+    In a `with`, the mount of `attach` is detached at the end, lazily when it is in use; one found
+    by `mounts.open` stays.
+    """
+
+    def __init__(
+        self,
+        mountpoint: Path,
+        lower: Path,
+        name: str,
+        link_id: int,
+        maps: Maps,
+        detach_at_exit: bool = True,
+    ) -> None:
+        self._detach_at_exit = detach_at_exit
+        self.mountpoint = mountpoint
+        self.lower = lower
+        self.name = name
+        self.link_id = link_id
+        self.maps = maps
+
+    def __repr__(self) -> str:
+        return f"<Mount {self.lower} on {self.mountpoint}>"
+
+    def detach(self, lazy: bool = False) -> None:
+        """Unmount. Raises MountError (EBUSY) while it is in use, unless `lazy`."""
+        detach(self.mountpoint, lazy)
+        self.close()
+
+    def close(self) -> None:
+        """Close the maps; the mount stays."""
+        self.maps.close()
+
+    def __enter__(self) -> Mount:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        try:
+            if self._detach_at_exit and self._is_there():
+                fsmount.umount(self.mountpoint, lazy=True)
+        finally:
+            self.close()
+
+    def _is_there(self) -> bool:
+        """Whether it is still mounted: someone may have taken it off, and mounted another."""
+        try:
+            entry = mountinfo.at(self.mountpoint)
+        except FileNotFoundError:
+            return False
+        return entry is not None and entry.is_fuse_bpf and entry.link_id == self.link_id
+
+
+def attach(
+    filters: FilterSet | str | os.PathLike[str],
+    lower: str | os.PathLike[str],
+    mountpoint: str | os.PathLike[str],
+    *,
+    set_name: str | None = None,
+) -> Mount:
+    """Mount `lower` at `mountpoint` with filters in force.
+
+    `filters` is a FilterSet, a filter file, or an object made by `fusebpf compile`; `set_name`
+    says which set of a file with several. `lower` and `mountpoint` may be the same directory.
+
+    Raises UsageError (a path that cannot be meant), PrivilegeError, UnsupportedKernelError,
+    BuildError, VerifierError, MountError. After an error nothing is mounted, loaded or open.
+    """
+    lower_path, target = _checked(lower, mountpoint)
+    features.require_root("attach")
+    kernel = features.require()
+    data, metadata, path = _object(filters, set_name)
+    check_abi(metadata, path)
+    with ExitStack() as stack:
+        opened, name = open_ops(data, kernel)
+        stack.enter_context(opened)
+        load(opened, metadata)
+        link = stack.enter_context(opened.maps["fusebpf_ops"].attach_struct_ops())
+        # An O_PATH descriptor would not do: the kernel wants an open directory.
+        root = os.open(lower_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, root)
+        mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd)
+        stack.callback(os.close, mount_fd)
+        maps = _maps(opened, metadata)
+        mount = Mount(target, lower_path, name, link.id, maps)
+        placed = False
+        try:
+            with _uninterrupted():
+                _place(mount_fd, target)
+                placed = True
+                stack.close()  # from here on the mount alone holds the filters
+        except BaseException:
+            maps.close()
+            if placed:
+                fsmount.umount(target, lazy=True)
+            raise
+    return mount
+
+
+def _checked(
+    lower: str | os.PathLike[str], mountpoint: str | os.PathLike[str]
+) -> tuple[Path, Path]:
+    lower_path = _directory(lower, "lower directory")
+    target = _directory(mountpoint, "mount point")
+    there = mountinfo.at(target)
+    if there is not None and there.is_fuse_bpf:
+        raise UsageError(
+            f"{target} is a fuse-bpf mount already",
+            f"take it off first: fusebpf detach {target}",
+        )
+    return lower_path, target
+
+
+def _directory(path: str | os.PathLike[str], what: str) -> Path:
+    try:
+        real = Path(path).resolve(strict=True)
+    except FileNotFoundError:
+        raise FusebpfError(f"{what} {path} does not exist", f"mkdir {path}") from None
+    except (OSError, RuntimeError) as error:
+        raise FusebpfError(f"cannot reach {what} {path}: {error}") from None
+    if not real.is_dir():
+        raise FusebpfError(f"{what} {path} is not a directory", "name a directory")
+    return real
+
+
+def _object(
+    filters: FilterSet | str | os.PathLike[str], set_name: str | None
+) -> tuple[bytes, Metadata, Path]:
+    """Bytes and metadata of the object, built first where it is not one yet."""
+    if not isinstance(filters, (str, os.PathLike)):
+        from fusebpf.build import build_set
+
+        built = build_set(filters)
+        return built.data, built.metadata, built.path
+    path = Path(filters)
+    try:
+        compiled = objfile.is_object(path)
+    except OSError:
+        compiled = False  # build_file says what is wrong with it
+    if compiled:
+        found = objfile.read(path)
+        return found.data, found.metadata, path
+    from fusebpf.build import build_file
+
+    built = build_file(path, set_name)
+    return built.data, built.metadata, built.path
+
+
+def _make_mount(fs_type: str, lower: Path, root_fd: int, link_fd: int) -> int:
+    """A mount of `lower` with the link's filters, at no path yet."""
+    source = os.fsencode(lower)
+    if len(source) > _SOURCE_BYTES:
+        source = b"..." + source[-(_SOURCE_BYTES - 3) :]
+    try:
+        with FsContext(fs_type) as context:
+            context.set_string("source", os.fsdecode(source))
+            context.set_flag("no_daemon")
+            context.set_fd("root_dir", root_fd)
+            context.set_fd("root_bpf_link", link_fd)
+            context.set_string("creds", "mounter")
+            return context.mount()
+    except MountError as error:
+        raise MountError(
+            f"cannot mount {lower}: {error.message}", error.errno, error.log, error.help
+        ) from None
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise PrivilegeError(
+                "the kernel does not let this process mount", "run it as root, with CAP_SYS_ADMIN"
+            ) from None
+        raise MountError(f"cannot mount {lower}: {error.strerror}", error.errno or 0) from None
+
+
+def _place(mount_fd: int, target: Path) -> None:
+    try:
+        fsmount.move_mount(mount_fd, target)
+    except OSError as error:
+        raise MountError(f"cannot mount at {target}: {error.strerror}", error.errno or 0) from None
+
+
+def _maps(opened: Object, metadata: Metadata) -> Maps:
+    views: dict[str, MapView] = {}
+    try:
+        for meta in metadata.maps:
+            if meta.name in opened.maps:
+                views[meta.name] = MapView(os.dup(opened.maps[meta.name].fd), meta)
+    except BaseException:
+        for view in views.values():
+            view.close()
+        raise
+    return Maps(views)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back; they arrive when the block ends."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
+    """Unmount a fuse-bpf mount; `lazy` takes it out of sight now and ends it with its last user.
+
+    Raises UsageError when nothing of ours is mounted there, PrivilegeError, MountError (EBUSY).
+    """
+    try:
+        entry = mountinfo.at(mountpoint)
+    except OSError as error:
+        raise FusebpfError(f"cannot reach {mountpoint}: {error.strerror}") from None
+    if entry is None or not entry.is_fuse_bpf:
+        what = "not a mount point" if entry is None else f"a mount of type {entry.fs_type}"
+        raise UsageError(
+            f"{mountpoint} is {what}, not a fuse-bpf mount", "fusebpf ls shows those there are"
+        )
+    features.require_root("detach")
+    try:
+        fsmount.umount(entry.mount_point, lazy)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise MountError(
+                f"{mountpoint} is in use: a process has a file open, mapped or as its directory "
+                "there",
+                errno.EBUSY,
+                help=f"fuser -vm {mountpoint} shows who; fusebpf detach --lazy {mountpoint} takes "
+                "it out of sight now and ends it when the last user is done",
+            ) from None
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise PrivilegeError(
+                "the kernel does not let this process unmount", "run it as root"
+            ) from None
+        raise MountError(
+            f"cannot unmount {mountpoint}: {error.strerror}", error.errno or 0
+        ) from None

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""The mount API of Linux 5.2: fsopen, fsconfig, fsmount, move_mount (fsopen(2) and its kind).
+
+Until `move_mount` a mount hangs on a descriptor alone and goes with it, so that nothing is left
+when the process dies half-way. The context's log carries the file system's own error text.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from types import TracebackType
+
+from fusebpf.errors import FusebpfError
+from fusebpf.runtime.sysbpf import syscall
+
+# Numbers above 424 are the same on every architecture but alpha.
+_NR_MOVE_MOUNT = 429
+_NR_FSOPEN = 430
+_NR_FSCONFIG = 431
+_NR_FSMOUNT = 432
+
+_FSOPEN_CLOEXEC = 1
+_FSMOUNT_CLOEXEC = 1
+_FSCONFIG_SET_FLAG = 0
+_FSCONFIG_SET_STRING = 1
+_FSCONFIG_SET_FD = 5
+_FSCONFIG_CMD_CREATE = 6
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_AT_FDCWD = -100
+_LOG_LINE_BYTES = 4096
+
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+
+class MountError(FusebpfError):
+    """The kernel refused a mount. `log` is what its file system said, `errno` the error."""
+
+    def __init__(
+        self, message: str, code: int, log: tuple[str, ...] = (), help: str | None = None
+    ) -> None:
+        super().__init__(message, help)
+        self.errno = code
+        self.log = log
+
+
+class FsContext:
+    """A file system being configured. Use it in a `with`, which closes it."""
+
+    def __init__(self, fs_type: str) -> None:
+        """Begin. Raises OSError: ENODEV when the kernel has no such type, EPERM."""
+        self._type = fs_type
+        self._fd = syscall(_NR_FSOPEN, fs_type.encode(), _FSOPEN_CLOEXEC)
+
+    def set_flag(self, key: str) -> None:
+        """Set an option without a value."""
+        self._config(_FSCONFIG_SET_FLAG, key, None, 0)
+
+    def set_string(self, key: str, value: str | os.PathLike[str]) -> None:
+        """Set an option to a string, at most 255 bytes."""
+        self._config(_FSCONFIG_SET_STRING, key, os.fsencode(value), 0)
+
+    def set_fd(self, key: str, fd: int) -> None:
+        """Set an option to an open file (not one opened with O_PATH)."""
+        self._config(_FSCONFIG_SET_FD, key, None, fd)
+
+    def mount(self) -> int:
+        """Create the file system and mount it nowhere; the descriptor holds the mount."""
+        self._config(_FSCONFIG_CMD_CREATE, None, None, 0)
+        try:
+            return syscall(_NR_FSMOUNT, self._fd, _FSMOUNT_CLOEXEC, 0)
+        except OSError as error:
+            raise self._error("cannot make the mount", error) from None
+
+    def _config(self, command: int, key: str | None, value: bytes | None, aux: int) -> None:
+        name = None if key is None else key.encode()
+        try:
+            syscall(_NR_FSCONFIG, self._fd, command, name, value, aux)
+        except OSError as error:
+            what = "cannot make the mount" if key is None else f"mount option {key} is refused"
+            raise self._error(what, error) from None
+
+    def _error(self, what: str, error: OSError) -> MountError:
+        log = self.log()
+        reason = log[-1] if log else os.strerror(error.errno or 0)
+        return MountError(f"{what}: {reason}", error.errno or 0, log)
+
+    def log(self) -> tuple[str, ...]:
+        """Messages of the file system since the last call."""
+        lines: list[str] = []
+        while True:
+            try:
+                raw = os.read(self._fd, _LOG_LINE_BYTES)
+            except OSError:  # ENODATA: no more of them
+                return tuple(lines)
+            text = raw.decode("utf-8", "replace").strip()
+            # Each begins with its level: "e ", "w " or "i ".
+            lines.append(text[2:] if text[1:2] == " " else text)
+
+    def __enter__(self) -> FsContext:
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+
+def move_mount(mount_fd: int, target: str | os.PathLike[str]) -> None:
+    """Put a mount that hangs on a descriptor at a path. Raises OSError."""
+    syscall(_NR_MOVE_MOUNT, mount_fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def umount(target: str | os.PathLike[str], lazy: bool = False) -> None:
+    """umount2(2) of the topmost mount at a path; `lazy` while it is in use. Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    flags = UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0)
+    if libc.umount2(os.fsencode(target), flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), os.fspath(target))

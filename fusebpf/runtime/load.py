@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""Load an object's programs, as struct_ops or as stand-ins, and say in the user's words why not.
+
+One object carries both kinds, all of them off: see bpf/fusebpf.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import secrets
+import struct
+from pathlib import Path
+
+from fusebpf.abi import ABI_VERSION
+from fusebpf.build.metadata import Metadata
+from fusebpf.errors import EXIT_REJECTED, FusebpfError, PrivilegeError, UnsupportedKernelError
+from fusebpf.runtime.features import OPS_STRUCT, FuseBpf
+from fusebpf.runtime.libbpf import LibbpfError, Map, Object, version
+
+OPS_MAP = "fusebpf_ops"
+CASES_MAP = "fusebpf_cases"
+_OPS_PROGRAM = "_ops"
+_STANDIN_PROGRAM = "_standin"
+_NAME_BYTES = 14
+
+_UNSUPPORTED = re.compile(r"attach to unsupported member (\w+) of struct fuse_ops")
+
+
+class VerifierError(FusebpfError):
+    """The kernel's verifier refused a program that the compiler had accepted.
+
+    `log` is the verifier's log, `program` the name of the program, or None.
+    """
+
+    exit_code = EXIT_REJECTED
+
+    def __init__(self, message: str, log: str, program: str | None) -> None:
+        super().__init__(message, "this is a defect of fusebpf: please report it with the log")
+        self.log = log
+        self.program = program
+
+
+def check_abi(metadata: Metadata, path: Path) -> None:
+    """Refuse an object built for another version of the contract with the kernel part."""
+    if metadata.abi != ABI_VERSION:
+        raise FusebpfError(
+            f"{path} was built for ABI {metadata.abi}, this fusebpf has ABI {ABI_VERSION}",
+            "build it again with this version: fusebpf compile FILE.py -o OUT",
+        )
+
+
+def open_standin(data: bytes) -> Object:
+    """Open an object with its stand-in programs on; they load on any kernel >= 6.4."""
+    return _open(data, "standin", "raw_tp")
+
+
+def open_ops(data: bytes, kernel: FuseBpf) -> tuple[Object, str]:
+    """Open an object with its struct_ops programs on, under a name of its own.
+
+    Returns the object, to be loaded, and that name. Raises UnsupportedKernelError when libbpf is
+    too old or the kernel lacks a hook that the object uses.
+    """
+    if version() < (1, 5):
+        found = ".".join(map(str, version()))
+        raise UnsupportedKernelError(
+            f"libbpf {found} cannot attach to a kernel module; 1.5 can",
+            "install libbpf1 of Debian 13, or name a newer libbpf.so in FUSEBPF_LIBBPF",
+        )
+    opened = _open(data, "fusebpf", "struct_ops")
+    try:
+        name = "f" + secrets.token_hex(6)
+        _fill_ops(opened, opened.maps[OPS_MAP], name, kernel)
+    except BaseException:
+        opened.close()
+        raise
+    return opened, name
+
+
+def _open(data: bytes, name: str, kind: str) -> Object:
+    opened = Object(data, name)
+    try:
+        for program in opened.programs.values():
+            program.autoload = program.section.startswith(kind)
+        for entry in opened.maps.values():
+            if entry.name == OPS_MAP:
+                entry.autocreate = kind == "struct_ops"
+            elif entry.name == CASES_MAP:
+                entry.autocreate = kind != "struct_ops"
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _fill_ops(opened: Object, ops: Map, name: str, kernel: FuseBpf) -> None:
+    """Write the name into the struct, and check its members against the kernel's."""
+    members = opened.btf.struct_members(OPS_STRUCT) or []
+    value = ops.initial_value()
+    for field in members:
+        if field.name == "name":
+            raw = name.encode()[:_NAME_BYTES]
+            value[field.offset : field.offset + len(raw) + 1] = raw + b"\0"
+        elif field.name not in kernel.members:
+            if any(value[field.offset : field.offset + 8]):
+                raise unserved(field.name)
+            # libbpf refuses an object with a member the kernel lacks, unless it is NULL.
+            struct.pack_into("=Q", value, field.offset, 0)
+
+
+def unserved(hook: str, served: tuple[str, ...] = ()) -> UnsupportedKernelError:
+    """The error for a hook that the running kernel part does not run."""
+    listed = f"; it serves: {', '.join(served)}" if served else ""
+    return UnsupportedKernelError(
+        f"hook {hook} is not served by this kernel's fuse-bpf{listed}",
+        "leave that filter out, or run a kernel part that serves it",
+    )
+
+
+def load(opened: Object, metadata: Metadata) -> None:
+    """Load, with the kernel's refusal turned into an error that names the filter.
+
+    Raises UnsupportedKernelError (a hook not served), VerifierError, PrivilegeError, LibbpfError.
+    """
+    try:
+        opened.load()
+    except LibbpfError as error:
+        raise explained(error, metadata) from error
+
+
+def explained(error: LibbpfError, metadata: Metadata) -> FusebpfError:
+    """The error to show for a failed load."""
+    if match := _UNSUPPORTED.search(error.log):
+        return unserved(match[1])
+    if error.program is None or not error.log:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            return PrivilegeError(
+                "the kernel does not let this process load BPF programs",
+                "run it as root, outside containers that withhold CAP_BPF and CAP_SYS_ADMIN",
+            )
+        return error
+    function = error.program.removesuffix(_OPS_PROGRAM).removesuffix(_STANDIN_PROGRAM)
+    where = next(
+        (
+            f"{metadata.source_file}:{entry.line}: filter {function}"
+            for entry in metadata.hooks
+            if entry.function == function
+        ),
+        f"{metadata.source_file}: program {error.program}",
+    )
+    return VerifierError(f"{where}: {_reason(error.log)}", error.log, error.program)
+
+
+def _reason(log: str) -> str:
+    """The verifier's verdict: its last line before the statistics."""
+    for line in reversed(log.splitlines()):
+        text = line.strip()
+        if text and not text.startswith(
+            ("processed ", "verification time", "stack depth", "max_", "-- ")
+        ):
+            return f"the kernel's verifier refused it: {text}"
+    return "the kernel's verifier refused it"

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Mounts of this process's namespace, from /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FS_TYPE = "fuse_bpf"
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class MountEntry:
+    """One mount. `super_options` are the file system's own: root_bpf=NAME, link_id=N, dead."""
+
+    mount_id: int
+    parent_id: int
+    mount_point: Path
+    options: tuple[str, ...]
+    fs_type: str
+    source: str
+    super_options: dict[str, str]
+
+    @property
+    def is_fuse_bpf(self) -> bool:
+        """Whether filters can be in force there: our own type, or a `fuse` with root_bpf."""
+        return self.fs_type == FS_TYPE or (
+            self.fs_type == "fuse" and "root_bpf" in self.super_options
+        )
+
+    @property
+    def link_id(self) -> int | None:
+        """Id of the struct_ops link that the mount holds, or None."""
+        text = self.super_options.get("link_id", "")
+        return int(text) if text.isdigit() else None
+
+    @property
+    def dead(self) -> bool:
+        """Whether the filters were torn off by force: every filtered operation is EIO."""
+        return "dead" in self.super_options
+
+
+def _unescaped(field: bytes) -> str:
+    # The kernel writes space, tab, newline and backslash as three octal digits.
+    return os.fsdecode(_OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field))
+
+
+def parse(raw: bytes) -> Iterator[MountEntry]:
+    """Entries of a mountinfo file, in its order."""
+    for line in raw.split(b"\n"):
+        fields = line.split(b" ")
+        if len(fields) < 10:
+            continue
+        separator = fields.index(b"-", 6)
+        fs_type, source, super_options = (*fields[separator + 1 :], b"", b"", b"")[:3]
+        parsed: dict[str, str] = {}
+        for option in _unescaped(super_options).split(","):
+            key, _, value = option.partition("=")
+            parsed[key] = value
+        yield MountEntry(
+            mount_id=int(fields[0]),
+            parent_id=int(fields[1]),
+            mount_point=Path(_unescaped(fields[4])),
+            options=tuple(_unescaped(fields[5]).split(",")),
+            fs_type=_unescaped(fs_type),
+            source=_unescaped(source),
+            super_options=parsed,
+        )
+
+
+def entries() -> list[MountEntry]:
+    """All mounts that this process sees."""
+    return list(parse(Path("/proc/self/mountinfo").read_bytes()))
+
+
+def at(path: str | os.PathLike[str]) -> MountEntry | None:
+    """The topmost mount at `path`, or None when `path` is no mount point.
+
+    Raises OSError when the path cannot be reached.
+    """
+    real = Path(path).resolve(strict=True)
+    fd = os.open(real, os.O_PATH | os.O_CLOEXEC)
+    try:
+        info = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+    finally:
+        os.close(fd)
+    found = re.search(r"^mnt_id:\s*(\d+)", info, re.MULTILINE)
+    mount_id = int(found[1]) if found else -1
+    for entry in entries():
+        if entry.mount_id == mount_id and entry.mount_point == real:
+            return entry
+    return None

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""The fuse-bpf mounts there are, and the filters in force on them: for any process."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.runtime import features, mountinfo, state
+from fusebpf.runtime.attach import Mount
+from fusebpf.runtime.mountinfo import MountEntry
+
+
+@dataclass(frozen=True)
+class MountStatus:
+    """A mount as `ls` shows it. What only root may ask of the kernel is empty for others.
+
+    `lower` is the path given at the mount; `state` is "active", "dead" (filters torn off by
+    force: the mount fails closed) or "unfiltered" (mounted without a filter set).
+    """
+
+    mountpoint: Path
+    lower: str
+    state: str
+    name: str
+    link_id: int | None
+    filter_set: str
+    hooks: tuple[str, ...]
+    maps: tuple[str, ...]
+    source_sha256: str
+
+
+def ls() -> list[MountStatus]:
+    """All fuse-bpf mounts of this mount namespace, in the order they were made."""
+    found = [entry for entry in mountinfo.entries() if entry.is_fuse_bpf]
+    kernel = features.probe() if found and os.geteuid() == 0 else None
+    return [_status(entry, kernel) for entry in found]
+
+
+def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
+    link_id = entry.link_id
+    loaded: state.LoadedSet | None = None
+    if kernel is not None and link_id is not None and not entry.dead:
+        try:
+            loaded = state.loaded_set(link_id, kernel)
+        except OSError:
+            loaded = None  # went away since mountinfo was read
+    return MountStatus(
+        mountpoint=entry.mount_point,
+        lower=entry.source,
+        state="dead" if entry.dead else "active" if link_id is not None else "unfiltered",
+        name=entry.super_options.get("root_bpf", ""),
+        link_id=link_id,
+        filter_set=loaded.name if loaded else "",
+        hooks=loaded.hooks if loaded else (),
+        maps=tuple(sorted(name for name in loaded.map_ids if "." not in name)) if loaded else (),
+        source_sha256=loaded.source_sha256 if loaded else "",
+    )
+
+
+def open(mountpoint: str | os.PathLike[str]) -> Mount:
+    """Open a mount that any process attached, to read and write its maps.
+
+    Close it with `close()`, or use it in a `with`; the mount stays.
+    Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
+    """
+    try:
+        entry = mountinfo.at(mountpoint)
+    except OSError as error:
+        raise FusebpfError(f"cannot reach {mountpoint}: {error.strerror}") from None
+    if entry is None or not entry.is_fuse_bpf:
+        raise UsageError(
+            f"{mountpoint} is not a fuse-bpf mount", "fusebpf ls shows those there are"
+        )
+    features.require_root("reading the maps of a mount")
+    link_id = entry.link_id
+    if link_id is None or entry.dead:
+        raise FusebpfError(
+            f"{mountpoint} has no filters in force" + (" (torn off by force)" * entry.dead),
+            f"take it off and attach again: fusebpf detach {mountpoint}",
+        )
+    try:
+        found = state.loaded_set(link_id, features.require())
+        maps = state.open_maps(found)
+    except OSError as error:
+        raise FusebpfError(f"cannot read the filters of {mountpoint}: {error}") from None
+    name = entry.super_options.get("root_bpf", "")
+    return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, detach_at_exit=False)

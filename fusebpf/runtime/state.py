@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Find a mount's filters in the kernel again: by the link id that mountinfo shows.
+
+mount -> link -> struct_ops map -> programs -> maps, of which `.rodata` holds the metadata.
+Nothing of ours has to run for that, and any root process can do it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from fusebpf.build.metadata import maps_from_list
+from fusebpf.errors import FusebpfError
+from fusebpf.runtime import sysbpf
+from fusebpf.runtime.btf import Btf
+from fusebpf.runtime.features import FuseBpf
+from fusebpf.runtime.maps import Maps, MapView
+
+_METADATA = "bpf_metadata_fusebpf_"
+
+
+@dataclass(frozen=True)
+class LoadedSet:
+    """A filter set as it is in the kernel: its metadata, hooks, and the ids of its parts."""
+
+    name: str
+    source_sha256: str
+    version: str
+    hooks: tuple[str, ...]
+    link_id: int
+    program_ids: tuple[int, ...]
+    map_ids: dict[str, int]
+    maps_json: str
+
+
+@contextmanager
+def _opened(command: int, object_id: int) -> Iterator[int]:
+    fd = sysbpf.fd_by_id(command, object_id)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
+    """Describe the set behind a link. Raises OSError: FileNotFoundError when it is gone."""
+    programs = _programs(link_id, kernel)
+    map_ids: dict[str, int] = {}
+    metadata: dict[str, str] = {}
+    for program_id in programs.values():
+        with _opened(sysbpf.PROG_GET_FD_BY_ID, program_id) as fd:
+            ids = sysbpf.prog_info(fd).map_ids
+        for map_id in ids:
+            if map_id in map_ids.values():
+                continue
+            with _opened(sysbpf.MAP_GET_FD_BY_ID, map_id) as fd:
+                info = sysbpf.map_info(fd)
+                map_ids[info.name] = map_id
+                if info.name.endswith(".rodata"):
+                    metadata |= _metadata(fd, info)
+    return LoadedSet(
+        name=metadata.get("set", ""),
+        source_sha256=metadata.get("source", ""),
+        version=metadata.get("version", ""),
+        hooks=tuple(programs),
+        link_id=link_id,
+        program_ids=tuple(programs.values()),
+        map_ids=map_ids,
+        maps_json=metadata.get("maps", "[]"),
+    )
+
+
+def _programs(link_id: int, kernel: FuseBpf) -> dict[str, int]:
+    """Program ids by hook: reading a struct_ops map gives ids in place of function pointers."""
+    with _opened(sysbpf.LINK_GET_FD_BY_ID, link_id) as fd:
+        map_id = sysbpf.link_info(fd).map_id
+    if map_id == 0:
+        raise FileNotFoundError(f"link {link_id} was detached")
+    with _opened(sysbpf.MAP_GET_FD_BY_ID, map_id) as fd:
+        size = sysbpf.map_info(fd).value_size
+        value = sysbpf.map_lookup(fd, bytes(4), size) or bytes(size)
+    found: dict[str, int] = {}
+    for name, offset in kernel.members.items():
+        at = kernel.data_offset + offset
+        if name != "name" and at + 8 <= size:
+            (program_id,) = struct.unpack_from("=Q", value, at)
+            if program_id:
+                found[name] = program_id
+    return found
+
+
+def _metadata(fd: int, info: sysbpf.MapInfo) -> dict[str, str]:
+    value = sysbpf.map_lookup(fd, bytes(4), info.value_size)
+    if value is None or not info.btf_id:
+        return {}
+    variables = Btf(sysbpf.btf_bytes(info.btf_id)).section_of_id(info.btf_value_type_id)
+    return {
+        name.removeprefix(_METADATA): value[field.offset : field.offset + (field.size or 0)]
+        .split(b"\0", 1)[0]
+        .decode("utf-8", "replace")
+        for name, field in variables.items()
+        if name.startswith(_METADATA)
+    }
+
+
+def open_maps(found: LoadedSet) -> Maps:
+    """The maps of a set, as far as its programs use them. Raises FusebpfError, OSError."""
+    try:
+        declared = maps_from_list(json.loads(found.maps_json))
+    except (ValueError, TypeError):
+        raise FusebpfError(
+            f"the metadata of filter set {found.name!r} cannot be read",
+            "it was built by another version of fusebpf: attach it again",
+        ) from None
+    views: dict[str, MapView] = {}
+    try:
+        for meta in declared:
+            map_id = found.map_ids.get(meta.name)
+            if map_id is not None:
+                views[meta.name] = MapView(sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, map_id), meta)
+    except BaseException:
+        for view in views.values():
+            with suppress(OSError):
+                view.close()
+        raise
+    return Maps(views)
