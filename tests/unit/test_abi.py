@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.abi import HOOKS, OPS, STRUCTS, Op, Struct
+from fusebpf.abi import HOOKS, OPS, STRUCTS, Op, Struct, markdown
 from fusebpf.abi.cheader import header_path, render
 
 
@@ -87,6 +87,12 @@ def test_generated_header_has_the_layouts_of_the_table(tmp_path: Path) -> None:
 def test_generated_header_is_up_to_date() -> None:
     assert header_path().read_text(encoding="utf-8") == render(), (
         "run: python -m fusebpf.abi.cheader"
+    )
+
+
+def test_page_of_hooks_is_up_to_date() -> None:
+    assert markdown.page_path().read_text(encoding="utf-8") == markdown.render(), (
+        "run: python -m fusebpf.abi.markdown"
     )
 
 
