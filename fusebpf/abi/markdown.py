@@ -50,7 +50,7 @@ def _row(op: Op) -> str:
     slot = "" if op.form_a else " (the module serves it through rename2)"
     return (
         f"| `{op.name}` | {op.opcode_name} {op.opcode} | {op.doc}{slot} | {op.deciding} "
-        f"| {', '.join(map(_arg, op.pre)) or '–'} | {', '.join(map(_arg, outs)) or '–'} |"
+        f"| {', '.join(map(_arg, op.pre)) or '-'} | {', '.join(map(_arg, outs)) or '-'} |"
     )
 
 
@@ -72,7 +72,7 @@ def render() -> str:
         "| operation | opcode | what | deciding inode | inputs | outputs |",
         "|-|-|-|-|-|-|",
         *map(_row, OPS.values()),
-        f"| `default` | any | {DEFAULT_FILTER.doc} | that of the operation | – | – |",
+        f"| `default` | any | {DEFAULT_FILTER.doc} | that of the operation | - | - |",
         "",
         "## Structs",
         "",
