@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""Reading mountinfo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusebpf.runtime import mountinfo
+
+SAMPLE = (
+    b"22 27 0:20 / /proc rw,relatime shared:5 - proc proc rw\n"
+    b"40 27 0:50 / /mnt/a\\040b\\134c rw,nosuid - fuse_bpf /srv/lower rw,root_bpf=f0a1,link_id=17\n"
+    b"41 27 0:51 / /mnt/x rw shared:1 master:2 - fuse_bpf none rw,root_bpf=f0a2,link_id=18,dead\n"
+    b"42 27 0:52 / /mnt/y rw - fuse /dev/fuse rw,user_id=0\n"
+    b"43 27 0:53 / /mnt/caf\xe9 rw - fuse_bpf /srv rw\n"
+    b"garbage\n"
+)
+
+
+def test_fields_and_escapes() -> None:
+    entries = list(mountinfo.parse(SAMPLE))
+    assert [entry.mount_id for entry in entries] == [22, 40, 41, 42, 43]
+    ours = entries[1]
+    assert str(ours.mount_point) == "/mnt/a b\\c"
+    assert (ours.fs_type, ours.source, ours.link_id, ours.dead) == (
+        "fuse_bpf",
+        "/srv/lower",
+        17,
+        False,
+    )
+    assert ours.options == ("rw", "nosuid")
+    assert entries[2].dead
+    assert [entry.is_fuse_bpf for entry in entries] == [False, True, True, False, True]
+    assert entries[4].link_id is None
+
+
+def test_mount_at_a_path(tmp_path: Path) -> None:
+    proc = mountinfo.at("/proc")
+    assert proc is not None
+    assert proc.fs_type == "proc"
+    assert mountinfo.at("/proc/self") is None
+    assert mountinfo.at(tmp_path) is None
