@@ -11,22 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fusebpf.build import paths
 from fusebpf.vm.errors import PrepareError
 
 
 def cache_dir() -> Path:
-    """Return the cache directory, made if absent.
+    """Return the user's cache directory, made if absent.
 
-    ``$FUSEBPF_CACHE``, else ``$XDG_CACHE_HOME/fusebpf``, else ``~/.cache/fusebpf``.
+    Raises:
+        PrepareError: it cannot be made.
     """
-    named = os.environ.get("FUSEBPF_CACHE")
-    if named:
-        path = Path(named)
-    else:
-        base = os.environ.get("XDG_CACHE_HOME")
-        path = (Path(base) if base else Path.home() / ".cache") / "fusebpf"
-    path = path.absolute()
-    path.mkdir(parents=True, exist_ok=True)
+    path = paths.cache_dir().absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PrepareError(
+            f"cannot make the cache {path}: {error.strerror}",
+            "set FUSEBPF_CACHE to a directory that you may write",
+        ) from None
     return path
 
 
@@ -90,7 +92,7 @@ def remove_unused(root_name: str) -> list[Path]:
             with locked(path.name):
                 shutil.rmtree(path)
             removed.append(path)
-    for path in sorted(cache_dir().glob("boot-*")):
+    for path in sorted([*cache_dir().glob("boot-*"), *cache_dir().glob("disk-*")]):
         if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:
             with locked(path.name):
                 shutil.rmtree(path)

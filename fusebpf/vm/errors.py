@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
+from fusebpf.errors import FusebpfError
+
 EXIT_TIMEOUT = 124
 """Exit status when the command outlived ``--timeout`` (as timeout(1) gives)."""
 EXIT_VM = 125
 """Exit status when the machine, not the command, failed: no boot, panic, oops, missing tool."""
 
 
-class VmError(Exception):
+class VmError(FusebpfError):
     """The machine failed. ``console`` holds the last lines of the guest's console, if any."""
 
     exit_code = EXIT_VM
 
-    def __init__(self, message: str, *, console: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, help: str | None = None, *, console: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, help)
         self.console = console
 
 

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from fusebpf.vm.errors import PrepareError
 
-BOOT_MODULES = ("virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")
+BOOT_MODULES = (
+    "virtio_pci",
+    "virtio_console",
+    "virtio_blk",
+    "crc32c_generic",  # ext4 asks for it by an alias that only modprobe resolves
+    "ext4",
+    "overlay",
+    "9pnet_virtio",
+    "9p",
+)
 """Modules needed before the guest root is there; those built into the kernel are skipped."""
 
 
@@ -35,8 +44,8 @@ def module_files(tree: Path) -> list[Path]:
             continue
         if name not in by_name:
             raise PrepareError(
-                f"the kernel of {tree} has no module {name}: the guest cannot boot on it "
-                f"(needed: {', '.join(BOOT_MODULES)})"
+                f"the kernel of {tree} has no module {name}: the guest cannot boot on it",
+                f"it needs, built in or as modules: {', '.join(BOOT_MODULES)}",
             )
         path = by_name[name]
         # modules.dep lists a module's needs deepest last (depmod(8)).
@@ -105,7 +114,7 @@ def _plain_module(path: Path) -> bytes:
 def unzstd(data: bytes) -> bytes:
     """Decompress with zstd(1): Python has no zstd before 3.14."""
     if shutil.which("zstd") is None:
-        raise PrepareError("zstd is not installed: run `make dev`, or apt-get install zstd")
+        raise PrepareError("zstd is not installed", "run `make dev`, or apt-get install zstd")
     done = subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=False)
     if done.returncode != 0:
         raise PrepareError(f"zstd: {done.stderr.decode(errors='replace').strip()}")

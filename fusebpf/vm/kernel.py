@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import lzma
 import os
-import re
-import struct
 import subprocess
 import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.cache import digest, entry
 from fusebpf.vm.errors import PrepareError
-from fusebpf.vm.initramfs import module_files, unzstd, write_initramfs
+from fusebpf.vm.initramfs import module_files, write_initramfs
 from fusebpf.vm.root import Progress
 
 AGENT_SOURCE = Path(__file__).parent / "guest" / "agent.c"
@@ -61,14 +58,14 @@ def find_kernel(name: str, root: Path, modules: Path | None = None) -> KernelSou
         images = sorted(root.glob(KERNELS[name]))
         if not images:
             raise PrepareError(
-                f"{root} holds no kernel {KERNELS[name]}: remove it and prepare again"
+                f"{root} holds no kernel {KERNELS[name]}", f"remove {root} and run `make vm`"
             )
         release = image_release(images[-1].read_bytes(), images[-1])
         return KernelSource(images[-1], release, root / "lib/modules" / release, in_root=True)
     image = Path(name)
     if not image.is_file():
         known = ", ".join(sorted(KERNELS))
-        raise PrepareError(f"no kernel {name!r}: give one of {known}, or the path of an image")
+        raise PrepareError(f"no kernel {name!r}", f"give one of {known}, or the path of an image")
     image = image.resolve()
     release = image_release(image.read_bytes(), image)
     if modules is None:
@@ -77,27 +74,9 @@ def find_kernel(name: str, root: Path, modules: Path | None = None) -> KernelSou
         modules = next((tree for tree in trees if tree.is_dir()), None)
     elif not (modules / "modules.dep").is_file():
         raise PrepareError(
-            f"{modules} has no modules.dep: give a tree as `make modules_install` lays it"
+            f"{modules} has no modules.dep", "give a tree as `make modules_install` lays it"
         )
     return KernelSource(image, release, modules, in_root=False)
-
-
-def image_release(data: bytes, path: Path) -> str:
-    """Return the release (``uname -r``) written in a bzImage or an ELF vmlinux.
-
-    The bzImage's pointer is at 0x20e (Documentation/arch/x86/boot.rst).
-
-    Raises:
-        PrepareError: ``data`` is neither.
-    """
-    if _is_bzimage(data):
-        (offset,) = struct.unpack_from("<H", data, 0x20E)
-        text = data[offset + 0x200 : offset + 0x400].split(b"\0")[0]
-        return text.split()[0].decode()
-    found = re.search(rb"Linux version (\S+)", data) if data[:4] == b"\x7fELF" else None
-    if found is None:
-        raise PrepareError(f"{path} is no kernel image: give a bzImage (vmlinuz) or a vmlinux")
-    return found[1].decode()
 
 
 def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> BootFiles:
@@ -125,35 +104,6 @@ def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> Boot
     return BootFiles(where / "vmlinux", where / "initramfs")
 
 
-def unpack_image(data: bytes, path: Path) -> bytes:
-    """Return the ELF kernel inside a bzImage: QEMU enters it directly (PVH).
-
-    An emulated processor needs seconds to do the same. The payload's place is in the setup header:
-    payload_offset at 0x248, payload_length at 0x24c (Documentation/arch/x86/boot.rst).
-    """
-    if not _is_bzimage(data):
-        return data
-    sectors = data[0x1F1] or 4
-    offset, length = struct.unpack_from("<II", data, 0x248)
-    start = (sectors + 1) * 512 + offset
-    payload = data[start : start + length]
-    if payload[:4] == b"\x28\xb5\x2f\xfd":
-        kernel = unzstd(payload[:-4])  # the last four bytes are the unpacked size
-    elif payload[:6] == b"\xfd7zXZ\0":
-        kernel = lzma.LZMADecompressor().decompress(payload)
-    elif payload[:2] == b"\x1f\x8b":
-        kernel = zlib.decompressobj(31).decompress(payload)
-    else:
-        raise PrepareError(f"{path}: its payload is packed in an unknown way ({payload[:6].hex()})")
-    if kernel[:4] != b"\x7fELF":
-        raise PrepareError(f"{path}: its payload is no ELF file")
-    return kernel
-
-
-def _is_bzimage(data: bytes) -> bool:
-    return data[0x202:0x206] == b"HdrS"
-
-
 def compile_agent(root: Path) -> bytes:
     """Compile the guest's process 1 with the guest root's own compiler.
 
@@ -161,7 +111,7 @@ def compile_agent(root: Path) -> bytes:
         PrepareError: not root (chroot(2)), or the compiler refused.
     """
     if os.geteuid() != 0:
-        raise PrepareError("the boot files can only be made by root: run `make vm` as root once")
+        raise PrepareError("the boot files can only be made by root", "run `make vm` as root once")
     with tempfile.TemporaryDirectory(dir=root / "tmp", prefix="agent-") as scratch:
         inside = "/" + str(Path(scratch).relative_to(root))
         done = subprocess.run(

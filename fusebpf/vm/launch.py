@@ -13,7 +13,7 @@ from fusebpf.vm.accel import accelerator
 from fusebpf.vm.kernel import STOCK, BootFiles, KernelSource, find_kernel, prepare_kernel
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
-from fusebpf.vm.root import PYTHON, Progress, prepare_root
+from fusebpf.vm.root import PYTHON, Progress, prepare_disk, prepare_root
 from fusebpf.vm.run import GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
@@ -56,6 +56,7 @@ class Prepared:
     """Everything a boot needs, in the cache."""
 
     root: Path
+    disk: Path
     kernel: KernelSource
     boot: BootFiles
     module: Path | None
@@ -75,11 +76,12 @@ def prepare(
         PrepareError: something could not be made; the message says how to mend it.
     """
     root = prepare_root(progress)
+    disk = prepare_disk(root, progress)
     source = find_kernel(kernel, root, kernel_modules)
     boot = prepare_kernel(source, root, progress)
     if with_module and module is None:
         module = prepare_module(root, source.release, progress)
-    return Prepared(root, source, boot, module if with_module else None)
+    return Prepared(root, disk, source, boot, module if with_module else None)
 
 
 def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
@@ -98,15 +100,12 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     shares, files = _visible(request, ready)
     spec = MachineSpec(
         boot=ready.boot,
-        exports=[
-            Export("root", ready.root, writable=False),
-            *(Export(f"s{n}", s.source, s.writable) for n, s in enumerate(shares)),
-        ],
+        disk=ready.disk,
+        exports=[Export(f"s{n}", s.source, s.writable) for n, s in enumerate(shares)],
         cpus=request.cpus,
         memory=request.memory,
         append=request.append,
     )
-    bare = replace(spec, exports=[spec.exports[0]])
     env = {**_ENVIRONMENT, "FUSEBPF_VM": ready.kernel.release}
     modules = []
     if ready.module is not None:
@@ -122,7 +121,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         modules=modules,
         timeout=request.timeout,
     )
-    return run(replace(spec, accel=accelerator(bare)), job, output)
+    return run(replace(spec, accel=accelerator(replace(spec, exports=()))), job, output)
 
 
 def _visible(request: Request, ready: Prepared) -> tuple[list[sharing.Share], dict[str, bytes]]:

@@ -39,6 +39,7 @@ class MachineSpec:
     """What the virtual machine is made of. ``memory`` is in MiB."""
 
     boot: BootFiles
+    disk: Path
     exports: Sequence[Export]
     accel: str = "tcg"
     cpus: int = 2
@@ -56,21 +57,28 @@ def command_line(spec: MachineSpec, agent_fd: int, console_fd: int) -> list[str]
         *("-smp", str(spec.cpus), "-m", f"{spec.memory}M", "-nic", "none"),
         *("-kernel", str(spec.boot.image), "-initrd", str(spec.boot.initramfs)),
         *("-append", " ".join((_KERNEL_ARGUMENTS, *spec.append))),
+        # Shared by all machines: nobody writes to it, so no lock either.
+        *("-drive", f"id=root,file={_escape(spec.disk)},format=raw,if=none,readonly=on"),
+        *("-device", "virtio-blk-pci,drive=root"),
         *("-device", "virtio-serial-pci"),
         *("-chardev", f"socket,id=agent,fd={agent_fd}"),
         *("-device", "virtserialport,chardev=agent,name=fusebpf"),
         *("-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"),
     ]
     for export in spec.exports:
-        path = str(export.path).replace(",", ",,")
         mode = "" if export.writable else ",readonly=on"
         command += [
             "-fsdev",
-            f"local,id={export.tag},path={path},security_model=none,multidevs=remap{mode}",
+            f"local,id={export.tag},path={_escape(export.path)},security_model=none,multidevs=remap{mode}",
             "-device",
             f"virtio-9p-pci,fsdev={export.tag},mount_tag={export.tag}",
         ]
     return command
+
+
+def _escape(path: Path) -> str:
+    """QEMU ends a value at a comma; a doubled one stands for itself."""
+    return str(path).replace(",", ",,")
 
 
 class Machine:
@@ -82,7 +90,7 @@ class Machine:
     def __init__(self, spec: MachineSpec) -> None:
         if shutil.which(QEMU) is None:
             raise PrepareError(
-                f"{QEMU} is not installed: run `make dev`, or apt-get install qemu-system-x86"
+                f"{QEMU} is not installed", "run `make dev`, or apt-get install qemu-system-x86"
             )
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by kill()
         self.agent, agent_far = socket.socketpair()

@@ -30,8 +30,8 @@ def sources(suite: str, arch: str = "amd64") -> list[str]:
     found = [(url, name) for url, name in wanted if _carries(url, name)]
     if (main, suite) not in found:
         raise PrepareError(
-            f"the Debian mirror of this machine does not answer for {suite}: run `apt-get update`, "
-            "or name another mirror in FUSEBPF_MIRROR"
+            f"the Debian mirror of this machine does not answer for {suite}",
+            "run `apt-get update`, or name another mirror in FUSEBPF_MIRROR",
         )
     return [f"deb [arch={arch}] {url} {name} main" for url, name in found]
 
@@ -42,8 +42,8 @@ def _mirrors() -> tuple[str, str | None]:
         return named, None
     if shutil.which("apt-get") is None:
         raise PrepareError(
-            "this machine has no apt-get to learn a Debian mirror from: "
-            "name one in FUSEBPF_MIRROR (http://HOST/debian)"
+            "this machine has no apt-get to learn a Debian mirror from",
+            "name one in FUSEBPF_MIRROR (http://HOST/debian)",
         )
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"],
@@ -55,8 +55,8 @@ def _mirrors() -> tuple[str, str | None]:
     debian = [uri for uri in uris if uri.endswith("/debian")]
     if not debian:
         raise PrepareError(
-            "apt on this machine has no Debian mirror: "
-            "name one in FUSEBPF_MIRROR (http://HOST/debian)"
+            "apt on this machine has no Debian mirror",
+            "name one in FUSEBPF_MIRROR (http://HOST/debian)",
         )
     return debian[0], next((uri for uri in uris if uri.endswith("-security")), None)
 

@@ -25,8 +25,8 @@ def builder_path() -> Path:
         if candidate.is_file():
             return candidate
     raise PrepareError(
-        "this installation lacks kernel/build.py, so the module cannot be built: "
-        "install fusebpf again, or run with --no-module"
+        "this installation lacks kernel/build.py, so the module cannot be built",
+        "install fusebpf again, or run with --no-module",
     )
 
 
@@ -39,7 +39,8 @@ def prepare_module(root: Path, release: str, progress: Progress) -> Path:
     if not (root / "lib/modules" / release / "build").exists():
         raise PrepareError(
             f"the guest root has no headers for the kernel {release}, so the module cannot be "
-            "built for it: name a built one with --module FILE, or run with --no-module"
+            "built for it",
+            "name a built one with --module FILE, or run with --no-module",
         )
     command = [
         sys.executable,
@@ -69,6 +70,6 @@ def prepare_module(root: Path, release: str, progress: Progress) -> Path:
     if child.returncode != 0 or path is None or not path.is_file():
         tail = "\n".join(told[-25:])
         raise PrepareError(
-            f"the module could not be built (run with --no-module to boot without it):\n{tail}"
+            f"the module could not be built:\n{tail}", "to boot without it: --no-module"
         )
     return path

@@ -40,7 +40,7 @@ def plan(cwd: Path, read_only: Iterable[Path], writable: Iterable[Path]) -> list
             raise PrepareError(f"cannot share {path}: no such directory on the host")
         if is_guests_own(real):
             raise PrepareError(
-                f"cannot share {path}: the guest has its own {real}; share a directory below it"
+                f"cannot share {path}: the guest has its own {real}", "share a directory below it"
             )
         wanted[real] = wanted.get(real, False) or mode
     if not is_guests_own(cwd):

@@ -51,7 +51,8 @@ struct header {
 #define CHUNK 32000 /* virtio_console cuts writes at 32 KiB */
 #define MAX_LIST 1024
 #define PORT_NAME "fusebpf"
-#define PORT_WAIT_MS 20000
+#define DEVICE_WAIT_MS 20000
+#define ROOT_DEVICE "/dev/vda"
 #define P9_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,"
 
 static int port = -1;
@@ -203,7 +204,7 @@ static void open_port(void)
 {
 	char device[300];
 
-	for (int waited = 0; waited < PORT_WAIT_MS; waited += 5) {
+	for (int waited = 0; waited < DEVICE_WAIT_MS; waited += 5) {
 		if (find_port(device, sizeof(device))) {
 			port = open(device, O_RDWR | O_CLOEXEC);
 			if (port >= 0)
@@ -274,9 +275,19 @@ static void mount_share(char *share)
 		 writable ? P9_OPTIONS "cache=mmap" : P9_OPTIONS "cache=loose");
 }
 
+static void wait_for(const char *device)
+{
+	for (int waited = 0; access(device, F_OK); waited += 5) {
+		if (waited >= DEVICE_WAIT_MS)
+			fail("%s did not appear", device);
+		usleep(5000);
+	}
+}
+
 static void mount_root(void)
 {
-	do_mount("root", "/lower", "9p", MS_RDONLY, P9_OPTIONS "cache=loose");
+	wait_for(ROOT_DEVICE);
+	do_mount(ROOT_DEVICE, "/lower", "ext4", MS_RDONLY, NULL);
 	do_mount("tmpfs", "/upper", "tmpfs", 0, "mode=0755");
 	make_dirs("/upper/data");
 	make_dirs("/upper/work");
