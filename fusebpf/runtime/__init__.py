@@ -2,7 +2,7 @@
 """Loading, attaching and finding filters in the running kernel."""
 
 from fusebpf.runtime import mounts
-from fusebpf.runtime.attach import Mount, attach, detach
+from fusebpf.runtime.mounting import Mount, attach, detach
 from fusebpf.runtime.mounts import MountStatus, ls
 
 __all__ = ["Mount", "MountStatus", "attach", "detach", "ls", "mounts"]

@@ -63,6 +63,15 @@ def probe() -> FuseBpf | None:
     return FuseBpf(fs_type, {field.name: field.offset for field in members}, data)
 
 
+def served_hooks() -> tuple[str, ...]:
+    """Hooks that the loaded module runs, or none when it does not say."""
+    try:
+        text = Path(f"/sys/module/{MODULE}/parameters/hooks").read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return ()
+    return tuple(text.strip().split(","))
+
+
 def require() -> FuseBpf:
     """What is there. Raises UnsupportedKernelError when that is nothing."""
     found = probe()

@@ -15,7 +15,7 @@ from pathlib import Path
 from fusebpf.abi import ABI_VERSION
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import EXIT_REJECTED, FusebpfError, PrivilegeError, UnsupportedKernelError
-from fusebpf.runtime.features import OPS_STRUCT, FuseBpf
+from fusebpf.runtime.features import OPS_STRUCT, FuseBpf, served_hooks
 from fusebpf.runtime.libbpf import LibbpfError, Map, Object, version
 
 OPS_MAP = "fusebpf_ops"
@@ -108,8 +108,9 @@ def _fill_ops(opened: Object, ops: Map, name: str, kernel: FuseBpf) -> None:
             struct.pack_into("=Q", value, field.offset, 0)
 
 
-def unserved(hook: str, served: tuple[str, ...] = ()) -> UnsupportedKernelError:
+def unserved(hook: str) -> UnsupportedKernelError:
     """The error for a hook that the running kernel part does not run."""
+    served = served_hooks()
     listed = f"; it serves: {', '.join(served)}" if served else ""
     return UnsupportedKernelError(
         f"hook {hook} is not served by this kernel's fuse-bpf{listed}",

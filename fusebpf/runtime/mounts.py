@@ -9,8 +9,8 @@ from pathlib import Path
 
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.runtime import features, mountinfo, state
-from fusebpf.runtime.attach import Mount
 from fusebpf.runtime.mountinfo import MountEntry
+from fusebpf.runtime.mounting import Mount
 
 
 @dataclass(frozen=True)
