@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from fusebpf.runtime import mountinfo
 
 SAMPLE = (
@@ -40,3 +42,5 @@ def test_mount_at_a_path(tmp_path: Path) -> None:
     assert proc.fs_type == "proc"
     assert mountinfo.at("/proc/self") is None
     assert mountinfo.at(tmp_path) is None
+    with pytest.raises(FileNotFoundError):
+        mountinfo.at(tmp_path / "absent")
