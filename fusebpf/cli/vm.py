@@ -142,7 +142,8 @@ def run(
 @vm.command()
 @click.option("--kernel", metavar="K", default="stock", show_default=True)
 @click.option("--no-module", is_flag=True, help="Leave the fuse-bpf module out.")
-def prepare(kernel: str, no_module: bool) -> None:
+@click.option("--print-module", is_flag=True, help="Print the module's path on stdout.")
+def prepare(kernel: str, no_module: bool, print_module: bool) -> None:
     """Make the guest root, the boot files and the module, so that `run` starts at once.
 
     Needs root, network for Debian's packages and 5 GB of disk the first time.
@@ -152,6 +153,8 @@ def prepare(kernel: str, no_module: bool) -> None:
     with _guarded():
         ready = make_ready(_progress, kernel, with_module=not no_module)
     _say(f"ready: kernel {ready.kernel.release}, guest root {ready.root}")
+    if print_module and ready.module is not None:
+        click.echo(ready.module)
 
 
 @vm.command()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+# Every target installs or prepares what it needs first; nothing is done twice.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+VM := $(PYTHON) -m fusebpf.vm
+
+# Tests to run in the guest (make test-vm T=tests/vm/test_attach.py) and pytest's options for it.
+T ?= tests/vm
+ARGS ?=
+# Kernel release to build the module for on this machine; empty: the guest's kernel.
+KVER ?=
+
+.PHONY: help dev lint test test-unit test-vm demo vm module clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+
+dev: ## install Debian packages and make .venv (the CLI is .venv/bin/fusebpf)
+	@scripts/setup.sh
+
+lint: dev ## ruff, mypy, codespell, shellcheck, licences; checkpatch and sparse once `make vm` ran
+	@scripts/lint.sh
+
+test: dev ## everything that CI runs
+	@$(PYTHON) scripts/check.py
+
+test-unit: dev ## unit and golden tests: no guest, seconds
+	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)
+
+test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options
+	@mkdir -p build/junit
+	@$(VM) run --rw build/junit -- python -m pytest -p no:cacheprovider \
+		--junitxml=build/junit/test-vm.xml $(T) $(ARGS)
+
+demo: vm ## boot the guest and show the examples at work on a real tree
+	@scripts/demo.sh
+
+vm: dev ## prepare guest root, kernel and module (cached)
+	@$(VM) prepare
+
+module: dev ## build fusebpf.ko and print its path: for the guest, or for this machine with KVER=
+ifeq ($(KVER),)
+	@$(VM) prepare --print-module
+else
+	@$(PYTHON) kernel/build.py module --root / --kver $(KVER)
+endif
+
+clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

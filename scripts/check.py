@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""`make test`: every check in turn, then one summary; the last line is the plain test count.
+
+A failed step does not stop the later ones, except those that need what it makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parent.parent
+PYTHON = str(TREE / ".venv/bin/python")
+JUNIT = TREE / "build/junit"
+
+GUEST_SECONDS = 2400
+"""The whole VM suite under TCG, with room; a hung test has its own, shorter limit."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command. ``suite`` names its junit file when it is a pytest run."""
+
+    name: str
+    command: Sequence[str]
+    suite: str | None = None
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended; ``status`` is None when what it needs was missing."""
+
+    step: Step
+    status: int | None
+    seconds: float
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+
+def pytest_step(name: str, *arguments: str, needs: str | None = None) -> Step:
+    """Return a pytest run on this machine."""
+    report = f"--junitxml={JUNIT / name}.xml"
+    return Step(name, [PYTHON, "-m", "pytest", "-q", report, *arguments], name, needs)
+
+
+def guest_step(name: str, *arguments: str) -> Step:
+    """Return a pytest run in the guest; only its report is written to this machine."""
+    return Step(
+        name,
+        [
+            *(PYTHON, "-m", "fusebpf.vm", "run", "--timeout", str(GUEST_SECONDS)),
+            *("--rw", str(JUNIT), "--", "python", "-m", "pytest", "-q"),
+            *("-p", "no:cacheprovider", f"--junitxml={JUNIT / name}.xml", *arguments),
+        ],
+        suite=name,
+        needs="guest",
+    )
+
+
+STEPS = (
+    Step("lint", ["scripts/lint.sh", "quick"]),
+    pytest_step("unit", "tests/unit", "tests/golden"),
+    pytest_step("property", "tests/property"),
+    Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"]),
+    Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
+    pytest_step("runner", "tests/vm_host", needs="guest"),
+    guest_step("vm", "tests/vm"),
+    guest_step("e2e", "tests/e2e"),
+)
+
+
+def counts(suite: str) -> tuple[int, int, int]:
+    """Return passed, failed (with errors) and skipped of a junit file; none if it is missing."""
+    path = JUNIT / f"{suite}.xml"
+    if not path.is_file():
+        return 0, 0, 0
+    passed = failed = skipped = 0
+    for node in ET.parse(path).getroot().iter("testsuite"):
+        bad = int(node.get("failures", 0)) + int(node.get("errors", 0))
+        left_out = int(node.get("skipped", 0))
+        passed += int(node.get("tests", 0)) - bad - left_out
+        failed += bad
+        skipped += left_out
+    return passed, failed, skipped
+
+
+def run(step: Step) -> Outcome:
+    """Run one step; its output goes where ours goes."""
+    if step.suite:
+        (JUNIT / f"{step.suite}.xml").unlink(missing_ok=True)
+    print(f"\n=== {step.name} ===", flush=True)
+    started = time.monotonic()
+    status = subprocess.run(
+        step.command, cwd=TREE, stdin=subprocess.DEVNULL, check=False
+    ).returncode
+    seconds = time.monotonic() - started
+    passed, failed, skipped = counts(step.suite) if step.suite else (0, 0, 0)
+    return Outcome(step, status, seconds, passed, failed, skipped)
+
+
+def main() -> int:
+    """Run the steps asked for (all by default); 1 when any did not end well."""
+    known = [step.name for step in STEPS]
+    parser = argparse.ArgumentParser(description="Run the checks of this project.")
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"of {', '.join(known)}")
+    asked = parser.parse_args().steps or known
+    if unknown := sorted(set(asked) - set(known)):
+        parser.error(f"no step {', '.join(unknown)}: give some of {', '.join(known)}")
+    JUNIT.mkdir(parents=True, exist_ok=True)
+    outcomes: list[Outcome] = []
+    for step in STEPS:
+        if step.name not in asked:
+            continue
+        blocked = any(o.step.name == step.needs and o.status != 0 for o in outcomes)
+        outcomes.append(Outcome(step, None, 0.0) if blocked else run(step))
+    return summarize(outcomes)
+
+
+def summarize(outcomes: Sequence[Outcome]) -> int:
+    """Print the table and the count; return the exit status."""
+    print(f"\n{'step':12} {'result':14} {'time':>7}  tests")
+    for outcome in outcomes:
+        if outcome.status is None:
+            result = f"needs {outcome.step.needs}"
+        else:
+            result = "ok" if outcome.status == 0 else f"FAILED ({outcome.status})"
+        tests = ""
+        if outcome.step.suite and outcome.status is not None:
+            tests = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
+        print(f"{outcome.step.name:12} {result:14} {outcome.seconds:6.0f}s  {tests}")
+    passed, failed, skipped = (
+        sum(getattr(outcome, what) for outcome in outcomes)
+        for what in ("passed", "failed", "skipped")
+    )
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 0 if all(outcome.status == 0 for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    if shutil.which("git") is None:
+        sys.exit("git is not installed: run `make dev`")
+    sys.exit(main())

@@ -1,0 +1,55 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Every static check. `lint.sh quick` leaves out the kernel's, which need the guest root.
+set -eu
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+failed=
+
+step() {
+	name=$1
+	shift
+	if "$@"; then
+		echo "lint: $name ok"
+	else
+		echo "lint: $name FAILED" >&2
+		failed="$failed $name"
+	fi
+}
+
+spdx() {
+	# The licence stands in the first line, or in the second below "#!".
+	git ls-files -z 2>/dev/null | "$bin/python" scripts/spdx.py
+}
+
+step ruff "$bin/ruff" check --quiet .
+step format "$bin/ruff" format --quiet --check .
+# mypy takes no directory without Python in it.
+typed=$(for tree in fusebpf tests examples kernel scripts; do
+	[ -z "$(find "$tree" -name '*.py' -print -quit)" ] || echo "$tree"
+done)
+# shellcheck disable=SC2086 # one word per directory
+step mypy "$bin/mypy" --strict --no-error-summary $typed
+# Struct classes (OpenIn) and the kernel's own words are no typing errors.
+step codespell "$bin/codespell" --ignore-regex '\b[A-Z][a-z]+(In|Out)\b|\bcaf\b' -L iput,iput_final \
+	fusebpf bpf kernel scripts tests examples docs Makefile ./*.md
+find scripts fusebpf kernel .ci -name '*.sh' -o -path .ci/run | sort >"${TMPDIR:-/tmp}/fusebpf-sh.$$"
+step shellcheck xargs shellcheck <"${TMPDIR:-/tmp}/fusebpf-sh.$$"
+rm -f "${TMPDIR:-/tmp}/fusebpf-sh.$$"
+step licences spdx
+
+if [ "${1:-all}" != quick ]; then
+	root=$("$bin/python" -m fusebpf.vm info --json |
+		"$bin/python" -c 'import json, sys; d = json.load(sys.stdin); print(d["root"] if d["prepared"] else "")')
+	if [ -n "$root" ]; then
+		step checkpatch "$bin/python" kernel/build.py checkpatch --root "$root"
+		step sparse "$bin/python" kernel/build.py sparse --root "$root"
+	else
+		echo "lint: checkpatch and sparse left out: they need the guest root (make vm)"
+	fi
+fi
+
+[ -z "$failed" ] || {
+	echo "lint: failed:$failed" >&2
+	exit 1
+}
