@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""Tests that run inside the guest; after each one the kernel's log must be clean."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.vm.kernel_log import KernelLog, findings
+
+IN_GUEST = "FUSEBPF_VM" in os.environ
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On the host these tests have no kernel to run on."""
+    if IN_GUEST:
+        return
+    skip = pytest.mark.skip(reason="runs in the guest only: make test-vm T=...")
+    for item in items:
+        if "tests/vm/" in item.path.as_posix():
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def kernel_log() -> Iterator[KernelLog]:
+    """The log since boot; what came before the first test fails that one."""
+    log = KernelLog()
+    yield log
+    log.close()
+
+
+@pytest.fixture(autouse=True)
+def clean_kernel_log(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test after which the kernel's log has a splat, its fixtures' teardown included."""
+    if not IN_GUEST:
+        yield
+        return
+    log: KernelLog = request.getfixturevalue("kernel_log")
+    before = findings(log.new_lines())
+    if before:
+        pytest.fail("the kernel's log has, from before this test:\n" + "\n".join(before))
+    yield
+    after = findings(log.new_lines())
+    if after:
+        pytest.fail("the kernel's log has, from this test:\n" + "\n".join(after), pytrace=False)
