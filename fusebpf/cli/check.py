@@ -14,14 +14,14 @@ import click
 @click.option("--log", is_flag=True, help="Show the verifier's whole log when it refuses.")
 def check(file: Path, set_name: str | None, log: bool) -> None:
     """Compile FILE and, as root, let this kernel's verifier judge it. Nothing is mounted."""
-    from fusebpf import build
+    from fusebpf.build import build_compiled, compile_file
     from fusebpf.cli.report import diagnostics
     from fusebpf.runtime.load import VerifierError
     from fusebpf.runtime.verify import verify
 
-    compiled = build.compile_file(file, set_name)
+    compiled = compile_file(file, set_name)
     diagnostics(compiled.warnings, {str(file): compiled.source})
-    built = build.build_compiled(compiled)
+    built = build_compiled(compiled)
     try:
         outcome = verify(built.data, built.metadata)
     except VerifierError as error:

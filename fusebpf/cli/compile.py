@@ -20,15 +20,15 @@ def compile_command(file: Path, output: Path | None, emit: str, set_name: str | 
     The object is written to FILE's name with the suffix .bpf.o in the current directory; with
     --emit c the generated C goes to stdout.
     """
-    from fusebpf import build
+    from fusebpf.build import build_compiled, compile_file
     from fusebpf.cli.report import diagnostics
 
-    compiled = build.compile_file(file, set_name)
+    compiled = compile_file(file, set_name)
     diagnostics(compiled.warnings, {str(file): compiled.source})
     if emit == "c":
         _write(output or Path("-"), compiled.c_source.encode())
         return
-    built = build.build_compiled(compiled)
+    built = build_compiled(compiled)
     target = output or Path(f"{file.stem}.bpf.o")
     _write(target, built.data)
     if str(target) != "-":

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fusebpf import objfile
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
+from fusebpf.objfile import is_object, read
 from fusebpf.runtime import features, fsmount, mountinfo
 from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import Object
@@ -174,11 +174,11 @@ def _object(
         return built.data, built.metadata, built.path
     path = Path(filters)
     try:
-        compiled = objfile.is_object(path)
+        compiled = is_object(path)
     except OSError:
         compiled = False  # build_file says what is wrong with it
     if compiled:
-        found = objfile.read(path)
+        found = read(path)
         return found.data, found.metadata, path
     from fusebpf.build import build_file
 
