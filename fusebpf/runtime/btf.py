@@ -153,11 +153,3 @@ def module_btf(module: str) -> Btf | None:
     except FileNotFoundError:
         return None
     return Btf(raw, base.strings)
-
-
-def kernel_btf() -> Btf | None:
-    """BTF of the kernel itself, or None where the kernel was built without."""
-    try:
-        return Btf((KERNEL_BTF / "vmlinux").read_bytes())
-    except FileNotFoundError:
-        return None
