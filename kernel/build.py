@@ -1,0 +1,363 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Build the module fusebpf.ko for the kernel of a Debian root directory.
+
+The module is the kernel's own fs/fuse (from the package linux-source-6.12, which must have exactly
+the version of the kernel package) with the patches of ``patches/`` and the files of ``src/``,
+compiled with the root's compiler against its headers. Results are cached by the hash of all inputs.
+
+    kernel/build.py module --root ROOT [--kver KVER] [--cache DIR]     prints the path of the module
+    kernel/build.py checkpatch --root ROOT                             kernel style of src/
+    kernel/build.py sparse --root ROOT                                 sparse on src/
+
+Needs root for a ROOT other than / (chroot and a private mount namespace). Progress and errors go to
+stderr. Exit status 0, 1 on failure, 2 on wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SERIES = "6.12"
+SOURCE_PACKAGE = f"linux-source-{SERIES}"
+# checkpatch and the word lists that it reads beside itself
+CHECKPATCH = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch")
+# Types that checkpatch reports for reasons that do not hold here:
+# FILE_PATH_CHANGES and the like need a git tree; the others are explained in README.md
+CHECKPATCH_IGNORE: tuple[str, ...] = ()
+BUILD_TIMEOUT_S = 900
+
+
+class BuildError(Exception):
+    """A build that cannot go on; the text says why and what to do."""
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Root:
+    """A Debian root directory with a kernel, its headers, its source and a compiler."""
+
+    path: Path
+    kver: str
+
+    @property
+    def headers(self) -> str:
+        return f"/usr/src/linux-headers-{self.kver}"
+
+    def inside(self, path: str) -> Path:
+        return self.path / path.lstrip("/")
+
+
+def find_kver(root: Path, wanted: str | None) -> str:
+    """The kernel version to build for: the wanted one, else the only one that is installed."""
+    modules = root / "lib/modules"
+    found = sorted(p.name for p in modules.iterdir()) if modules.is_dir() else []
+    if wanted:
+        if wanted not in found:
+            raise BuildError(
+                f"kernel {wanted} is not installed in {root}"
+                f" (there is: {', '.join(found) or 'none'}); install linux-image-{wanted}"
+            )
+        return wanted
+    if len(found) != 1:
+        raise BuildError(
+            f"{root} has {len(found)} kernels ({', '.join(found) or 'none'}); "
+            + ("choose one with --kver" if found else "install linux-image-amd64")
+        )
+    return found[0]
+
+
+def package_versions(root: Path) -> dict[str, str]:
+    """Installed packages of a root and their versions, from dpkg's status file."""
+    status = root / "var/lib/dpkg/status"
+    if not status.is_file():
+        raise BuildError(f"{root} is not a Debian root directory: {status} is missing")
+    versions: dict[str, str] = {}
+    for block in status.read_text(encoding="utf-8").split("\n\n"):
+        fields = dict(
+            line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " "
+        )
+        if fields.get("Status", "").endswith(" installed"):
+            versions[fields["Package"]] = fields["Version"]
+    return versions
+
+
+def check_packages(root: Root, versions: dict[str, str]) -> list[str]:
+    """Make sure that everything is there and fits; return what identifies it, for the hash."""
+    image = f"linux-image-{root.kver}"
+    kernel = versions.get(image) or versions.get(f"{image}-unsigned")
+    if kernel is None:
+        raise BuildError(f"package {image} is not installed in {root.path}")
+    missing = [
+        name
+        for name in (f"linux-headers-{root.kver}", SOURCE_PACKAGE, "gcc", "make", "dwarves")
+        if name not in versions
+    ]
+    if missing:
+        raise BuildError(
+            f"missing in {root.path}: {', '.join(missing)}; run there: apt-get install "
+            + " ".join(missing)
+        )
+    if versions[SOURCE_PACKAGE] != kernel:
+        raise BuildError(
+            f"{SOURCE_PACKAGE} has version {versions[SOURCE_PACKAGE]}, the kernel {root.kver} has"
+            f" {kernel}; run in {root.path}: apt-get install {SOURCE_PACKAGE}={kernel}"
+        )
+    named = (SOURCE_PACKAGE, f"linux-headers-{root.kver}", "gcc", "binutils", "dwarves")
+    return [f"{image}={kernel}"] + [f"{name}={versions.get(name, '')}" for name in named]
+
+
+def own_files() -> list[Path]:
+    return sorted(p for d in ("src", "patches") for p in (HERE / d).iterdir() if p.is_file())
+
+
+def input_hash(root: Root, packages: list[str]) -> str:
+    digest = hashlib.sha256()
+    for text in (root.kver, *packages):
+        digest.update(text.encode() + b"\0")
+    for path in (Path(__file__).resolve(), *own_files()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def run(command: list[str], what: str) -> None:
+    """Run a command with its output on stderr; raise BuildError with its tail when it fails."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=BUILD_TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise BuildError(f"{what}: {command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{what}: no end after {BUILD_TIMEOUT_S} s") from error
+    text = done.stdout.decode(errors="replace")
+    if done.returncode:
+        tail = "\n".join(text.splitlines()[-60:])
+        raise BuildError(f"{what} failed with status {done.returncode}:\n{tail}")
+    for line in text.splitlines():
+        if "warning:" in line or "WARNING:" in line:
+            say(line)
+
+
+def extract(root: Root, versions: dict[str, str], work: Path) -> Path:
+    """Unpack fs/fuse and checkpatch of the source package once; return the tree's top."""
+    top = work / f"source-{versions[SOURCE_PACKAGE]}"
+    if top.is_dir():
+        return top
+    tarball = root.inside(f"/usr/src/{SOURCE_PACKAGE}.tar.xz")
+    if not tarball.is_file():
+        raise BuildError(f"{tarball} is missing; reinstall {SOURCE_PACKAGE} in {root.path}")
+    say(f"fusebpf module: unpacking fs/fuse from {tarball.name}")
+    scratch = work / f"unpack.{os.getpid()}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    members = ["fs/fuse", *(f"scripts/{name}" for name in CHECKPATCH)]
+    run(
+        ["tar", "-xJf", str(tarball), "-C", str(scratch)]
+        + [f"{SOURCE_PACKAGE}/{name}" for name in members],
+        "unpacking the kernel source",
+    )
+    (scratch / SOURCE_PACKAGE).rename(top)
+    scratch.rmdir()
+    return top
+
+
+def update_file(path: Path, data: bytes) -> None:
+    """Write a file only when it changes, so that make sees what really did."""
+    if not path.is_file() or path.read_bytes() != data:
+        path.write_bytes(data)
+
+
+def assemble(top: Path, tree: Path) -> None:
+    """Bring the build directory up to date: stock files, patches without fuzz, own files."""
+    fresh = tree.with_name(tree.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    (fresh / "fs").mkdir(parents=True)
+    shutil.copytree(top / "fs/fuse", fresh / "fs/fuse")
+    for patch in sorted((HERE / "patches").glob("*.patch")):
+        command = ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-s", "-d", str(fresh)]
+        run([*command, "-i", str(patch)], f"applying {patch.name}")
+    shutil.copytree(HERE / "src", fresh / "fs/fuse", dirs_exist_ok=True)
+    (fresh / "fs/fuse/Makefile").unlink()  # Kbuild takes its place
+
+    tree.mkdir(parents=True, exist_ok=True)
+    wanted = {p.name: p.read_bytes() for p in (fresh / "fs/fuse").iterdir() if p.is_file()}
+    for path in tree.iterdir():
+        if path.suffix in (".c", ".h") and path.name not in wanted:
+            if not path.name.endswith(".mod.c"):
+                path.unlink()
+    for name, data in wanted.items():
+        update_file(tree / name, data)
+    shutil.rmtree(fresh)
+
+
+def make_command(root: Root, tree: Path, *arguments: str) -> list[str]:
+    """The make call, inside of the root with the build directory on /mnt unless ROOT is /.
+
+    A distilled base (pahole >= 1.28) is switched off: BTF ids that the module itself keeps are not
+    relocated, and the module is for one kernel anyway.
+    """
+    jobs = f"-j{os.cpu_count() or 1}"
+    native = root.path == Path("/")
+    place = str(tree) if native else "/mnt"
+    make = ["make", "-C", root.headers, f"M={place}", "MODULE_PAHOLE_FLAGS=", jobs, *arguments]
+    if native:
+        return make
+    if os.geteuid() != 0:
+        raise BuildError(f"building inside of {root.path} needs root (chroot)")
+    script = 'mount --bind "$1" "$2/mnt" && root=$2 && shift 2 && exec chroot "$root" "$@"'
+    inner = ["sh", "-c", script, "sh", str(tree), str(root.path)]
+    env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
+    return ["unshare", "--mount", "--propagation", "private", *inner, *env, *make]
+
+
+@contextlib.contextmanager
+def locked(work: Path) -> Iterator[None]:
+    """One build at a time in a work directory."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def install(built: Path, target: Path) -> None:
+    """Put the module without DWARF (BTF stays) in the cache, in one step."""
+    partial = target.parent.with_name(target.parent.name + f".{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    run(["objcopy", "-g", str(built), str(partial / target.name)], "stripping the module")
+    sections = subprocess.run(
+        ["objdump", "-h", str(partial / target.name)], stdout=subprocess.PIPE, check=True
+    ).stdout
+    if b" .BTF " not in sections:
+        raise BuildError(
+            "the module was built without BTF: the headers package has no vmlinux, or pahole failed"
+        )
+    try:
+        partial.rename(target.parent)
+    except OSError:  # another build was faster
+        shutil.rmtree(partial)
+
+
+def cache_dir(arguments: argparse.Namespace) -> Path:
+    if arguments.cache:
+        return Path(arguments.cache)
+    if own := os.environ.get("FUSEBPF_CACHE"):
+        return Path(own)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fusebpf"
+
+
+def prepare(arguments: argparse.Namespace) -> tuple[Root, dict[str, str], list[str], Path]:
+    path = Path(arguments.root).resolve()
+    root = Root(path, find_kver(path, arguments.kver))
+    versions = package_versions(path)
+    packages = check_packages(root, versions)
+    return root, versions, packages, cache_dir(arguments) / "module" / root.kver
+
+
+def command_module(arguments: argparse.Namespace) -> None:
+    root, versions, packages, base = prepare(arguments)
+    target = base / input_hash(root, packages) / "fusebpf.ko"
+    if not target.is_file():
+        work = base / "work"
+        with locked(work):
+            top = extract(root, versions, work)
+            tree = work / "tree"
+            assemble(top, tree)
+            say(f"fusebpf module: building for {root.kver}")
+            run(make_command(root, tree, "modules"), "building the module")
+            install(tree / "fusebpf.ko", target)
+    print(target)
+
+
+def command_checkpatch(arguments: argparse.Namespace) -> None:
+    root, versions, _, base = prepare(arguments)
+    work = base / "work"
+    with locked(work):
+        top = extract(root, versions, work)
+    files = [p for p in own_files() if p.suffix in (".c", ".h")]
+    command = ["perl", str(top / "scripts/checkpatch.pl"), "--no-tree", "--strict", "--terse"]
+    command += ["--show-types", "--no-summary", "-f", *map(str, files)]
+    if CHECKPATCH_IGNORE:
+        command[2:2] = ["--ignore", ",".join(CHECKPATCH_IGNORE)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode or done.stdout.strip():
+        raise BuildError("checkpatch:\n" + done.stdout.decode(errors="replace"))
+    say(f"checkpatch --strict: {len(files)} files clean")
+
+
+def command_sparse(arguments: argparse.Namespace) -> None:
+    root, versions, _, base = prepare(arguments)
+    sparse = shutil.which("sparse")
+    if sparse is None:
+        raise BuildError("sparse is not installed; run: apt-get install sparse")
+    work = base / "work"
+    with locked(work):
+        top = extract(root, versions, work)
+        tree = work / "sparse"
+        assemble(top, tree)
+        shutil.copy2(sparse, tree / "sparse")
+        for path in (HERE / "src").glob("*.c"):
+            (tree / path.with_suffix(".o").name).unlink(missing_ok=True)
+        place = str(tree) if root.path == Path("/") else "/mnt"
+        say(f"fusebpf module: sparse for {root.kver}")
+        command = make_command(root, tree, "C=1", f"CHECK={place}/sparse", "modules")
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+    text = done.stdout.decode(errors="replace")
+    if done.returncode:
+        raise BuildError("sparse build failed:\n" + "\n".join(text.splitlines()[-40:]))
+    # Reports on stock files and headers are not ours to answer
+    names = {p.name for p in own_files()}
+    found = [
+        line
+        for line in text.splitlines()
+        if line.split(":", 1)[0].rsplit("/", 1)[-1] in names
+        and (" warning: " in line or " error: " in line)
+    ]
+    if found:
+        raise BuildError("sparse:\n" + "\n".join(found))
+    say(f"sparse: {len(list((HERE / 'src').glob('*.c')))} files clean")
+
+
+COMMANDS = {"module": command_module, "checkpatch": command_checkpatch, "sparse": command_sparse}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build and check fusebpf.ko.")
+    parser.add_argument("command", choices=sorted(COMMANDS))
+    parser.add_argument("--root", required=True, help="Debian root directory; / for this machine")
+    parser.add_argument("--kver", help="kernel version; default: the only one in ROOT")
+    parser.add_argument("--cache", help="cache directory; default: $FUSEBPF_CACHE, ~/.cache/fusebpf")
+    arguments = parser.parse_args()
+    try:
+        COMMANDS[arguments.command](arguments)
+    except BuildError as error:
+        say(f"kernel/build.py: error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Backed mounts: a lower directory shown through FUSE, with BPF filters around
+ * its operations. Internal to the bpf_*.c files, except for the few calls that
+ * inode.c makes.
+ */
+#ifndef _FS_FUSE_BPF_H
+#define _FS_FUSE_BPF_H
+
+#include <linux/fs.h>
+#include <linux/mount.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+
+#include "bpf_abi.h"
+#include "fuse_i.h"
+
+struct bpf_link;
+struct fs_parameter;
+struct btf;
+
+/* Operations that filters run for in this version */
+enum fbpf_hook {
+	FBPF_OPEN,
+	FBPF_OPENDIR,
+	FBPF_CREATE,
+	FBPF_RELEASE,
+	FBPF_RELEASEDIR,
+	FBPF_LOOKUP,
+	FBPF_READDIR,
+	FBPF_NR_HOOKS,
+};
+
+/**
+ * struct fbpf_set - a registered set of filters
+ * @ops: its programs, under RCU; NULL once it was torn away
+ * @hooks: bit per enum fbpf_hook that has a program, kept when @ops goes
+ * @gen: changes with @ops, after it
+ * @ref: one for the registry, one per mount
+ * @link: link that registered it, or NULL; not referenced
+ * @kdata: programs as the registry knows them, under its lock
+ * @list: entry in the registry
+ * @name: key, up to 14 characters
+ */
+struct fbpf_set {
+	const struct fuse_ops __rcu *ops;
+	u32 hooks;
+	u32 gen;
+	refcount_t ref;
+	struct bpf_link *link;
+	const void *kdata;
+	struct list_head list;
+	struct rcu_head rcu;
+	char name[BPF_FUSE_NAME_MAX];
+};
+
+/**
+ * struct fbpf_mount - a backed super block
+ * @mnt: private clone of the lower mount, rooted at the lower directory
+ * @idmap: of @mnt
+ * @cred: credentials for lower calls; NULL to use the caller's
+ * @set: filters, NULL without
+ * @link: held so that closing and unpinning it changes nothing; may be NULL
+ * @nosuid: the lower mount ignores set-id bits and file capabilities
+ *
+ * Does not change while the super block lives.
+ */
+struct fbpf_mount {
+	struct vfsmount *mnt;
+	struct mnt_idmap *idmap;
+	const struct cred *cred;
+	struct fbpf_set *set;
+	struct bpf_link *link;
+	bool nosuid;
+	struct rcu_head rcu;
+};
+
+/**
+ * struct fbpf_dentry - d_fsdata of every dentry of a backed mount
+ * @lower: lower dentry, referenced, set before the dentry is hashed
+ * @former: an earlier one, kept for those who may still look at it
+ * @tag: policy tag decided for the name; a new inode gets it
+ * @seq: d_seq of @lower when it was last seen to be the right one, or
+ *	FBPF_SEQ_NONE
+ * @gen: generation of the filter set that decided @tag
+ */
+struct fbpf_dentry {
+	struct dentry *lower;
+	struct dentry *former;
+	u64 tag;
+	u32 seq;
+	u32 gen;
+	struct rcu_head rcu;
+};
+
+/* Odd, so never the count of a settled dentry */
+#define FBPF_SEQ_NONE	(~0u)
+
+/* Backed open file */
+struct fbpf_file {
+	struct file *lower;
+	u64 fh;
+	bool keep_data;		/* a filter took O_TRUNC out */
+};
+
+/* Room for one pass over a directory: at most this many 32-byte entries */
+#define FBPF_DIR_BYTES	4096
+#define FBPF_DIR_MAX	(FBPF_DIR_BYTES / 32)
+#define FBPF_NAME_BYTES	256
+
+/**
+ * struct fbpf_dirbuf - directory entries on their way through a filter
+ * @buf: what the program gets; @data
+ * @data: packed struct fuse_dirent, then room to read a name in full
+ * @entries: what the iterator hands out, by position in @data
+ */
+struct fbpf_dirbuf {
+	struct fuse_buffer buf;
+	u8 data[FBPF_DIR_BYTES + FBPF_NAME_BYTES] __aligned(8);
+	struct bpf_fuse_dirent entries[FBPF_DIR_MAX];
+};
+
+#define FBPF_SCRATCH_BYTES	2048
+
+/**
+ * struct fbpf_op - one filtered operation
+ *
+ * Allocated only when a filter is attached to the operation, and used by one
+ * task. @meta is what every program and kfunc gets; the rest is found from it.
+ */
+struct fbpf_op {
+	struct bpf_fuse_meta_info meta;
+	struct fbpf_set *set;
+	u64 tag;		/* of the deciding inode */
+	u64 new_tag;		/* of the entry, once tag_set */
+	bool tag_set;
+	bool is_lookup;
+	bool post;		/* the postfilter will run */
+	union {
+		struct fuse_open_in open;
+		struct fuse_create_in create;
+		struct fuse_release_in release;
+		struct fuse_read_in read;
+	} in;
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+		struct fuse_read_out read;
+	} out;
+	struct fuse_buffer name;
+	struct fuse_buffer entries;
+	struct fbpf_dirbuf *dir;
+	u8 name_data[FBPF_NAME_BYTES];
+	u64 entries_data[6];
+	u8 scratch[FBPF_SCRATCH_BYTES] __aligned(8);
+};
+
+/**
+ * struct fbpf_desc - how one operation is carried out
+ * @hook: which filters
+ * @opcode: FUSE opcode that they see
+ * @pre_off: offset of the prefilter in struct fuse_ops
+ * @post_off: offset of the postfilter
+ * @must: the filters run even when memory is short
+ * @prepare: fill the input for the prefilter
+ * @pre: call the prefilter
+ * @backing: do it below; op is NULL without filters. A positive result ends
+ *	the operation without postfilter
+ * @post: call the postfilter
+ * @finish: make the result, or undo; gets the error so far
+ */
+struct fbpf_desc {
+	enum fbpf_hook hook;
+	u32 opcode;
+	u16 pre_off;
+	u16 post_off;
+	bool must;
+	void (*prepare)(struct fbpf_op *op, void *call);
+	int (*pre)(const struct fuse_ops *ops, struct fbpf_op *op);
+	int (*backing)(struct fbpf_op *op, void *call);
+	int (*post)(const struct fuse_ops *ops, struct fbpf_op *op);
+	int (*finish)(struct fbpf_op *op, void *call, int err);
+};
+
+#define FBPF_MEMBERS(op)						\
+	.pre_off = offsetof(struct fuse_ops, op##_prefilter),		\
+	.post_off = offsetof(struct fuse_ops, op##_postfilter)
+
+/* NULL on a classic super block */
+static inline struct fbpf_mount *fbpf_sb(struct super_block *sb)
+{
+	return get_fuse_mount_super(sb)->bpf;
+}
+
+static inline struct fbpf_inode *fbpf_i(struct inode *inode)
+{
+	return &get_fuse_inode(inode)->bpf;
+}
+
+static inline struct fbpf_dentry *fbpf_d(const struct dentry *dentry)
+{
+	return dentry->d_fsdata;
+}
+
+static inline struct inode *fbpf_lower_inode(struct inode *inode)
+{
+	return fbpf_i(inode)->lower;
+}
+
+static inline struct dentry *fbpf_lower_dentry(const struct dentry *dentry)
+{
+	return READ_ONCE(fbpf_d(dentry)->lower);
+}
+
+static inline struct path fbpf_lower_path(const struct dentry *dentry)
+{
+	struct path path = {
+		.mnt = fbpf_sb(dentry->d_sb)->mnt,
+		.dentry = fbpf_lower_dentry(dentry),
+	};
+
+	return path;
+}
+
+/* Is a filter attached to the operation? One load and a branch when not. */
+static inline bool fbpf_hooked(const struct fbpf_mount *fb, enum fbpf_hook hook)
+{
+	return fb->set && (READ_ONCE(fb->set->hooks) & BIT(hook));
+}
+
+/* Read it before a filter is asked: an answer is as old as this */
+static inline u32 fbpf_gen(const struct fbpf_mount *fb)
+{
+	return fb->set ? smp_load_acquire(&fb->set->gen) : 0;
+}
+
+/* Lower calls run between these two */
+static inline const struct cred *fbpf_enter(const struct fbpf_mount *fb)
+{
+	return fb->cred ? override_creds(fb->cred) : NULL;
+}
+
+static inline void fbpf_leave(const struct cred *old)
+{
+	if (old)
+		revert_creds(old);
+}
+
+/* Credentials for a lower call that switches to them by itself */
+static inline const struct cred *fbpf_cred(const struct fbpf_mount *fb)
+{
+	return fb->cred ?: current_cred();
+}
+
+/* bpf_dispatch.c */
+int fbpf_dispatch(const struct fbpf_desc *desc, struct inode *inode, void *call);
+void fbpf_set_name(struct fbpf_op *op, const struct qstr *name, bool rewrite);
+int fbpf_dispatch_init(void);
+void fbpf_dispatch_exit(void);
+
+/* bpf_register.c */
+struct fbpf_set *fbpf_set_by_name(const char *name, struct bpf_link **link);
+struct fbpf_set *fbpf_set_by_file(struct file *file, struct bpf_link **link);
+void fbpf_set_put(struct fbpf_set *set);
+u32 fbpf_link_id(const struct bpf_link *link);
+int fbpf_register(void);
+
+/* bpf_verify.c */
+extern const struct bpf_verifier_ops fbpf_verifier_ops;
+bool fbpf_member_served(u32 off);
+int fbpf_verify_init(struct btf *btf);
+
+/* bpf_kfunc.c */
+int fbpf_register_kfuncs(void);
+
+/* bpf_inode.c */
+struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
+			u64 tag, u32 gen);
+void fbpf_copy_attr(struct inode *inode);
+void fbpf_refresh(struct inode *inode);
+bool fbpf_attr_stale(struct inode *inode);
+void fbpf_evict_inode(struct inode *inode);
+void fbpf_destroy_inode(struct inode *inode);
+
+/* bpf_dentry.c */
+extern const struct dentry_operations fbpf_dentry_operations;
+extern const struct dentry_operations fbpf_root_dentry_operations;
+bool fbpf_same_lower(struct dentry *lower, const struct dentry *lower_dir,
+		     const struct qstr *name, const struct inode *inode,
+		     u32 *seq);
+bool fbpf_dentry_weird(const struct dentry *dentry);
+
+/* bpf_lookup.c */
+struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
+			   unsigned int flags);
+int fbpf_relookup(struct dentry *dentry, unsigned int flags);
+
+/* bpf_namei.c */
+extern const struct inode_operations fbpf_dir_inode_operations;
+struct fbpf_change {
+	const struct cred *old;
+	struct inode *lower_dir;
+};
+
+struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
+				 struct dentry *dentry, bool create);
+void fbpf_change_end(struct fbpf_change *change, struct inode *dir,
+		     struct dentry *lower);
+int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid);
+
+/* bpf_attr.c */
+extern const struct inode_operations fbpf_file_inode_operations;
+extern const struct inode_operations fbpf_special_inode_operations;
+extern const struct inode_operations fbpf_symlink_inode_operations;
+int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask);
+int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
+		 struct kstat *stat, u32 request_mask, unsigned int flags);
+int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct iattr *attr);
+
+/* bpf_open.c */
+int fbpf_open(struct inode *inode, struct file *file);
+int fbpf_release(struct inode *inode, struct file *file);
+int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
+		     struct file *file, unsigned int flags, umode_t mode);
+
+/* bpf_io.c */
+extern const struct file_operations fbpf_file_operations;
+int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+
+/* bpf_readdir.c */
+extern const struct file_operations fbpf_dir_operations;
+u32 fbpf_next_dirent(const struct fuse_buffer *buf, u32 pos,
+		     struct fuse_dirent **dirent);
+
+/* bpf_xattr.c */
+extern const struct xattr_handler * const fbpf_xattr_handlers[];
+ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size);
+struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+			       int type);
+int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct posix_acl *acl, int type);
+
+/* bpf_super.c, called by inode.c */
+int fbpf_parse_param(struct fs_context *fsc, struct fs_parameter *param,
+		     struct fbpf_opts **opts);
+void fbpf_free_opts(struct fbpf_opts *opts);
+int fbpf_get_tree(struct fs_context *fsc);
+int fbpf_reconfigure(struct fs_context *fsc);
+void fbpf_mount_free(struct fbpf_mount *fb);
+int fbpf_init(void);
+void fbpf_exit(void);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What BPF programs see: the struct_ops type and the structs it passes. Names,
+ * layouts and values are those of the fuse-bpf RFC v4.
+ */
+#ifndef _FS_FUSE_BPF_ABI_H
+#define _FS_FUSE_BPF_ABI_H
+
+#include <linux/fuse.h>
+#include <linux/types.h>
+
+/* Verdicts; anything else that is not a negative errno is refused */
+enum {
+	BPF_FUSE_CONTINUE = 0,
+	BPF_FUSE_USER = 1,
+	BPF_FUSE_USER_PREFILTER = 2,
+	BPF_FUSE_POSTFILTER = 3,
+	BPF_FUSE_USER_POSTFILTER = 4,
+	BPF_FUSE_CALL_DEFAULT = 5,
+};
+
+/* Phase bits of bpf_fuse_meta_info.opcode */
+#define FUSE_PREFILTER		0x10000
+#define FUSE_POSTFILTER		0x20000
+
+#define BPF_FUSE_NAME_MAX	15
+
+/* fuse_buffer.flags */
+#define BPF_FUSE_IMMUTABLE	BIT(0)
+#define BPF_FUSE_VARIABLE_SIZE	BIT(1)
+#define BPF_FUSE_MUST_ALLOCATE	BIT(2)
+#define BPF_FUSE_MODIFIED	BIT(3)
+#define BPF_FUSE_ALLOCATED	BIT(4)
+/* Ours: the buffer belongs to a struct fbpf_dirbuf */
+#define BPF_FUSE_DIRENTS	BIT(16)
+
+struct bpf_fuse_meta_info {
+	u64 nodeid;
+	u32 opcode;
+	u32 error_in;
+	u32 error_out;
+};
+
+/**
+ * struct fuse_buffer - bytes of variable length
+ * @data: memory
+ * @size: length; of a name, with its NUL
+ * @alloc_size: bytes of memory at @data that may be read
+ * @max_size: largest length a program may set
+ * @flags: BPF_FUSE_*
+ */
+struct fuse_buffer {
+	void *data;
+	unsigned int size;
+	unsigned int alloc_size;
+	unsigned int max_size;
+	int flags;
+};
+
+/* Where a directory pass ended, and whether to make another one at once */
+struct fuse_read_out {
+	u64 offset;
+	u32 again;
+	u32 padding;
+};
+
+struct fuse_read_iter_out {
+	u64 ret;
+};
+
+struct fuse_write_iter_out {
+	u64 ret;
+};
+
+#define BPF_FUSE_DIRENT_DROPPED	BIT(0)
+
+/* One directory entry; lives until the operation ends */
+struct bpf_fuse_dirent {
+	u64 ino;
+	u64 off;
+	u32 type;
+	u32 flags;
+	struct fuse_buffer name;
+};
+
+struct bpf_iter_fuse_dirent {
+	u64 __opaque[4];
+} __aligned(8);
+
+typedef const struct bpf_fuse_meta_info fuse_meta;
+
+/* Order is ABI. 64 members are all that a stock kernel allows. */
+struct fuse_ops {
+	int (*default_filter)(fuse_meta *meta);
+
+	int (*open_prefilter)(fuse_meta *meta, struct fuse_open_in *in);
+	int (*open_postfilter)(fuse_meta *meta, const struct fuse_open_in *in,
+			       struct fuse_open_out *out);
+
+	int (*opendir_prefilter)(fuse_meta *meta, struct fuse_open_in *in);
+	int (*opendir_postfilter)(fuse_meta *meta, const struct fuse_open_in *in,
+				  struct fuse_open_out *out);
+
+	int (*create_open_prefilter)(fuse_meta *meta, struct fuse_create_in *in,
+				     struct fuse_buffer *name);
+	int (*create_open_postfilter)(fuse_meta *meta,
+				      const struct fuse_create_in *in,
+				      const struct fuse_buffer *name,
+				      struct fuse_entry_out *entry_out,
+				      struct fuse_open_out *out);
+
+	int (*release_prefilter)(fuse_meta *meta, struct fuse_release_in *in);
+	int (*release_postfilter)(fuse_meta *meta,
+				  const struct fuse_release_in *in);
+
+	int (*releasedir_prefilter)(fuse_meta *meta, struct fuse_release_in *in);
+	int (*releasedir_postfilter)(fuse_meta *meta,
+				     const struct fuse_release_in *in);
+
+	int (*flush_prefilter)(fuse_meta *meta, struct fuse_flush_in *in);
+	int (*flush_postfilter)(fuse_meta *meta, const struct fuse_flush_in *in);
+
+	int (*lseek_prefilter)(fuse_meta *meta, struct fuse_lseek_in *in);
+	int (*lseek_postfilter)(fuse_meta *meta, const struct fuse_lseek_in *in,
+				struct fuse_lseek_out *out);
+
+	int (*copy_file_range_prefilter)(fuse_meta *meta,
+					 struct fuse_copy_file_range_in *in);
+	int (*copy_file_range_postfilter)(fuse_meta *meta,
+					  const struct fuse_copy_file_range_in *in,
+					  struct fuse_write_out *out);
+
+	int (*fsync_prefilter)(fuse_meta *meta, struct fuse_fsync_in *in);
+	int (*fsync_postfilter)(fuse_meta *meta, const struct fuse_fsync_in *in);
+
+	int (*dir_fsync_prefilter)(fuse_meta *meta, struct fuse_fsync_in *in);
+	int (*dir_fsync_postfilter)(fuse_meta *meta,
+				    const struct fuse_fsync_in *in);
+
+	int (*getxattr_prefilter)(fuse_meta *meta, struct fuse_getxattr_in *in,
+				  struct fuse_buffer *name);
+	int (*getxattr_postfilter)(fuse_meta *meta,
+				   const struct fuse_getxattr_in *in,
+				   const struct fuse_buffer *name,
+				   struct fuse_buffer *value,
+				   struct fuse_getxattr_out *out);
+
+	int (*listxattr_prefilter)(fuse_meta *meta, struct fuse_getxattr_in *in);
+	int (*listxattr_postfilter)(fuse_meta *meta,
+				    const struct fuse_getxattr_in *in,
+				    struct fuse_buffer *value,
+				    struct fuse_getxattr_out *out);
+
+	int (*setxattr_prefilter)(fuse_meta *meta, struct fuse_setxattr_in *in,
+				  struct fuse_buffer *name,
+				  struct fuse_buffer *value);
+	int (*setxattr_postfilter)(fuse_meta *meta,
+				   const struct fuse_setxattr_in *in,
+				   const struct fuse_buffer *name,
+				   const struct fuse_buffer *value);
+
+	int (*removexattr_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
+	int (*removexattr_postfilter)(fuse_meta *meta,
+				      const struct fuse_buffer *name);
+
+	int (*read_iter_prefilter)(fuse_meta *meta, struct fuse_read_in *in);
+	int (*read_iter_postfilter)(fuse_meta *meta,
+				    const struct fuse_read_in *in,
+				    struct fuse_read_iter_out *out);
+
+	int (*write_iter_prefilter)(fuse_meta *meta, struct fuse_write_in *in);
+	int (*write_iter_postfilter)(fuse_meta *meta,
+				     const struct fuse_write_in *in,
+				     struct fuse_write_iter_out *out);
+
+	int (*file_fallocate_prefilter)(fuse_meta *meta,
+					struct fuse_fallocate_in *in);
+	int (*file_fallocate_postfilter)(fuse_meta *meta,
+					 const struct fuse_fallocate_in *in);
+
+	int (*lookup_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
+	int (*lookup_postfilter)(fuse_meta *meta, const struct fuse_buffer *name,
+				 struct fuse_entry_out *out,
+				 struct fuse_buffer *entries);
+
+	int (*mknod_prefilter)(fuse_meta *meta, struct fuse_mknod_in *in,
+			       struct fuse_buffer *name);
+	int (*mknod_postfilter)(fuse_meta *meta, const struct fuse_mknod_in *in,
+				const struct fuse_buffer *name);
+
+	int (*mkdir_prefilter)(fuse_meta *meta, struct fuse_mkdir_in *in,
+			       struct fuse_buffer *name);
+	int (*mkdir_postfilter)(fuse_meta *meta, const struct fuse_mkdir_in *in,
+				const struct fuse_buffer *name);
+
+	int (*rmdir_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
+	int (*rmdir_postfilter)(fuse_meta *meta, const struct fuse_buffer *name);
+
+	int (*rename2_prefilter)(fuse_meta *meta, struct fuse_rename2_in *in,
+				 struct fuse_buffer *old_name,
+				 struct fuse_buffer *new_name);
+	int (*rename2_postfilter)(fuse_meta *meta,
+				  const struct fuse_rename2_in *in,
+				  const struct fuse_buffer *old_name,
+				  const struct fuse_buffer *new_name);
+
+	int (*unlink_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
+	int (*unlink_postfilter)(fuse_meta *meta, const struct fuse_buffer *name);
+
+	int (*link_prefilter)(fuse_meta *meta, struct fuse_link_in *in,
+			      struct fuse_buffer *name);
+	int (*link_postfilter)(fuse_meta *meta, const struct fuse_link_in *in,
+			       const struct fuse_buffer *name);
+
+	int (*getattr_prefilter)(fuse_meta *meta, struct fuse_getattr_in *in);
+	int (*getattr_postfilter)(fuse_meta *meta,
+				  const struct fuse_getattr_in *in,
+				  struct fuse_attr_out *out);
+
+	int (*setattr_prefilter)(fuse_meta *meta, struct fuse_setattr_in *in);
+	int (*setattr_postfilter)(fuse_meta *meta,
+				  const struct fuse_setattr_in *in,
+				  struct fuse_attr_out *out);
+
+	int (*statfs_prefilter)(fuse_meta *meta);
+	int (*statfs_postfilter)(fuse_meta *meta, struct fuse_statfs_out *out);
+
+	int (*get_link_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
+	int (*get_link_postfilter)(fuse_meta *meta,
+				   const struct fuse_buffer *name);
+
+	int (*symlink_prefilter)(fuse_meta *meta, struct fuse_buffer *name,
+				 struct fuse_buffer *path);
+	int (*symlink_postfilter)(fuse_meta *meta,
+				  const struct fuse_buffer *name,
+				  const struct fuse_buffer *path);
+
+	int (*readdir_prefilter)(fuse_meta *meta, struct fuse_read_in *in);
+	int (*readdir_postfilter)(fuse_meta *meta, const struct fuse_read_in *in,
+				  struct fuse_read_out *out,
+				  struct fuse_buffer *buffer);
+
+	int (*access_prefilter)(fuse_meta *meta, struct fuse_access_in *in);
+	int (*access_postfilter)(fuse_meta *meta,
+				 const struct fuse_access_in *in);
+
+	char name[BPF_FUSE_NAME_MAX];
+};
+
+#endif

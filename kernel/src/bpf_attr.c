@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Attributes and permission.
+ *
+ * Permission is decided here, once, as the caller against the lower inode;
+ * lower calls then run with the mount's credentials.
+ *
+ * Locking: ->setattr comes with the inode's i_rwsem held. Order: upper i_rwsem,
+ * write access to the lower mount, lower i_rwsem.
+ */
+#include <linux/namei.h>
+#include <linux/posix_acl.h>
+#include <linux/stat.h>
+
+#include "bpf.h"
+
+int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
+{
+	/* Checks of the VFS that follow look at the copy, as for sticky */
+	if (!(mask & MAY_NOT_BLOCK))
+		fbpf_refresh(inode);
+	return inode_permission(fbpf_sb(inode->i_sb)->idmap,
+				fbpf_lower_inode(inode), mask);
+}
+
+int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
+		 struct kstat *stat, u32 request_mask, unsigned int flags)
+{
+	struct inode *inode = d_inode(path->dentry);
+	struct path lower = fbpf_lower_path(path->dentry);
+	const struct cred *old = fbpf_enter(fbpf_sb(inode->i_sb));
+	int err;
+
+	err = vfs_getattr_nosec(&lower, stat, request_mask, flags);
+	fbpf_leave(old);
+	if (err)
+		return err;
+	fbpf_refresh(inode);
+	stat->dev = inode->i_sb->s_dev;
+	return 0;
+}
+
+static int fbpf_setattr_lower(struct inode *inode, struct path *lower,
+			      struct iattr *attr)
+{
+	struct inode *lower_inode = d_inode(lower->dentry);
+	const struct cred *old;
+	int err;
+
+	err = mnt_want_write(lower->mnt);
+	if (err)
+		return err;
+	inode_lock(lower_inode);
+	old = fbpf_enter(fbpf_sb(inode->i_sb));
+	err = notify_change(mnt_idmap(lower->mnt), lower->dentry, attr, NULL);
+	fbpf_leave(old);
+	fbpf_copy_attr(inode);
+	inode_unlock(lower_inode);
+	mnt_drop_write(lower->mnt);
+	return err;
+}
+
+int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct iattr *attr)
+{
+	struct inode *inode = d_inode(dentry);
+	struct path lower = fbpf_lower_path(dentry);
+	struct inode *lower_inode = d_inode(lower.dentry);
+	int err;
+
+	/* A filter took O_TRUNC out of this open */
+	if (attr->ia_valid & ATTR_OPEN && attr->ia_valid & ATTR_FILE) {
+		struct fbpf_file *ff = attr->ia_file->private_data;
+
+		if (ff->keep_data)
+			return 0;
+	}
+
+	fbpf_refresh(inode);
+	err = setattr_prepare(&nop_mnt_idmap, dentry, attr);
+	if (err)
+		return err;
+
+	if (attr->ia_valid & ATTR_SIZE) {
+		err = get_write_access(lower_inode);
+		if (err)
+			return err;
+	}
+	/* notify_change() works the mode out from these by itself */
+	if (attr->ia_valid & (ATTR_KILL_SUID | ATTR_KILL_SGID))
+		attr->ia_valid &= ~ATTR_MODE;
+	/* The file is not the lower one, and that was opened without O_TRUNC */
+	attr->ia_valid &= ~(ATTR_FILE | ATTR_OPEN);
+
+	err = fbpf_setattr_lower(inode, &lower, attr);
+	if (attr->ia_valid & ATTR_SIZE)
+		put_write_access(lower_inode);
+	return err;
+}
+
+static const char *fbpf_get_link(struct dentry *dentry, struct inode *inode,
+				 struct delayed_call *done)
+{
+	const struct cred *old;
+	struct path lower;
+	const char *link;
+
+	if (!dentry)
+		return ERR_PTR(-ECHILD);
+
+	lower = fbpf_lower_path(dentry);
+	old = fbpf_enter(fbpf_sb(inode->i_sb));
+	touch_atime(&lower);
+	link = vfs_get_link(lower.dentry, done);
+	fbpf_leave(old);
+	return link;
+}
+
+const struct inode_operations fbpf_file_inode_operations = {
+	.permission	= fbpf_permission,
+	.getattr	= fbpf_getattr,
+	.setattr	= fbpf_setattr,
+	.listxattr	= fbpf_listxattr,
+	.get_acl	= fbpf_get_acl,
+	.set_acl	= fbpf_set_acl,
+};
+
+const struct inode_operations fbpf_special_inode_operations = {
+	.permission	= fbpf_permission,
+	.getattr	= fbpf_getattr,
+	.setattr	= fbpf_setattr,
+	.listxattr	= fbpf_listxattr,
+	.get_acl	= fbpf_get_acl,
+	.set_acl	= fbpf_set_acl,
+};
+
+const struct inode_operations fbpf_symlink_inode_operations = {
+	.permission	= fbpf_permission,
+	.getattr	= fbpf_getattr,
+	.setattr	= fbpf_setattr,
+	.get_link	= fbpf_get_link,
+	.listxattr	= fbpf_listxattr,
+};

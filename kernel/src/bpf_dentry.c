@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Backed dentries: what lies below a name, and whether it still does.
+ *
+ * Locking: lower is set before the dentry is hashed and released with it; it is
+ * replaced at most once, under the directory's i_rwsem, by a creation. seq and gen are single words, stored after the check that they stand for. The
+ * lower dentry's parent and name are compared under its d_lock.
+ */
+#include <linux/dcache.h>
+#include <linux/namei.h>
+#include <linux/slab.h>
+
+#include "bpf.h"
+
+static int fbpf_d_init(struct dentry *dentry)
+{
+	struct fbpf_dentry *fd;
+
+	fd = kzalloc(sizeof(*fd), GFP_KERNEL_ACCOUNT | __GFP_RECLAIMABLE);
+	if (!fd)
+		return -ENOMEM;
+	fd->seq = FBPF_SEQ_NONE;
+	dentry->d_fsdata = fd;
+	return 0;
+}
+
+static void fbpf_d_release(struct dentry *dentry)
+{
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+
+	dput(fd->lower);
+	dput(fd->former);
+	kfree_rcu(fd, rcu);
+}
+
+/* Lower dentries that cannot be looked through, as in overlayfs */
+bool fbpf_dentry_weird(const struct dentry *dentry)
+{
+	return dentry->d_flags & (DCACHE_NEED_AUTOMOUNT | DCACHE_MANAGE_TRANSIT |
+				  DCACHE_OP_HASH | DCACHE_OP_COMPARE);
+}
+
+/**
+ * fbpf_same_lower - does a lower dentry stand for a name?
+ * @lower: lower dentry
+ * @lower_dir: directory that it should be in
+ * @name: name that it should have there
+ * @inode: inode that it should have, NULL for none
+ * @seq: gets the d_seq that goes with the answer, FBPF_SEQ_NONE with false;
+ *	any rename, drop, unlink or instantiate moves it
+ */
+bool fbpf_same_lower(struct dentry *lower, const struct dentry *lower_dir,
+		     const struct qstr *name, const struct inode *inode,
+		     u32 *seq)
+{
+	bool same;
+
+	spin_lock(&lower->d_lock);
+	same = !d_unhashed(lower) && lower->d_parent == lower_dir &&
+	       lower->d_name.len == name->len &&
+	       !memcmp(lower->d_name.name, name->name, name->len) &&
+	       d_inode(lower) == inode;
+	*seq = same ? raw_read_seqcount(&lower->d_seq) : FBPF_SEQ_NONE;
+	spin_unlock(&lower->d_lock);
+	return same;
+}
+
+/* Nothing happened to the lower dentry since the last check */
+static bool fbpf_lower_unchanged(const struct fbpf_dentry *fd,
+				 const struct dentry *lower)
+{
+	return raw_read_seqcount(&lower->d_seq) == READ_ONCE(fd->seq);
+}
+
+static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct dentry *lower = READ_ONCE(fd->lower);
+	struct inode *inode;
+
+	if (!lower)
+		return 0;
+	/*
+	 * Ask again when there is somebody to ask, when the tag may be another
+	 * one, and when the lower file system has a say.
+	 */
+	if (fbpf_hooked(fb, FBPF_LOOKUP) || READ_ONCE(fd->gen) != fbpf_gen(fb) ||
+	    lower->d_flags & DCACHE_OP_REVALIDATE ||
+	    !fbpf_lower_unchanged(fd, lower))
+		return flags & LOOKUP_RCU ? -ECHILD :
+					    fbpf_relookup(dentry, flags);
+
+	inode = d_inode_rcu(dentry);
+	if (inode && unlikely(fbpf_attr_stale(inode))) {
+		if (flags & LOOKUP_RCU)
+			return -ECHILD;
+		fbpf_copy_attr(inode);
+	}
+	return 1;
+}
+
+const struct dentry_operations fbpf_dentry_operations = {
+	.d_init		= fbpf_d_init,
+	.d_release	= fbpf_d_release,
+	.d_revalidate	= fbpf_d_revalidate,
+};
+
+/* The root has no name that could change */
+const struct dentry_operations fbpf_root_dentry_operations = {
+	.d_init		= fbpf_d_init,
+	.d_release	= fbpf_d_release,
+};

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * LOOKUP: finding a name, and asking again whether an old answer still holds.
+ *
+ * Locking: the VFS holds the directory's i_rwsem at least shared for a first
+ * lookup, nothing for a repeated one. Neither holds a lock across a program.
+ */
+#include <linux/namei.h>
+#include <linux/stat.h>
+
+#include "bpf.h"
+
+/**
+ * struct fbpf_lookup_call - arguments and results of a lookup
+ * @dir: directory
+ * @lower_dir: lower dentry of the directory
+ * @dentry: name that is looked up, or checked again
+ * @name: that name, stable
+ * @again: check the dentry that is there
+ * @lower: what lies below; referenced on a first lookup
+ * @lower_inode: its inode, or the one that the checked dentry stands for
+ * @seq: its d_seq
+ * @nodeid: number that the filter gave the entry
+ * @tag: policy tag decided for it
+ */
+struct fbpf_lookup_call {
+	struct inode *dir;
+	struct dentry *lower_dir;
+	struct dentry *dentry;
+	const struct qstr *name;
+	bool again;
+	struct dentry *lower;
+	struct inode *lower_inode;
+	u32 seq;
+	u64 nodeid;
+	u64 tag;
+};
+
+/* The dentry cannot stay: look the name up afresh */
+#define FBPF_STALE	1
+
+static void fbpf_lookup_prepare(struct fbpf_op *op, void *data)
+{
+	struct fbpf_lookup_call *call = data;
+
+	op->is_lookup = true;
+	fbpf_set_name(op, call->name, true);
+	op->entries = (struct fuse_buffer) {
+		.data = op->entries_data,
+		.alloc_size = sizeof(op->entries_data),
+		.max_size = sizeof(op->entries_data),
+		.flags = BPF_FUSE_VARIABLE_SIZE,
+	};
+	memset(op->entries_data, 0, sizeof(op->entries_data));
+}
+
+static int fbpf_lookup_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->lookup_prefilter(&op->meta, &op->name);
+}
+
+static int fbpf_lookup_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->lookup_postfilter(&op->meta, &op->name, &op->out.entry,
+				      &op->entries);
+}
+
+/* The name to use below: up to the first NUL of what the filter left */
+static struct qstr fbpf_lookup_name(struct fbpf_op *op,
+				    const struct qstr *name)
+{
+	if (!op || !(op->name.flags & BPF_FUSE_MODIFIED))
+		return *name;
+	return (struct qstr)QSTR_INIT(op->name_data,
+				      strnlen(op->name_data,
+					      min_t(u32, op->name.size,
+						    NAME_MAX + 1)));
+}
+
+/* Attributes for a postfilter to look at */
+static int fbpf_fill_entry(const struct fbpf_mount *fb, struct dentry *lower,
+			   struct fuse_attr *attr)
+{
+	struct path path = { .mnt = fb->mnt, .dentry = lower };
+	struct kstat stat;
+	int err;
+
+	err = vfs_getattr_nosec(&path, &stat, STATX_BASIC_STATS,
+				AT_STATX_SYNC_AS_STAT);
+	if (err)
+		return err;
+	*attr = (struct fuse_attr) {
+		.ino = stat.ino,
+		.size = stat.size,
+		.blocks = stat.blocks,
+		.atime = stat.atime.tv_sec,
+		.mtime = stat.mtime.tv_sec,
+		.ctime = stat.ctime.tv_sec,
+		.atimensec = stat.atime.tv_nsec,
+		.mtimensec = stat.mtime.tv_nsec,
+		.ctimensec = stat.ctime.tv_nsec,
+		.mode = stat.mode,
+		.nlink = stat.nlink,
+		.uid = from_kuid(&init_user_ns, stat.uid),
+		.gid = from_kgid(&init_user_ns, stat.gid),
+		.rdev = new_encode_dev(stat.rdev),
+		.blksize = stat.blksize,
+	};
+	return 0;
+}
+
+static int fbpf_lookup_lower(struct fbpf_lookup_call *call,
+			     const struct qstr *name)
+{
+	const struct fbpf_mount *fb = fbpf_sb(call->dir->i_sb);
+	struct dentry *lower;
+
+	if (!name->len)
+		return -ENOENT;
+	if (name->len > NAME_MAX)
+		return -ENAMETOOLONG;
+	lower = lookup_one_unlocked(fb->idmap, name->name, call->lower_dir,
+				    name->len);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	if (fbpf_dentry_weird(lower)) {
+		dput(lower);
+		return -EREMOTE;
+	}
+	call->lower = lower;
+	call->lower_inode = d_inode(lower);
+	/* Without a count it is checked in full next time */
+	fbpf_same_lower(lower, call->lower_dir, name, call->lower_inode,
+			&call->seq);
+	return 0;
+}
+
+static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_lookup_call *call = data;
+	struct qstr name = fbpf_lookup_name(op, call->name);
+	const struct fbpf_mount *fb = fbpf_sb(call->dir->i_sb);
+	const struct cred *old = fbpf_enter(fb);
+	int err = 0;
+
+	if (!call->again)
+		err = fbpf_lookup_lower(call, &name);
+	else if (!fbpf_same_lower(call->lower, call->lower_dir, &name,
+				  call->lower_inode, &call->seq))
+		err = FBPF_STALE;
+	if (!err && op && op->post) {
+		if (!call->lower_inode)
+			op->meta.error_in = -ENOENT;
+		else
+			err = fbpf_fill_entry(fb, call->lower,
+					      &op->out.entry.attr);
+	}
+	fbpf_leave(old);
+	return err;
+}
+
+static int fbpf_lookup_finish(struct fbpf_op *op, void *data, int err)
+{
+	struct fbpf_lookup_call *call = data;
+
+	call->tag = op && op->tag_set ? op->new_tag : fbpf_i(call->dir)->tag;
+	call->nodeid = op ? op->out.entry.nodeid : 0;
+	return err;
+}
+
+static const struct fbpf_desc fbpf_lookup_desc = {
+	.hook		= FBPF_LOOKUP,
+	.opcode		= FUSE_LOOKUP,
+	FBPF_MEMBERS(lookup),
+	.prepare	= fbpf_lookup_prepare,
+	.pre		= fbpf_lookup_pre,
+	.backing	= fbpf_lookup_backing,
+	.post		= fbpf_lookup_post,
+	.finish		= fbpf_lookup_finish,
+};
+
+struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
+			   unsigned int flags)
+{
+	u32 gen = fbpf_gen(fbpf_sb(dir->i_sb));
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct fbpf_lookup_call call = {
+		.dir = dir,
+		.lower_dir = fbpf_lower_dentry(dentry->d_parent),
+		.dentry = dentry,
+		.name = &dentry->d_name,
+	};
+	struct inode *inode = NULL;
+	int err;
+
+	if (dentry->d_name.len > NAME_MAX)
+		return ERR_PTR(-ENAMETOOLONG);
+
+	err = fbpf_dispatch(&fbpf_lookup_desc, dir, &call);
+	if (err) {
+		dput(call.lower);
+		return ERR_PTR(err);
+	}
+
+	fd->tag = call.tag;
+	fd->seq = call.seq;
+	fd->gen = gen;
+	WRITE_ONCE(fd->lower, call.lower);
+	if (call.lower_inode)
+		inode = fbpf_iget(dir->i_sb, call.lower_inode, call.nodeid,
+				  call.tag, gen);
+	return d_splice_alias(inode, dentry);
+}
+
+/* Ask the lower file system about its own dentry */
+static int fbpf_revalidate_lower(const struct fbpf_mount *fb,
+				 struct dentry *lower, unsigned int flags)
+{
+	const struct cred *old;
+	int ret;
+
+	if (!(lower->d_flags & DCACHE_OP_REVALIDATE))
+		return 1;
+	old = fbpf_enter(fb);
+	ret = lower->d_op->d_revalidate(lower, flags);
+	if (!ret)
+		d_invalidate(lower);
+	fbpf_leave(old);
+	return ret;
+}
+
+/**
+ * fbpf_relookup - check a dentry in full, outside of RCU walk
+ * @dentry: dentry with a lower dentry
+ * @flags: LOOKUP_*
+ *
+ * A refusal is returned as the error that it is: 0 would drop the subtree and
+ * detach what is mounted in it.
+ *
+ * Return: 1 when it holds, 0 when not, or what ->d_revalidate() may return
+ */
+int fbpf_relookup(struct dentry *dentry, unsigned int flags)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	u32 gen = fbpf_gen(fb);
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct inode *inode = d_inode(dentry);
+	struct dentry *parent = dget_parent(dentry);
+	struct name_snapshot name;
+	struct fbpf_lookup_call call = {
+		.dir = d_inode(parent),
+		.lower_dir = fbpf_lower_dentry(parent),
+		.dentry = dentry,
+		.name = &name.name,
+		.again = true,
+		.lower = fd->lower,
+		.lower_inode = inode ? fbpf_lower_inode(inode) : NULL,
+	};
+	int ret;
+
+	take_dentry_name_snapshot(&name, dentry);
+	ret = fbpf_revalidate_lower(fb, fd->lower, flags);
+	if (ret <= 0)
+		goto out;
+	ret = fbpf_dispatch(&fbpf_lookup_desc, call.dir, &call);
+	if (ret) {
+		ret = ret == FBPF_STALE ? 0 : ret;
+		goto out;
+	}
+	if (inode) {
+		/* Another identity is another inode */
+		if (fbpf_i(inode)->tag != call.tag ||
+		    (call.nodeid && call.nodeid != get_node_id(inode)))
+			goto out;
+		WRITE_ONCE(fbpf_i(inode)->gen, gen);
+		fbpf_refresh(inode);
+	}
+	fd->tag = call.tag;
+	WRITE_ONCE(fd->seq, call.seq);
+	WRITE_ONCE(fd->gen, gen);
+	ret = 1;
+out:
+	release_dentry_name_snapshot(&name);
+	dput(parent);
+	return ret;
+}

@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Operations that change a directory.
+ *
+ * The VFS has checked the caller's permission on our inodes. Each operation
+ * then checks, with the lower directory locked, that the lower dentry is still
+ * what was looked up; else -ESTALE, after which the VFS looks it up again.
+ *
+ * Locking: the VFS holds the i_rwsem of the upper directories. Order: those,
+ * write access to the lower mount, i_rwsem of the lower directories.
+ */
+#include <linux/cred.h>
+#include <linux/namei.h>
+
+#include "bpf.h"
+
+/* Lower credentials for a new file: its owner is the caller */
+static const struct cred *fbpf_enter_create(const struct fbpf_mount *fb)
+{
+	const struct cred *old;
+	struct cred *cred;
+
+	if (!fb->cred)
+		return NULL;
+	old = override_creds(fb->cred);
+	cred = prepare_creds();
+	if (!cred) {
+		revert_creds(old);
+		return ERR_PTR(-ENOMEM);
+	}
+	cred->fsuid = old->fsuid;
+	cred->fsgid = old->fsgid;
+	put_cred(override_creds(cred));
+	put_cred(cred);
+	return old;
+}
+
+static bool fbpf_still_there(const struct dentry *lower,
+			     const struct dentry *lower_dir)
+{
+	return !d_unhashed(lower) && lower->d_parent == lower_dir;
+}
+
+/*
+ * Some file systems do not keep names that do not exist. Look such a one up
+ * again under the lock.
+ */
+static struct dentry *fbpf_renew_negative(const struct fbpf_mount *fb,
+					  struct fbpf_dentry *fd,
+					  struct dentry *lower_dir)
+{
+	struct name_snapshot name;
+	struct dentry *lower;
+
+	if (fd->former)
+		return ERR_PTR(-ESTALE);
+	take_dentry_name_snapshot(&name, fd->lower);
+	lower = lookup_one(fb->idmap, name.name.name, lower_dir, name.name.len);
+	release_dentry_name_snapshot(&name);
+	if (IS_ERR(lower))
+		return lower;
+	if (d_is_positive(lower)) {
+		dput(lower);
+		return ERR_PTR(-ESTALE);
+	}
+	fd->former = fd->lower;
+	WRITE_ONCE(fd->seq, FBPF_SEQ_NONE);
+	WRITE_ONCE(fd->lower, lower);
+	return dget(lower);
+}
+
+/* The lower dentry with a reference, if it can still be created or removed */
+static struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
+				      struct dentry *dentry, bool create)
+{
+	struct dentry *lower_dir = fbpf_lower_dentry(dentry->d_parent);
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct dentry *lower = fd->lower;
+
+	if (create) {
+		if (d_is_positive(lower))
+			return ERR_PTR(-ESTALE);
+		if (d_unhashed(lower))
+			return fbpf_renew_negative(fb, fd, lower_dir);
+	} else if (d_inode(lower) != fbpf_lower_inode(d_inode(dentry))) {
+		return ERR_PTR(-ESTALE);
+	}
+	if (!fbpf_still_there(lower, lower_dir))
+		return ERR_PTR(-ESTALE);
+	/* With a second reference d_delete() leaves the inode to open files */
+	return dget(lower);
+}
+
+/**
+ * fbpf_change_begin - prepare to change one name below
+ * @change: to be given to fbpf_change_end()
+ * @dir: upper directory, locked by the VFS
+ * @dentry: upper dentry
+ * @create: the name is to come into being; else it is there
+ *
+ * Return: lower dentry with a reference, its directory locked and the lower
+ * credentials in effect; or an error pointer and nothing to end
+ */
+struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
+				 struct dentry *dentry, bool create)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
+	struct dentry *lower;
+	int err;
+
+	err = mnt_want_write(fb->mnt);
+	if (err)
+		return ERR_PTR(err);
+	change->lower_dir = fbpf_lower_inode(dir);
+	inode_lock_nested(change->lower_dir, I_MUTEX_PARENT);
+	change->old = create ? fbpf_enter_create(fb) : fbpf_enter(fb);
+	if (IS_ERR(change->old)) {
+		err = PTR_ERR(change->old);
+		goto unlock;
+	}
+	lower = fbpf_get_target(fb, dentry, create);
+	if (!IS_ERR(lower))
+		return lower;
+	err = PTR_ERR(lower);
+	fbpf_leave(change->old);
+unlock:
+	inode_unlock(change->lower_dir);
+	mnt_drop_write(fb->mnt);
+	return ERR_PTR(err);
+}
+
+/* End what fbpf_change_begin() began; @lower is what it returned */
+void fbpf_change_end(struct fbpf_change *change, struct inode *dir,
+		     struct dentry *lower)
+{
+	fbpf_leave(change->old);
+	inode_unlock(change->lower_dir);
+	mnt_drop_write(fbpf_sb(dir->i_sb)->mnt);
+	dput(lower);
+	fbpf_copy_attr(dir);
+}
+
+/**
+ * fbpf_instantiate - make a dentry positive after creating below
+ * @dir: upper directory, locked by the VFS
+ * @dentry: negative dentry
+ * @nodeid: number that a filter gave the new inode, or 0
+ *
+ * Return: 0, also when the lower file system wants the name to be looked up
+ * first: then the dentry is dropped
+ */
+int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid)
+{
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct inode *lower_inode = d_inode(fd->lower);
+	struct inode *inode;
+	u32 seq;
+
+	if (!lower_inode || d_unhashed(fd->lower)) {
+		d_drop(dentry);
+		return 0;
+	}
+	inode = fbpf_iget(dir->i_sb, lower_inode, nodeid, fd->tag, fd->gen);
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	if (d_unhashed(dentry))
+		d_add(dentry, inode);
+	else
+		d_instantiate(dentry, inode);
+
+	/* A name that a filter rewrote is compared in full next time */
+	fbpf_same_lower(fd->lower, fbpf_lower_dentry(dentry->d_parent),
+			&dentry->d_name, lower_inode, &seq);
+	WRITE_ONCE(fd->seq, seq);
+	return 0;
+}
+
+static int fbpf_mknod(struct mnt_idmap *idmap, struct inode *dir,
+		      struct dentry *dentry, umode_t mode, dev_t rdev)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
+	struct fbpf_change change;
+	struct dentry *lower;
+	int err;
+
+	lower = fbpf_change_begin(&change, dir, dentry, true);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	if (S_ISREG(mode))
+		err = vfs_create(fb->idmap, change.lower_dir, lower, mode, true);
+	else
+		err = vfs_mknod(fb->idmap, change.lower_dir, lower, mode, rdev);
+	if (!err)
+		err = fbpf_instantiate(dir, dentry, 0);
+	fbpf_change_end(&change, dir, lower);
+	return err;
+}
+
+static int fbpf_create(struct mnt_idmap *idmap, struct inode *dir,
+		       struct dentry *dentry, umode_t mode, bool excl)
+{
+	return fbpf_mknod(idmap, dir, dentry, (mode & S_IALLUGO) | S_IFREG, 0);
+}
+
+static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
+		      struct dentry *dentry, umode_t mode)
+{
+	struct fbpf_change change;
+	struct dentry *lower;
+	int err;
+
+	lower = fbpf_change_begin(&change, dir, dentry, true);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	err = vfs_mkdir(fbpf_sb(dir->i_sb)->idmap, change.lower_dir, lower,
+			mode);
+	if (!err)
+		err = fbpf_instantiate(dir, dentry, 0);
+	fbpf_change_end(&change, dir, lower);
+	return err;
+}
+
+static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
+			struct dentry *dentry, const char *target)
+{
+	struct fbpf_change change;
+	struct dentry *lower;
+	int err;
+
+	lower = fbpf_change_begin(&change, dir, dentry, true);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	err = vfs_symlink(fbpf_sb(dir->i_sb)->idmap, change.lower_dir, lower,
+			  target);
+	if (!err)
+		err = fbpf_instantiate(dir, dentry, 0);
+	fbpf_change_end(&change, dir, lower);
+	return err;
+}
+
+static int fbpf_link(struct dentry *old, struct inode *dir,
+		     struct dentry *dentry)
+{
+	struct inode *inode = d_inode(old);
+	struct fbpf_change change;
+	struct dentry *lower;
+	int err;
+
+	lower = fbpf_change_begin(&change, dir, dentry, true);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	err = vfs_link(fbpf_lower_dentry(old), fbpf_sb(dir->i_sb)->idmap,
+		       change.lower_dir, lower, NULL);
+	/* Under a name with another tag it is another inode: look it up */
+	if (!err && fbpf_i(inode)->tag != fbpf_d(dentry)->tag)
+		d_drop(dentry);
+	else if (!err)
+		err = fbpf_instantiate(dir, dentry, get_node_id(inode));
+	fbpf_change_end(&change, dir, lower);
+	fbpf_copy_attr(inode);
+	return err;
+}
+
+static int fbpf_remove(struct inode *dir, struct dentry *dentry, bool is_dir)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
+	struct fbpf_change change;
+	struct dentry *lower;
+	int err;
+
+	lower = fbpf_change_begin(&change, dir, dentry, false);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	if (is_dir)
+		err = vfs_rmdir(fb->idmap, change.lower_dir, lower);
+	else
+		err = vfs_unlink(fb->idmap, change.lower_dir, lower, NULL);
+	fbpf_change_end(&change, dir, lower);
+	fbpf_copy_attr(d_inode(dentry));
+	/* The lower dentry may serve the next file of that name: not this one */
+	if (!err)
+		d_drop(dentry);
+	return err;
+}
+
+static int fbpf_unlink(struct inode *dir, struct dentry *dentry)
+{
+	return fbpf_remove(dir, dentry, false);
+}
+
+static int fbpf_rmdir(struct inode *dir, struct dentry *dentry)
+{
+	return fbpf_remove(dir, dentry, true);
+}
+
+/* A directory keeps its tag, and with it the policy of all that is in it */
+static bool fbpf_retagged_dir(struct dentry *dentry, const struct dentry *to)
+{
+	return d_is_dir(dentry) &&
+	       fbpf_i(d_inode(dentry))->tag != fbpf_d(to)->tag;
+}
+
+static int fbpf_rename_lower(const struct fbpf_mount *fb, struct dentry *old,
+			     struct dentry *new, unsigned int flags)
+{
+	struct dentry *old_lower_dir = fbpf_lower_dentry(old->d_parent);
+	struct dentry *new_lower_dir = fbpf_lower_dentry(new->d_parent);
+	struct dentry *old_lower, *new_lower, *trap;
+	struct renamedata rd = {
+		.old_mnt_idmap = fb->idmap,
+		.old_dir = d_inode(old_lower_dir),
+		.new_mnt_idmap = fb->idmap,
+		.new_dir = d_inode(new_lower_dir),
+		.flags = flags,
+	};
+	int err;
+
+	trap = lock_rename(old_lower_dir, new_lower_dir);
+	if (IS_ERR(trap))
+		return PTR_ERR(trap);
+	old_lower = fbpf_get_target(fb, old, false);
+	if (IS_ERR(old_lower)) {
+		err = PTR_ERR(old_lower);
+		goto unlock;
+	}
+	new_lower = fbpf_get_target(fb, new, d_is_negative(new));
+	if (IS_ERR(new_lower)) {
+		err = PTR_ERR(new_lower);
+		goto put_old;
+	}
+	if (trap == old_lower) {
+		err = -EINVAL;
+	} else if (trap == new_lower) {
+		err = flags & RENAME_EXCHANGE ? -EINVAL : -ENOTEMPTY;
+	} else {
+		rd.old_dentry = old_lower;
+		rd.new_dentry = new_lower;
+		err = vfs_rename(&rd);
+	}
+	dput(new_lower);
+put_old:
+	dput(old_lower);
+unlock:
+	unlock_rename(old_lower_dir, new_lower_dir);
+	return err;
+}
+
+static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
+		       struct dentry *old, struct inode *new_dir,
+		       struct dentry *new, unsigned int flags)
+{
+	const struct fbpf_mount *fb = fbpf_sb(old_dir->i_sb);
+	const struct cred *cred;
+	int err;
+
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	if (fbpf_retagged_dir(old, new) ||
+	    (flags & RENAME_EXCHANGE && fbpf_retagged_dir(new, old)))
+		return -EXDEV;
+
+	err = mnt_want_write(fb->mnt);
+	if (err)
+		return err;
+	cred = fbpf_enter(fb);
+	err = fbpf_rename_lower(fb, old, new, flags);
+	fbpf_leave(cred);
+	mnt_drop_write(fb->mnt);
+
+	fbpf_copy_attr(old_dir);
+	fbpf_copy_attr(new_dir);
+	fbpf_copy_attr(d_inode(old));
+	if (d_is_positive(new))
+		fbpf_copy_attr(d_inode(new));
+	return err;
+}
+
+const struct inode_operations fbpf_dir_inode_operations = {
+	.lookup		= fbpf_lookup,
+	.atomic_open	= fbpf_atomic_open,
+	.create		= fbpf_create,
+	.mknod		= fbpf_mknod,
+	.mkdir		= fbpf_mkdir,
+	.symlink	= fbpf_symlink,
+	.link		= fbpf_link,
+	.unlink		= fbpf_unlink,
+	.rmdir		= fbpf_rmdir,
+	.rename		= fbpf_rename,
+	.permission	= fbpf_permission,
+	.getattr	= fbpf_getattr,
+	.setattr	= fbpf_setattr,
+	.listxattr	= fbpf_listxattr,
+	.get_acl	= fbpf_get_acl,
+	.set_acl	= fbpf_set_acl,
+};

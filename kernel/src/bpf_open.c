@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * OPEN, OPENDIR, CREATE, RELEASE and RELEASEDIR.
+ *
+ * Locking: CREATE comes with the directory's i_rwsem held. An open file's
+ * fbpf_file does not change between open and release.
+ */
+#include <linux/backing-file.h>
+#include <linux/file.h>
+#include <linux/namei.h>
+#include <linux/slab.h>
+
+#include "bpf.h"
+
+struct fbpf_open_call {
+	struct inode *inode;
+	struct file *file;
+};
+
+/* What a filter may change of the caller's flags */
+#define FBPF_OPEN_FLAGS	(O_ACCMODE | O_APPEND | O_NONBLOCK | O_DSYNC | \
+			 __O_SYNC | O_DIRECT | O_NOATIME | O_TRUNC)
+/* Never for the lower open: creation and truncation are steps of their own */
+#define FBPF_NOT_LOWER	(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC)
+
+/*
+ * Take rights from a file that is being opened. The readers of an inode are
+ * counted by mode, so the count has to follow.
+ */
+static void fbpf_drop_mode(struct file *file, fmode_t drop)
+{
+	const fmode_t rw = FMODE_READ | FMODE_WRITE;
+	bool was_reader = (file->f_mode & rw) == FMODE_READ;
+	bool is_reader;
+
+	file->f_mode &= ~drop;
+	is_reader = (file->f_mode & rw) == FMODE_READ;
+	if (is_reader && !was_reader)
+		i_readcount_inc(file_inode(file));
+	else if (was_reader && !is_reader)
+		i_readcount_dec(file_inode(file));
+}
+
+/*
+ * Apply the flags that a filter left. The result never has more rights than the
+ * caller asked for.
+ *
+ * Return: flags for the lower open, or a negative errno
+ */
+static int fbpf_merge_flags(struct file *file, unsigned int wanted)
+{
+	unsigned int flags = (file->f_flags & ~FBPF_OPEN_FLAGS) |
+			     (wanted & FBPF_OPEN_FLAGS);
+
+	if ((flags & O_ACCMODE) == O_ACCMODE)
+		return -EINVAL;
+	if ((flags & O_ACCMODE) == O_RDONLY)
+		fbpf_drop_mode(file, FMODE_WRITE);
+	else if ((flags & O_ACCMODE) == O_WRONLY)
+		fbpf_drop_mode(file, FMODE_READ);
+	if (!(file->f_mode & FMODE_WRITE))
+		flags &= ~O_ACCMODE;
+	else if (!(file->f_mode & FMODE_READ))
+		flags = (flags & ~O_ACCMODE) | O_WRONLY;
+
+	/* O_TRUNC is out when the VFS has cleared it; it acts after the open */
+	file->f_flags = flags | (file->f_flags & O_TRUNC);
+	return flags;
+}
+
+static struct file *fbpf_open_lower(struct file *file, int flags)
+{
+	struct dentry *dentry = file_dentry(file);
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	struct path lower = fbpf_lower_path(dentry);
+	const struct cred *old;
+	struct file *lower_file;
+
+	flags &= ~FBPF_NOT_LOWER;
+	old = fbpf_enter(fb);
+	if (d_is_dir(lower.dentry))
+		lower_file = dentry_open(&lower, flags, current_cred());
+	else
+		lower_file = backing_file_open(file, flags, &lower,
+					       current_cred());
+	fbpf_leave(old);
+	return lower_file;
+}
+
+/* Open below and give @file what it needs */
+static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
+			  bool keep_data)
+{
+	const fmode_t can = FMODE_CAN_ODIRECT | FMODE_NOWAIT;
+	struct fbpf_file *ff;
+	struct file *lower;
+
+	ff = kzalloc(sizeof(*ff), GFP_KERNEL_ACCOUNT);
+	if (!ff)
+		return -ENOMEM;
+	lower = fbpf_open_lower(file, flags);
+	if (IS_ERR(lower)) {
+		kfree(ff);
+		return PTR_ERR(lower);
+	}
+	ff->lower = lower;
+	ff->keep_data = keep_data;
+	file->private_data = ff;
+	file->f_mode |= lower->f_mode & can;
+	fbpf_copy_attr(inode);
+	return 0;
+}
+
+static void fbpf_close_file(struct file *file)
+{
+	struct fbpf_file *ff = file->private_data;
+
+	if (!ff)
+		return;
+	file->private_data = NULL;
+	fput(ff->lower);
+	kfree(ff);
+}
+
+static void fbpf_open_prepare(struct fbpf_op *op, void *data)
+{
+	struct fbpf_open_call *call = data;
+
+	op->in.open.flags = call->file->f_flags & ~(O_CREAT | O_EXCL | O_NOCTTY);
+}
+
+static int fbpf_open_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_open_call *call = data;
+	struct file *file = call->file;
+	int flags = file->f_flags;
+	bool keep = false;
+
+	if (op) {
+		keep = flags & O_TRUNC && !(op->in.open.flags & O_TRUNC);
+		flags = fbpf_merge_flags(file, op->in.open.flags);
+		if (flags < 0)
+			return flags;
+	}
+	return fbpf_open_file(call->inode, file, flags, keep);
+}
+
+static int fbpf_open_finish(struct fbpf_op *op, void *data, int err)
+{
+	struct fbpf_open_call *call = data;
+
+	if (err)
+		fbpf_close_file(call->file);
+	else if (op)
+		((struct fbpf_file *)call->file->private_data)->fh =
+			op->out.open.fh;
+	return err;
+}
+
+static int fbpf_open_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->open_prefilter(&op->meta, &op->in.open);
+}
+
+static int fbpf_open_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->open_postfilter(&op->meta, &op->in.open, &op->out.open);
+}
+
+static int fbpf_opendir_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->opendir_prefilter(&op->meta, &op->in.open);
+}
+
+static int fbpf_opendir_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->opendir_postfilter(&op->meta, &op->in.open, &op->out.open);
+}
+
+static const struct fbpf_desc fbpf_open_desc = {
+	.hook		= FBPF_OPEN,
+	.opcode		= FUSE_OPEN,
+	FBPF_MEMBERS(open),
+	.prepare	= fbpf_open_prepare,
+	.pre		= fbpf_open_pre,
+	.backing	= fbpf_open_backing,
+	.post		= fbpf_open_post,
+	.finish		= fbpf_open_finish,
+};
+
+static const struct fbpf_desc fbpf_opendir_desc = {
+	.hook		= FBPF_OPENDIR,
+	.opcode		= FUSE_OPENDIR,
+	FBPF_MEMBERS(opendir),
+	.prepare	= fbpf_open_prepare,
+	.pre		= fbpf_opendir_pre,
+	.backing	= fbpf_open_backing,
+	.post		= fbpf_opendir_post,
+	.finish		= fbpf_open_finish,
+};
+
+int fbpf_open(struct inode *inode, struct file *file)
+{
+	struct fbpf_open_call call = { .inode = inode, .file = file };
+
+	return fbpf_dispatch(S_ISDIR(inode->i_mode) ? &fbpf_opendir_desc :
+						      &fbpf_open_desc,
+			     inode, &call);
+}
+
+static void fbpf_release_prepare(struct fbpf_op *op, void *data)
+{
+	struct file *file = data;
+	struct fbpf_file *ff = file->private_data;
+
+	op->in.release.fh = ff->fh;
+	op->in.release.flags = file->f_flags;
+}
+
+/* The lower file goes whatever a filter says */
+static int fbpf_release_backing(struct fbpf_op *op, void *data)
+{
+	return 0;
+}
+
+static int fbpf_release_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->release_prefilter(&op->meta, &op->in.release);
+}
+
+static int fbpf_release_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->release_postfilter(&op->meta, &op->in.release);
+}
+
+static int fbpf_releasedir_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->releasedir_prefilter(&op->meta, &op->in.release);
+}
+
+static int fbpf_releasedir_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->releasedir_postfilter(&op->meta, &op->in.release);
+}
+
+static const struct fbpf_desc fbpf_release_desc = {
+	.hook		= FBPF_RELEASE,
+	.opcode		= FUSE_RELEASE,
+	FBPF_MEMBERS(release),
+	.must		= true,
+	.prepare	= fbpf_release_prepare,
+	.pre		= fbpf_release_pre,
+	.backing	= fbpf_release_backing,
+	.post		= fbpf_release_post,
+};
+
+static const struct fbpf_desc fbpf_releasedir_desc = {
+	.hook		= FBPF_RELEASEDIR,
+	.opcode		= FUSE_RELEASEDIR,
+	FBPF_MEMBERS(releasedir),
+	.must		= true,
+	.prepare	= fbpf_release_prepare,
+	.pre		= fbpf_releasedir_pre,
+	.backing	= fbpf_release_backing,
+	.post		= fbpf_releasedir_post,
+};
+
+int fbpf_release(struct inode *inode, struct file *file)
+{
+	fbpf_dispatch(S_ISDIR(inode->i_mode) ? &fbpf_releasedir_desc :
+					       &fbpf_release_desc,
+		      inode, file);
+	fbpf_close_file(file);
+	return 0;
+}
+
+struct fbpf_create_call {
+	struct inode *dir;
+	struct dentry *dentry;
+	struct file *file;
+	umode_t mode;
+};
+
+static void fbpf_create_prepare(struct fbpf_op *op, void *data)
+{
+	struct fbpf_create_call *call = data;
+
+	op->in.create.flags = call->file->f_flags &
+			      ~(O_CREAT | O_EXCL | O_NOCTTY);
+	op->in.create.mode = call->mode;
+	fbpf_set_name(op, &call->dentry->d_name, false);
+}
+
+/* Called back by finish_open() */
+static int fbpf_created_open(struct inode *inode, struct file *file)
+{
+	return fbpf_open_file(inode, file, file->f_flags, false);
+}
+
+static int fbpf_create_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_create_call *call = data;
+	umode_t mode = call->mode;
+	struct fbpf_change change;
+	struct dentry *lower;
+	int err;
+
+	if (op)
+		mode = (op->in.create.mode & S_IALLUGO) | S_IFREG;
+
+	lower = fbpf_change_begin(&change, call->dir, call->dentry, true);
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	err = vfs_create(fbpf_sb(call->dir->i_sb)->idmap, change.lower_dir,
+			 lower, mode, true);
+	fbpf_change_end(&change, call->dir, lower);
+	if (!err)
+		call->file->f_mode |= FMODE_CREATED;
+	return err;
+}
+
+static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
+{
+	struct fbpf_create_call *call = data;
+
+	if (!err)
+		err = fbpf_instantiate(call->dir, call->dentry,
+				       op ? op->out.entry.nodeid : 0);
+	/* Taken away below in the meantime */
+	if (!err && d_is_negative(call->dentry))
+		err = -ESTALE;
+	if (err)
+		return err;
+	/* Open last: the VFS would release the file of a refused one */
+	err = finish_open(call->file, call->dentry, fbpf_created_open);
+	if (!err && op)
+		((struct fbpf_file *)call->file->private_data)->fh =
+			op->out.open.fh;
+	return err;
+}
+
+static int fbpf_create_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->create_open_prefilter(&op->meta, &op->in.create, &op->name);
+}
+
+static int fbpf_create_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->create_open_postfilter(&op->meta, &op->in.create, &op->name,
+					   &op->out.entry, &op->out.open);
+}
+
+static const struct fbpf_desc fbpf_create_desc = {
+	.hook		= FBPF_CREATE,
+	.opcode		= FUSE_CREATE,
+	FBPF_MEMBERS(create_open),
+	.prepare	= fbpf_create_prepare,
+	.pre		= fbpf_create_pre,
+	.backing	= fbpf_create_backing,
+	.post		= fbpf_create_post,
+	.finish		= fbpf_create_finish,
+};
+
+/* Look up, and when the name is free and O_CREAT was given, create and open */
+int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
+		     struct file *file, unsigned int flags, umode_t mode)
+{
+	struct fbpf_create_call call = {
+		.dir = dir,
+		.dentry = dentry,
+		.file = file,
+		.mode = mode,
+	};
+	struct dentry *found = NULL;
+	int err;
+
+	if (d_in_lookup(dentry)) {
+		found = fbpf_lookup(dir, dentry, 0);
+		if (IS_ERR(found))
+			return PTR_ERR(found);
+		if (found)
+			call.dentry = found;
+	}
+	if (!(flags & O_CREAT) || d_really_is_positive(call.dentry))
+		return finish_no_open(file, found);
+
+	err = fbpf_dispatch(&fbpf_create_desc, dir, &call);
+	dput(found);
+	return err;
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * READDIR. Without a filter the caller's context goes straight to the lower
+ * directory. With one, entries are collected, filtered and then handed on; the
+ * position of each is the lower one, so that seeking works as below.
+ *
+ * Locking: the VFS holds the directory's i_rwsem shared and, for descriptors,
+ * the file's position lock. The collected entries belong to the call.
+ */
+#include <linux/file.h>
+#include <linux/slab.h>
+
+#include "bpf.h"
+
+/* Put together by the lower directory's actor */
+struct fbpf_collect {
+	struct dir_context ctx;
+	struct fbpf_dirbuf *dir;
+	u32 count;
+};
+
+/**
+ * struct fbpf_readdir_call - one pass over the lower directory
+ * @file: upper directory
+ * @lower: lower directory
+ * @dir: entries of this pass
+ * @pos: where the pass begins, and then where it ended
+ * @count: entries found below
+ * @again: a filter asked for another pass
+ */
+struct fbpf_readdir_call {
+	struct file *file;
+	struct file *lower;
+	struct fbpf_dirbuf *dir;
+	loff_t pos;
+	u32 count;
+	bool again;
+};
+
+/**
+ * fbpf_next_dirent - parse packed directory entries
+ * @buf: entries; a program may have written anything to it
+ * @pos: offset of an entry
+ * @dirent: gets it
+ *
+ * Return: its size; 0 at the end and for what is not an entry
+ */
+u32 fbpf_next_dirent(const struct fuse_buffer *buf, u32 pos,
+		     struct fuse_dirent **dirent)
+{
+	struct fuse_dirent *d;
+	size_t size;
+
+	if (pos > buf->size || buf->size - pos < FUSE_NAME_OFFSET)
+		return 0;
+	d = buf->data + pos;
+	if (!d->namelen || d->namelen > NAME_MAX)
+		return 0;
+	size = FUSE_DIRENT_SIZE(d);
+	if (size > buf->size - pos)
+		return 0;
+	*dirent = d;
+	return size;
+}
+
+static bool fbpf_collect(struct dir_context *ctx, const char *name, int namelen,
+			 loff_t offset, u64 ino, unsigned int type)
+{
+	struct fbpf_collect *collect = container_of(ctx, struct fbpf_collect,
+						    ctx);
+	struct fbpf_dirbuf *dir = collect->dir;
+	struct fuse_dirent *d = (void *)(dir->data + dir->buf.size);
+	size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + namelen);
+
+	if (namelen > NAME_MAX || collect->count == FBPF_DIR_MAX ||
+	    size > FBPF_DIR_BYTES - dir->buf.size)
+		return false;
+
+	d->ino = ino;
+	d->off = offset;
+	d->namelen = namelen;
+	d->type = type;
+	memcpy(d->name, name, namelen);
+	memset(d->name + namelen, 0, size - FUSE_NAME_OFFSET - namelen);
+	dir->entries[collect->count++].flags = 0;
+	dir->buf.size += size;
+	return true;
+}
+
+/* iterate_dir() below, from a given position */
+static int fbpf_iterate_lower(struct file *file, struct file *lower,
+			      struct dir_context *ctx)
+{
+	const struct cred *old = fbpf_enter(fbpf_sb(file_inode(file)->i_sb));
+	loff_t pos = ctx->pos;
+	int err = 0;
+
+	/* Some file systems keep a cursor that only llseek moves */
+	if (lower->f_pos != pos) {
+		loff_t ret = vfs_llseek(lower, pos, SEEK_SET);
+
+		if (ret < 0)
+			err = ret;
+	}
+	if (!err)
+		err = iterate_dir(lower, ctx);
+	fbpf_leave(old);
+	return err;
+}
+
+static void fbpf_readdir_prepare(struct fbpf_op *op, void *data)
+{
+	struct fbpf_readdir_call *call = data;
+	struct fbpf_file *ff = call->file->private_data;
+
+	op->in.read.fh = ff->fh;
+	op->in.read.offset = call->pos;
+	op->in.read.size = FBPF_DIR_BYTES;
+	op->dir = call->dir;
+}
+
+static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_readdir_call *call = data;
+	struct fbpf_collect collect = {
+		.ctx.actor = fbpf_collect,
+		.ctx.pos = call->pos,
+		.dir = call->dir,
+	};
+	int err;
+
+	call->dir->buf = (struct fuse_buffer) {
+		.data = call->dir->data,
+		.alloc_size = FBPF_DIR_BYTES,
+		.max_size = FBPF_DIR_BYTES,
+		.flags = BPF_FUSE_VARIABLE_SIZE | BPF_FUSE_DIRENTS,
+	};
+	err = fbpf_iterate_lower(call->file, call->lower, &collect.ctx);
+	/* What was found is given first; the error comes back with the next pass */
+	if (err && !collect.count)
+		return err;
+	call->pos = collect.ctx.pos;
+	call->count = collect.count;
+	if (op)
+		op->out.read.offset = call->pos;
+	return 0;
+}
+
+static int fbpf_readdir_finish(struct fbpf_op *op, void *data, int err)
+{
+	struct fbpf_readdir_call *call = data;
+
+	if (!err && op) {
+		call->pos = op->out.read.offset;
+		call->again = op->out.read.again;
+		/* It would never end */
+		if (call->again && !call->count)
+			err = -EINVAL;
+	}
+	return err;
+}
+
+static int fbpf_readdir_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->readdir_prefilter(&op->meta, &op->in.read);
+}
+
+static int fbpf_readdir_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->readdir_postfilter(&op->meta, &op->in.read, &op->out.read,
+				       &op->dir->buf);
+}
+
+static const struct fbpf_desc fbpf_readdir_desc = {
+	.hook		= FBPF_READDIR,
+	.opcode		= FUSE_READDIR,
+	FBPF_MEMBERS(readdir),
+	.prepare	= fbpf_readdir_prepare,
+	.pre		= fbpf_readdir_pre,
+	.backing	= fbpf_readdir_backing,
+	.post		= fbpf_readdir_post,
+	.finish		= fbpf_readdir_finish,
+};
+
+/* What a program wrote as a name must not reach user space as a path */
+static bool fbpf_bad_name(const struct fuse_dirent *d)
+{
+	return memchr(d->name, '/', d->namelen) || memchr(d->name, 0, d->namelen);
+}
+
+/*
+ * Hand the entries on that were not dropped. The position goes with them: of
+ * one that did not fit, its own.
+ *
+ * Return: 1 when all fitted, 0 when the caller's buffer is full, -EIO
+ */
+static int fbpf_emit(struct fbpf_readdir_call *call, struct dir_context *ctx)
+{
+	struct fuse_dirent *d;
+	u32 pos = 0, index, len;
+
+	for (index = 0; index < FBPF_DIR_MAX; index++, pos += len) {
+		len = fbpf_next_dirent(&call->dir->buf, pos, &d);
+		if (!len)
+			break;
+		if (call->dir->entries[index].flags & BPF_FUSE_DIRENT_DROPPED)
+			continue;
+		if (fbpf_bad_name(d))
+			return -EIO;
+		ctx->pos = d->off;
+		if (!dir_emit(ctx, d->name, d->namelen, d->ino, d->type))
+			return 0;
+	}
+	ctx->pos = call->pos;
+	return 1;
+}
+
+/*
+ * Pass after pass until the caller's buffer is full or the directory ends. An
+ * empty result means the end to user space, so a pass that a filter emptied
+ * must not stop here.
+ */
+static int fbpf_iterate_filtered(struct file *file, struct file *lower,
+				 struct dir_context *ctx)
+{
+	struct fbpf_readdir_call call = { .file = file, .lower = lower };
+	int ret;
+
+	call.dir = kvmalloc(sizeof(*call.dir), GFP_KERNEL);
+	if (!call.dir)
+		return -ENOMEM;
+	/* The program may read a name's 256 bytes: let them be ours */
+	memset(call.dir, 0, sizeof(*call.dir));
+
+	do {
+		loff_t start = ctx->pos;
+
+		call.pos = start;
+		call.count = 0;
+		call.again = false;
+		ret = fbpf_dispatch(&fbpf_readdir_desc, file_inode(file), &call);
+		if (!ret)
+			ret = fbpf_emit(&call, ctx);
+		if (ret <= 0)
+			break;
+		/* A pass that does not move forward is the last one */
+		if (!call.count || (call.pos == start && !call.again))
+			break;
+		cond_resched();
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+	} while (ret > 0);
+
+	kvfree(call.dir);
+	return min(ret, 0);
+}
+
+static int fbpf_iterate(struct file *file, struct dir_context *ctx)
+{
+	struct fbpf_file *ff = file->private_data;
+
+	if (fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), FBPF_READDIR))
+		return fbpf_iterate_filtered(file, ff->lower, ctx);
+	return fbpf_iterate_lower(file, ff->lower, ctx);
+}
+
+static loff_t fbpf_dir_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct fbpf_file *ff = file->private_data;
+	const struct cred *old;
+	loff_t ret;
+
+	/* The lower position may be ahead of what was handed on */
+	if (whence == SEEK_CUR) {
+		if (!offset)
+			return file->f_pos;
+		offset += file->f_pos;
+		whence = SEEK_SET;
+	}
+	old = fbpf_enter(fbpf_sb(file_inode(file)->i_sb));
+	ret = vfs_llseek(ff->lower, offset, whence);
+	fbpf_leave(old);
+	if (ret >= 0)
+		file->f_pos = ret;
+	return ret;
+}
+
+const struct file_operations fbpf_dir_operations = {
+	.owner		= THIS_MODULE,
+	.open		= fbpf_open,
+	.release	= fbpf_release,
+	.llseek		= fbpf_dir_llseek,
+	.read		= generic_read_dir,
+	.iterate_shared	= fbpf_iterate,
+	.fsync		= fbpf_fsync,
+};

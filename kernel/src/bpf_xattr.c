@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Extended attributes and ACLs, passed through. The VFS has checked the caller.
+ *
+ * Locking: the VFS holds the inode's i_rwsem for changes. Order as for
+ * ->setattr.
+ */
+#include <linux/namei.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
+#include <linux/xattr.h>
+
+#include "bpf.h"
+
+/* A nosuid lower mount ignores these on execution; so must ours */
+static bool fbpf_xattr_hidden(const struct fbpf_mount *fb, const char *name)
+{
+	return fb->nosuid && !strcmp(name, XATTR_NAME_CAPS);
+}
+
+static int fbpf_xattr_get(const struct xattr_handler *handler,
+			  struct dentry *dentry, struct inode *inode,
+			  const char *name, void *buffer, size_t size)
+{
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	struct path lower = fbpf_lower_path(dentry);
+	const struct cred *old;
+	int ret;
+
+	if (fbpf_xattr_hidden(fb, name))
+		return -ENODATA;
+	old = fbpf_enter(fb);
+	ret = vfs_getxattr(fb->idmap, lower.dentry, name, buffer, size);
+	fbpf_leave(old);
+	return ret;
+}
+
+static int fbpf_xattr_set(const struct xattr_handler *handler,
+			  struct mnt_idmap *idmap, struct dentry *dentry,
+			  struct inode *inode, const char *name,
+			  const void *value, size_t size, int flags)
+{
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	struct path lower = fbpf_lower_path(dentry);
+	const struct cred *old;
+	int err;
+
+	err = mnt_want_write(lower.mnt);
+	if (err)
+		return err;
+	old = fbpf_enter(fb);
+	if (value)
+		err = vfs_setxattr(fb->idmap, lower.dentry, name, value, size,
+				   flags);
+	else
+		err = vfs_removexattr(fb->idmap, lower.dentry, name);
+	fbpf_leave(old);
+	mnt_drop_write(lower.mnt);
+	fbpf_copy_attr(inode);
+	return err;
+}
+
+static const struct xattr_handler fbpf_xattr_handler = {
+	.prefix	= "",
+	.get	= fbpf_xattr_get,
+	.set	= fbpf_xattr_set,
+};
+
+const struct xattr_handler * const fbpf_xattr_handlers[] = {
+	&fbpf_xattr_handler,
+	NULL
+};
+
+/* Take the names out that the caller may not know of; as the VFS does below */
+static ssize_t fbpf_filter_names(char *list, ssize_t size)
+{
+	char *from = list, *to = list;
+
+	while (from < list + size) {
+		size_t len = strnlen(from, list + size - from) + 1;
+
+		if (strncmp(from, XATTR_TRUSTED_PREFIX,
+			    XATTR_TRUSTED_PREFIX_LEN)) {
+			memmove(to, from, len);
+			to += len;
+		}
+		from += len;
+	}
+	return to - list;
+}
+
+ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	struct path lower = fbpf_lower_path(dentry);
+	const struct cred *old = fbpf_enter(fb);
+	ssize_t ret;
+
+	ret = vfs_listxattr(lower.dentry, list, size);
+	fbpf_leave(old);
+	if (ret > 0 && list && fb->cred && !ns_capable_noaudit(&init_user_ns,
+							       CAP_SYS_ADMIN))
+		ret = fbpf_filter_names(list, ret);
+	return ret;
+}
+
+/*
+ * The ids in an ACL of an idmapped lower mount would have to be translated in
+ * a copy. Permission is not affected: it is asked of the lower inode.
+ */
+static bool fbpf_acl_ok(const struct fbpf_mount *fb)
+{
+	return !is_idmapped_mnt(fb->mnt);
+}
+
+struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+			       int type)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	struct path lower = fbpf_lower_path(dentry);
+	const struct cred *old;
+	struct posix_acl *acl;
+
+	if (!fbpf_acl_ok(fb))
+		return ERR_PTR(-EOPNOTSUPP);
+	old = fbpf_enter(fb);
+	acl = vfs_get_acl(fb->idmap, lower.dentry, posix_acl_xattr_name(type));
+	fbpf_leave(old);
+	return acl;
+}
+
+int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct posix_acl *acl, int type)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	struct inode *inode = d_inode(dentry);
+	struct path lower = fbpf_lower_path(dentry);
+	const struct cred *old;
+	int err;
+
+	if (!fbpf_acl_ok(fb))
+		return -EOPNOTSUPP;
+	/* The mount's capabilities would keep a set-group-id bit below */
+	if (inode->i_mode & S_ISGID && type == ACL_TYPE_ACCESS &&
+	    !in_group_p(inode->i_gid) &&
+	    !capable_wrt_inode_uidgid(&nop_mnt_idmap, inode, CAP_FSETID)) {
+		struct iattr attr = { .ia_valid = ATTR_KILL_SGID };
+
+		err = fbpf_setattr(&nop_mnt_idmap, dentry, &attr);
+		if (err)
+			return err;
+	}
+
+	err = mnt_want_write(lower.mnt);
+	if (err)
+		return err;
+	old = fbpf_enter(fb);
+	if (acl)
+		err = vfs_set_acl(fb->idmap, lower.dentry,
+				  posix_acl_xattr_name(type), acl);
+	else
+		err = vfs_remove_acl(fb->idmap, lower.dentry,
+				     posix_acl_xattr_name(type));
+	fbpf_leave(old);
+	mnt_drop_write(lower.mnt);
+	fbpf_copy_attr(inode);
+	return err;
+}
