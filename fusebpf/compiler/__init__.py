@@ -1,1 +1,7 @@
 # SPDX-License-Identifier: MIT
+"""Source and constants → typed IR → C. Pure: no I/O, no root, no clang."""
+
+from fusebpf.compiler.diagnostics import Diagnostic, render_all
+from fusebpf.compiler.program import CompileResult, HookFunction, compile_set
+
+__all__ = ["CompileResult", "Diagnostic", "HookFunction", "compile_set", "render_all"]

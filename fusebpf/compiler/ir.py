@@ -52,6 +52,10 @@ from typing import Literal
 
 from fusebpf.compiler.types import IntType, Type
 
+CompareOp = Literal["==", "!=", "<", "<=", ">", ">="]
+UpdateOp = Literal["+", "-", "&", "|", "^"]
+NameTestKind = Literal["equal", "prefix", "suffix", "at"]
+
 # ---------------------------------------------------------------- expressions
 
 
@@ -137,11 +141,12 @@ class NameTest:
 
     ``how``: ``equal`` (whole name), ``prefix``, ``suffix``, or ``at`` (the bytes from ``offset``
     on are ``value``, and more may follow). With ``whole`` an ``at`` match must end the name.
+    ``values`` are in lower case when ``fold`` is set.
     """
 
     type: Type
     name: Expr
-    how: Literal["equal", "prefix", "suffix", "at"]
+    how: NameTestKind
     values: tuple[bytes, ...]
     fold: bool = False
     offset: int = 0
@@ -197,7 +202,7 @@ class Compare:
     """Exact comparison of integers, Booleans or verdicts by value."""
 
     type: Type
-    op: Literal["==", "!=", "<", "<=", ">", ">="]
+    op: CompareOp
     left: Expr
     right: Expr
 
@@ -207,7 +212,7 @@ class Chain:
     """``a < b < c``: every operand once, left to right, stopping at the first false link."""
 
     type: Type
-    ops: tuple[Literal["==", "!=", "<", "<=", ">", ">="], ...]
+    ops: tuple[CompareOp, ...]
     operands: tuple[Expr, ...]
 
 
@@ -404,7 +409,7 @@ class MapUpdate:
     line: int
     map: str
     key: Expr
-    op: Literal["+", "-", "&", "|", "^"]
+    op: UpdateOp
     value: Expr
 
 

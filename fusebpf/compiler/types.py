@@ -40,6 +40,10 @@ class IntType:
         """Whether every value of ``other`` is in range."""
         return self.lo <= other.lo and other.hi <= self.hi
 
+    def contains_type(self, other: object) -> bool:
+        """Whether every value of any type is in range; True for bool."""
+        return isinstance(other, BoolType) or (isinstance(other, IntType) and self.contains(other))
+
     def __str__(self) -> str:
         return f"{'s' if self.signed else 'u'}{self.bits}"
 

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the filter language needs at run time: loops, names, exact integer arithmetic, maps.
+ *
+ * Written for the verifier: no loop is left to it but the numeric iterator, and every index that
+ * is computed at run time passes a check that the compiler cannot see through.
+ */
+#ifndef FUSEBPF_LANG_H
+#define FUSEBPF_LANG_H
+
+/* Filters may compare what is always true; the front end chose signs and widths itself. */
+#pragma clang diagnostic ignored "-Wtautological-compare"
+#pragma clang diagnostic ignored "-Wsign-compare"
+#pragma clang diagnostic ignored "-Wconstant-logical-operand"
+#pragma clang diagnostic ignored "-Wself-assign"
+
+/* Forget what the compiler knows about a value, so that the next check of it stays. */
+#define fusebpf_hide(value) asm volatile("" : "+r"(value))
+
+/* Loops: fusebpf_for(loop, count) { ... loop.k ... }, k = 0, 1, ... */
+struct fusebpf_loop {
+	__u64 *state;
+	__s64 k;
+};
+
+static __always_inline struct fusebpf_loop fusebpf_loop_begin(__u64 *state, __s64 count)
+{
+	struct fusebpf_loop loop = { .state = state };
+
+	bpf_iter_num_new((struct bpf_iter_num *)state, 0, (int)count);
+	return loop;
+}
+
+static __always_inline int fusebpf_loop_next(struct fusebpf_loop *loop)
+{
+	int *k = bpf_iter_num_next((struct bpf_iter_num *)loop->state);
+
+	if (!k)
+		return 0;
+	loop->k = *k;
+	return 1;
+}
+
+static __always_inline void fusebpf_loop_end(struct fusebpf_loop *loop)
+{
+	bpf_iter_num_destroy((struct bpf_iter_num *)loop->state);
+}
+
+#define fusebpf_for(loop, count) \
+	for (struct fusebpf_loop loop __attribute__((cleanup(fusebpf_loop_end))) = \
+		     fusebpf_loop_begin((__u64[1]){}, (count)); \
+	     fusebpf_loop_next(&loop);)
+
+/* Names. `text` is a string literal of `size` bytes; `fold` takes ASCII letters as lower case. */
+static __always_inline __u64 fusebpf_text_byte(const char *text, __u32 size, __u32 at, __u32 i)
+{
+	return at + i < size ? (__u64)(__u8)text[at + i] << (8 * i) : 0;
+}
+
+/* Up to eight bytes of a literal, as a little-endian load sees them. */
+static __always_inline __u64 fusebpf_text_word(const char *text, __u32 size, __u32 at, __u32 width)
+{
+	__u64 word = fusebpf_text_byte(text, size, at, 0);
+
+	if (width > 1)
+		word |= fusebpf_text_byte(text, size, at, 1);
+	if (width > 2)
+		word |= fusebpf_text_byte(text, size, at, 2) | fusebpf_text_byte(text, size, at, 3);
+	if (width > 4)
+		word |= fusebpf_text_byte(text, size, at, 4) | fusebpf_text_byte(text, size, at, 5) |
+			fusebpf_text_byte(text, size, at, 6) | fusebpf_text_byte(text, size, at, 7);
+	return word;
+}
+
+static __always_inline __u64 fusebpf_fold_byte(const char *text, __u32 size, __u32 at, __u32 i)
+{
+	return at + i < size && text[at + i] >= 'a' && text[at + i] <= 'z' ? 0x20ULL << (8 * i) : 0;
+}
+
+/* The case bit of every letter of up to eight bytes of a literal. */
+static __always_inline __u64 fusebpf_fold_word(const char *text, __u32 size, __u32 at, __u32 width)
+{
+	__u64 word = fusebpf_fold_byte(text, size, at, 0);
+
+	if (width > 1)
+		word |= fusebpf_fold_byte(text, size, at, 1);
+	if (width > 2)
+		word |= fusebpf_fold_byte(text, size, at, 2) | fusebpf_fold_byte(text, size, at, 3);
+	if (width > 4)
+		word |= fusebpf_fold_byte(text, size, at, 4) | fusebpf_fold_byte(text, size, at, 5) |
+			fusebpf_fold_byte(text, size, at, 6) | fusebpf_fold_byte(text, size, at, 7);
+	return word;
+}
+
+typedef __u16 __attribute__((may_alias)) fusebpf_u16;
+typedef __u32 __attribute__((may_alias)) fusebpf_u32;
+typedef __u64 __attribute__((may_alias)) fusebpf_u64;
+
+static __always_inline __u64 fusebpf_load(const __u8 *at, __u32 width)
+{
+	if (width == 8)
+		return *(const fusebpf_u64 *)at;
+	if (width == 4)
+		return *(const fusebpf_u32 *)at;
+	if (width == 2)
+		return *(const fusebpf_u16 *)at;
+	return *at;
+}
+
+/*
+ * Whether `size` bytes are those of the literal. Loads the widest words that fit; the last one
+ * overlaps its neighbour instead of reading past the end. No branch between the words: one path.
+ */
+static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *text,
+					       const __u32 size, const _Bool fold)
+{
+	const __u32 width = size >= 8 ? 8 : size >= 4 ? 4 : size >= 2 ? 2 : 1;
+	__u64 differ = 0;
+
+	if (size == 0)
+		return 1;
+#pragma clang loop unroll(full)
+	for (__u32 i = 0; i < (size + width - 1) / width; i++) {
+		const __u32 at = (i + 1) * width <= size ? i * width : size - width;
+		__u64 word = fusebpf_load(data + at, width);
+
+		if (fold)
+			word |= fusebpf_fold_word(text, size, at, width);
+		differ |= word ^ fusebpf_text_word(text, size, at, width);
+	}
+	return differ == 0;
+}
+
+static __always_inline _Bool fusebpf_name_is(const struct fusebpf_buf *name, const char *text,
+					     const __u32 size, const _Bool fold)
+{
+	return name->len == size && fusebpf_bytes_are(name->data, text, size, fold);
+}
+
+static __always_inline _Bool fusebpf_name_starts(const struct fusebpf_buf *name, const char *text,
+						 const __u32 size, const _Bool fold)
+{
+	return name->len >= size && fusebpf_bytes_are(name->data, text, size, fold);
+}
+
+/* The bytes from `at` on; `whole`: and the name ends there. */
+static __always_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name, const __u32 at,
+						 const char *text, const __u32 size,
+						 const _Bool fold, const _Bool whole)
+{
+	if (at + size > 255 || name->len < at + size || (whole && name->len != at + size))
+		return 0;
+	return fusebpf_bytes_are(name->data + at, text, size, fold);
+}
+
+static __always_inline _Bool fusebpf_name_ends(const struct fusebpf_buf *name, const char *text,
+					       const __u32 size, const _Bool fold)
+{
+	__u64 at = name->len - (__u64)size;
+
+	if (name->len < size)
+		return 0;
+	fusebpf_hide(at);
+	if (at > 255 - size)
+		return 0;
+	return fusebpf_bytes_are(name->data + at, text, size, fold);
+}
+
+/* A byte of a name; negative indices count from the end; 0 outside. */
+static __always_inline __u8 fusebpf_name_byte(const struct fusebpf_buf *name, __s64 index)
+{
+	__u64 at = (__u64)index;
+
+	if (index < 0)
+		at += name->len;
+	if (at >= name->len)
+		return 0;
+	fusebpf_hide(at);
+	return name->data[at & 255];
+}
+
+/* Whether two names are the same. Bytes behind the end are unspecified. */
+static __always_inline _Bool fusebpf_name_same(const struct fusebpf_buf *a,
+					       const struct fusebpf_buf *b)
+{
+	if (a->len != b->len)
+		return 0;
+	fusebpf_for(loop, a->len) {
+		__u64 at = (__u64)loop.k;
+
+		fusebpf_hide(at);
+		at &= 255;
+		if (a->data[at] != b->data[at])
+			return 0;
+	}
+	return 1;
+}
+
+/* Integers. Signed overflow wraps. */
+static __always_inline __s64 fusebpf_add(__s64 a, __s64 b)
+{
+	return (__s64)((__u64)a + (__u64)b);
+}
+
+static __always_inline __s64 fusebpf_sub(__s64 a, __s64 b)
+{
+	return (__s64)((__u64)a - (__u64)b);
+}
+
+static __always_inline __s64 fusebpf_mul(__s64 a, __s64 b)
+{
+	return (__s64)((__u64)a * (__u64)b);
+}
+
+static __always_inline __s64 fusebpf_neg(__s64 a)
+{
+	return (__s64)(0 - (__u64)a);
+}
+
+static __always_inline __s64 fusebpf_shl(__s64 a, __u64 count)
+{
+	return (__s64)((__u64)a << (count & 63));
+}
+
+static __always_inline __u64 fusebpf_magnitude(__s64 a)
+{
+	return a < 0 ? 0 - (__u64)a : (__u64)a;
+}
+
+/* Division that floors, by magnitudes: BPF has no signed division before -mcpu=v4. */
+static __always_inline __s64 fusebpf_floordiv(__s64 a, __s64 b)
+{
+	__u64 x = fusebpf_magnitude(a), y = fusebpf_magnitude(b), q;
+
+	if (y == 0)
+		return 0;
+	q = x / y;
+	if ((a < 0) == (b < 0))
+		return (__s64)q;
+	return (__s64)(0 - (q + (q * y != x)));
+}
+
+static __always_inline __s64 fusebpf_floormod(__s64 a, __s64 b)
+{
+	return fusebpf_sub(a, fusebpf_mul(fusebpf_floordiv(a, b), b));
+}
+
+/* -1, 0 or 1: an unsigned number against a signed one, by value. */
+static __always_inline int fusebpf_cmp_us(__u64 a, __s64 b)
+{
+	if (b < 0 || a > (__u64)b)
+		return 1;
+	return a == (__u64)b ? 0 : -1;
+}
+
+static __always_inline __s64 fusebpf_min_s(__s64 a, __s64 b)
+{
+	return a < b ? a : b;
+}
+
+static __always_inline __s64 fusebpf_max_s(__s64 a, __s64 b)
+{
+	return a > b ? a : b;
+}
+
+static __always_inline __u64 fusebpf_min_u(__u64 a, __u64 b)
+{
+	return a < b ? a : b;
+}
+
+static __always_inline __u64 fusebpf_max_u(__u64 a, __u64 b)
+{
+	return a > b ? a : b;
+}
+
+/* `a and b` on integers: b, unless a is 0. */
+#define fusebpf_and(type, a, b) ((type)((a) ? (b) : 0))
+
+/* A refusal with a computed error number: its size, clamped to what an errno can be. */
+static __always_inline int fusebpf_refuse_u(__u64 number)
+{
+	if (number < 1)
+		number = 1;
+	if (number > 511)
+		number = 511;
+	return -(int)number;
+}
+
+static __always_inline int fusebpf_refuse(__s64 number)
+{
+	return fusebpf_refuse_u(fusebpf_magnitude(number));
+}
+
+/* Maps. Key and value types are those of the map's declaration. */
+#define fusebpf_map_key(map) typeof(*(map).key)
+#define fusebpf_map_value(map) typeof(*(map).value)
+
+#define fusebpf_map_find(map, k) \
+	({ \
+		fusebpf_map_key(map) _key = (k); \
+		(fusebpf_map_value(map) *)bpf_map_lookup_elem(&(map), &_key); \
+	})
+
+#define fusebpf_map_has(map, k) (fusebpf_map_find(map, k) != NULL)
+
+#define fusebpf_map_get(map, k, fallback) \
+	({ \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, k); \
+		_found ? *_found : (fusebpf_map_value(map))(fallback); \
+	})
+
+/* value = map[key], present = whether there is one. */
+#define fusebpf_map_fetch(map, k, value, present) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, k); \
+		present = _found != NULL; \
+		value = _found ? *_found : 0; \
+	} while (0)
+
+#define fusebpf_map_put(map, k, v) \
+	({ \
+		fusebpf_map_key(map) _key = (k); \
+		fusebpf_map_value(map) _value = (v); \
+		bpf_map_update_elem(&(map), &_key, &_value, BPF_ANY) == 0; \
+	})
+
+#define fusebpf_map_discard(map, k) \
+	({ \
+		fusebpf_map_key(map) _key = (k); \
+		bpf_map_delete_elem(&(map), &_key) == 0; \
+	})
+
+/* Arrays: an index in range always has a value. */
+#define fusebpf_array_set(map, i, v) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
+		fusebpf_map_value(map) _value = (v); \
+		if (_found) \
+			*_found = _value; \
+	} while (0)
+
+/* Atomic change in place; `op` is add, and, or, xor. */
+#define fusebpf_array_update(map, i, op, v) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
+		fusebpf_map_value(map) _value = (v); \
+		if (_found) \
+			__sync_fetch_and_##op(_found, _value); \
+	} while (0)
+
+/* The same on a hash: a missing key starts from 0; a full map counts in fusebpf_lost. */
+#define fusebpf_hash_update(map, k, op, v) \
+	do { \
+		fusebpf_map_key(map) _k = (k); \
+		fusebpf_map_value(map) _value = (v); \
+		fusebpf_map_value(map) *_found = bpf_map_lookup_elem(&(map), &_k); \
+		if (!_found) { \
+			fusebpf_map_value(map) _zero = 0; \
+			bpf_map_update_elem(&(map), &_k, &_zero, BPF_NOEXIST); \
+			_found = bpf_map_lookup_elem(&(map), &_k); \
+		} \
+		if (_found) \
+			__sync_fetch_and_##op(_found, _value); \
+		else \
+			fusebpf_array_update(fusebpf_lost, 0, add, 1); \
+	} while (0)
+
+#endif

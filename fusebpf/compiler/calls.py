@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: MIT
+"""Calls: builtins, casts, methods of maps and directory entries."""
+
+from __future__ import annotations
+
+import ast
+from difflib import get_close_matches
+from typing import Literal
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.flow import bounds
+from fusebpf.compiler.names import Names, as_view
+from fusebpf.compiler.operands import (
+    FLEXIBLE,
+    POISON,
+    Builtin,
+    ClassRef,
+    Fetch,
+    Flexible,
+    Group,
+    HelperRef,
+    Lit,
+    MapRef,
+    Method,
+    Namespace,
+    Operand,
+    Poison,
+    Range,
+    Text,
+    TypeRef,
+    Value,
+)
+from fusebpf.compiler.operators import describe
+from fusebpf.compiler.types import BOOL, DIRENT, NONE, S64, U64, VERDICT, ErrnoType, IntType
+from fusebpf.dsl.values import MAX_ERRNO
+
+HASHES = ("hash", "lru_hash", "percpu_hash")
+HASH_METHODS = ("get", "put", "discard")
+
+
+class Calls(Names):
+    """Everything of the form ``f(...)``."""
+
+    def call(self, node: ast.Call) -> Operand:
+        """Check a call; a call for its effect alone has type None."""
+        for arg in node.args:
+            if isinstance(arg, ast.Starred):
+                return self.error(
+                    arg, "E101", "*arguments are not supported", "pass them one by one"
+                )
+        callee = self.expr(node.func)
+        match callee:
+            case Poison():
+                return POISON
+            case HelperRef():
+                return self.call_helper(node, callee)
+            case Builtin(name=name):
+                return self._builtin(node, name)
+            case TypeRef():
+                return self._cast(node, callee)
+            case Method(base=MapRef(decl=decl), name=name):
+                return self._map_method(node, decl, name)
+            case Method(base=base) if as_view(base) is not None:
+                return self.name_method(node, callee)
+            case Method(base=Value(expr=expr), name=name) if expr.type == DIRENT:
+                return self.error(
+                    node, "E254", f"{name}() is a statement", "put it on a line of its own"
+                )
+            case ClassRef(name=name):
+                return self.error(
+                    node,
+                    "E250",
+                    f"a filter cannot make a new {name}",
+                    "change the one it was called with: out.mode = ...",
+                )
+            case Namespace(name=name):
+                return self.error(
+                    node, "E250", f"{name}() cannot run in the kernel", "compute it at module level"
+                )
+        return self.error(node.func, "E251", f"{describe(callee)} cannot be called", None)
+
+    # ------------------------------------------------------------ builtins and casts
+
+    def _args(self, node: ast.Call, name: str, least: int, most: int) -> list[Operand] | None:
+        if node.keywords:
+            self.error(node, "E252", f"{name}() takes no keyword arguments here", None)
+            return None
+        if not least <= len(node.args) <= most:
+            wanted = str(least) if least == most else f"{least} to {most}"
+            self.error(
+                node,
+                "E252",
+                f"{name}() takes {wanted} argument{'s' if wanted != '1' else ''}, "
+                f"not {len(node.args)}",
+            )
+            return None
+        found = [self.expr(arg) for arg in node.args]
+        return None if any(isinstance(f, Poison) for f in found) else found
+
+    def _builtin(self, node: ast.Call, name: str) -> Operand:
+        limits = {"len": (1, 1), "range": (1, 3), "refuse": (1, 1), "Verdict": (1, 1)}
+        least, most = limits.get(name, (2, 16) if name != "abs" else (1, 1))
+        args = self._args(node, name, least, most)
+        if args is None:
+            return POISON
+        if name == "len":
+            return self._len(node, args[0])
+        if name == "range":
+            return self._range(node, args)
+        if name == "refuse":
+            return self._refuse(node, args[0])
+        if name == "Verdict":
+            return self._verdict(node, args[0])
+        if name == "abs":
+            return self.error(node, "E201", "abs() is not supported", "write: x if x >= 0 else -x")
+        return self._min_max(node, "min" if name == "min" else "max", args)
+
+    def _len(self, node: ast.Call, operand: Operand) -> Operand:
+        view = as_view(operand)
+        if view is not None and not view.sliced:
+            return Value(ir.NameLen(S64, view.name))
+        if isinstance(operand, Text):
+            return Lit(len(operand.raw))
+        if isinstance(operand, Group):
+            return Lit(len(operand.items))
+        if isinstance(operand, MapRef):
+            if operand.decl.kind in ("array", "percpu_array"):
+                return Lit(operand.decl.max_entries)
+            return self.error(
+                node,
+                "E253",
+                "the kernel cannot count the entries of a hash",
+                "keep a count of your own in an array map",
+            )
+        return self.error(node.args[0], "E253", f"{describe(operand)} has no len()", None)
+
+    def _min_max(self, node: ast.Call, op: Literal["min", "max"], args: list[Operand]) -> Operand:
+        if all(isinstance(a, Lit) for a in args):
+            values = [a.value for a in args if isinstance(a, Lit)]
+            return Lit(min(values) if op == "min" else max(values))
+        if any(isinstance(a, Flexible) for a in args):
+            return FLEXIBLE
+        made = self.unify(node, args)
+        if made is None:
+            return POISON
+        type_ = made[0].type
+        if not isinstance(type_, IntType):
+            return self.error(node, "E211", f"{op}() needs numbers", None)
+        return Value(ir.MinMax(type_, op, tuple(made)))
+
+    def _range(self, node: ast.Call, args: list[Operand]) -> Operand:
+        start, stop = (Lit(0), args[0]) if len(args) == 1 else (args[0], args[1])
+        step = args[2] if len(args) == 3 else Lit(1)
+        if not isinstance(step, Lit):
+            return self.error(
+                node.args[2],
+                "E241",
+                "the step of a range must be a constant",
+                "e.g. range(0, n, 2)",
+            )
+        if step.value == 0:
+            return self.error(node.args[2], "E241", "the step of a range is zero", None)
+        return Range(start, stop, step.value)
+
+    def _refuse(self, node: ast.Call, operand: Operand) -> Operand:
+        if isinstance(operand, Value) and isinstance(operand.expr.type, ErrnoType):
+            expr: ir.Expr | None = operand.expr
+        else:
+            number = self.number(node.args[0], operand)
+            if isinstance(number, Value) and number.expr.type == U64:
+                expr = number.expr
+            else:
+                expr = self.convert(node.args[0], number, S64)
+        if expr is None:
+            return POISON
+        if isinstance(expr, ir.Const):
+            return Value(ir.Const(VERDICT, -min(max(abs(expr.value), 1), MAX_ERRNO)))
+        return Value(ir.Refuse(VERDICT, expr))
+
+    def _verdict(self, node: ast.Call, operand: Operand) -> Operand:
+        if not isinstance(operand, Lit):
+            return self.error(
+                node,
+                "E255",
+                "Verdict() needs a constant",
+                "use refuse(number) for a computed refusal",
+            )
+        if not -MAX_ERRNO <= operand.value <= 5:
+            return self.error(
+                node,
+                "E255",
+                f"{operand.value} is not a verdict (0…5, or -{MAX_ERRNO}…-1)",
+                "use CONTINUE and its like, -Errno, or refuse(number)",
+            )
+        return Value(ir.Const(VERDICT, operand.value))
+
+    def _cast(self, node: ast.Call, target: TypeRef) -> Operand:
+        args = self._args(node, target.name, 1, 1)
+        if args is None:
+            return POISON
+        if target.name == "bool":
+            test = self.truth(node.args[0], args[0])
+            if test is None:
+                return POISON
+            return Value(ir.Not(BOOL, ir.Not(BOOL, test)) if test.type != BOOL else test)
+        number = self.number(node.args[0], args[0])
+        if target.type is None or isinstance(number, Poison):  # int(x) keeps the value
+            if isinstance(number, Value) and number.expr.type == BOOL:
+                return Value(ir.Cast(S64, number.expr))
+            return number
+        match number:
+            case Lit(value=value):
+                return Value(ir.Const(target.type, target.type.wrap(value)))
+            case Flexible():
+                return Value(ir.Cast(target.type, ir.Local(S64, "")))
+            case Value(expr=expr):
+                return Value(expr if expr.type == target.type else ir.Cast(target.type, expr))
+        return POISON
+
+    # ------------------------------------------------------------ maps
+
+    def key(self, node: ast.expr, decl: ir.MapDecl, operand: Operand) -> ir.Expr | None:
+        """A key of the map's key type; None after a mistake."""
+        return self.convert(node, operand, decl.key)
+
+    def array_index(self, node: ast.expr, decl: ir.MapDecl) -> ir.Expr | None:
+        """An index that is provably inside an array map."""
+        operand = self.number(node, self.expr(node))
+        if isinstance(operand, Flexible):
+            return ir.Const(decl.key, 0)
+        if isinstance(operand, Lit):
+            if 0 <= operand.value < decl.max_entries:
+                return ir.Const(decl.key, operand.value)
+            self.error(
+                node,
+                "E260",
+                f"index {operand.value} is outside map {decl.name!r} of {decl.max_entries} entries",
+                f"use 0…{decl.max_entries - 1}",
+            )
+            return None
+        if isinstance(operand, Poison):
+            return None
+        lo, hi = bounds(operand.expr, self.flow)
+        if (lo < 0 or hi >= decl.max_entries) and not self.infer:
+            shown = self.source_of(node)
+            self.error(
+                node,
+                "E260",
+                f"{shown} is not provably inside map {decl.name!r} of {decl.max_entries} entries",
+                f"guard it: if 0 <= {shown} < {decl.max_entries}: ...; "
+                f"or fold it: {shown} % {decl.max_entries}",
+            )
+            return None
+        if operand.expr.type == decl.key:
+            return operand.expr
+        return ir.Cast(decl.key, operand.expr)
+
+    def _map_method(self, node: ast.Call, decl: ir.MapDecl, name: str) -> Operand:
+        if decl.kind not in HASHES:
+            return self.error(
+                node.func,
+                "E261",
+                f"an array map has no {name}()",
+                f"every index has a value: {self.source_of(node.func).split('.')[0]}[i]",
+            )
+        if name not in HASH_METHODS:
+            near = get_close_matches(name, HASH_METHODS, n=1)
+            return self.error(
+                node.func,
+                "E261",
+                f"a hash has no {name}() in a filter",
+                f"did you mean {near[0]!r}?"
+                if near
+                else "hashes know get, put, discard, `in` and m[k] += n",
+            )
+        args = self._args(node, name, *{"get": (1, 2), "put": (2, 2), "discard": (1, 1)}[name])
+        if args is None:
+            return POISON
+        key = self.key(node.args[0], decl, args[0])
+        if key is None:
+            return POISON
+        if name == "discard":
+            return Value(ir.MapDiscard(BOOL, decl.name, key))
+        if len(args) == 1:
+            return Fetch(decl, key)
+        value = self.convert(node.args[1], args[1], decl.value, store=name == "put")
+        if value is None:
+            return POISON
+        if name == "put":
+            return Value(ir.MapPut(BOOL, decl.name, key, value))
+        return Value(ir.MapGet(decl.value, decl.name, key, value))
+
+    def no_value(self, operand: Operand) -> bool:
+        """Whether the operand is the result of a function without one."""
+        return isinstance(operand, Value) and operand.expr.type == NONE

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Diagnostics: what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding. Lines and columns count characters from 1; ``end_col`` is behind the last."""
+
+    severity: Severity
+    code: str
+    message: str
+    file: str
+    line: int
+    col: int
+    end_col: int
+    help: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def render(self, source: str) -> str:
+        """The text form: position and message, the source line with a caret span, the help."""
+        out = [f"{self.file}:{self.line}:{self.col}: {self.severity}: {self.message} [{self.code}]"]
+        lines = source.splitlines()
+        if 0 < self.line <= len(lines):
+            text = lines[self.line - 1]
+            # A tab stays a tab under the line, so that the carets keep their place.
+            lead = "".join(c if c == "\t" else " " for c in text[: self.col - 1])
+            end = min(max(self.end_col, self.col + 1), max(len(text), self.col) + 1)
+            number = str(self.line)
+            out.append(f" {number} | {text}")
+            out.append(f" {' ' * len(number)} | {lead}{'^' * (end - self.col)}")
+        if self.help:
+            first, *more = self.help.splitlines()
+            out.append(f"help: {first}")
+            out.extend(f"      {line}" for line in more)
+        for note in self.notes:
+            out.append(f"note: {note}")
+        return "\n".join(out)
+
+
+def render_all(diagnostics: tuple[Diagnostic, ...], source: str) -> str:
+    """All findings, separated by empty lines, with a final count."""
+    errors = sum(d.severity == "error" for d in diagnostics)
+    warnings = len(diagnostics) - errors
+    counts = [
+        f"{n} {word}{'s' if n != 1 else ''}"
+        for n, word in ((errors, "error"), (warnings, "warning"))
+        if n
+    ]
+    return "\n\n".join([d.render(source) for d in diagnostics] + [", ".join(counts)] * bool(counts))

@@ -1,0 +1,456 @@
+# SPDX-License-Identifier: MIT
+"""C for a filter set: readable, deterministic, each statement at its Python line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from fusebpf.abi import VERDICTS
+from fusebpf.compiler import ir
+from fusebpf.compiler.cnames import comment, identifier, string
+from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
+from fusebpf.compiler.lower import Cost, all_locals, frame_size, private_loops
+from fusebpf.compiler.types import (
+    CONTEXT,
+    DIRENT,
+    NAME,
+    NONE,
+    BoolType,
+    IntType,
+    StructType,
+    Type,
+    VerdictType,
+)
+from fusebpf.compiler.walk import expressions, statements
+
+_UPDATE = {"+": "add", "-": "add", "&": "and", "|": "or", "^": "xor"}
+_SCALAR = IntType | BoolType | VerdictType
+_VERDICTS = tuple(VERDICTS)
+#: Sets of more names than this get a function that switches on the length first.
+_SMALL_SET = 2
+
+
+class Emitter:
+    """Writes one program."""
+
+    def __init__(self, program: ir.Program, source: str, costs: Mapping[str, Cost]) -> None:
+        self.program = program
+        self.lines = source.splitlines()
+        self.file = PurePath(program.file).name
+        self.costs = costs
+        self.out: list[str] = []
+        globals_ = [m.name for m in program.maps] + ["fusebpf_lost"]
+        self.functions: dict[str, str] = {}
+        for function in (*program.helpers, *program.filters):
+            self.functions[function.name] = identifier(
+                function.name, [*globals_, *self.functions.values()]
+            )
+        self.maps = {m.name: m.name for m in program.maps}
+        self.sets: dict[tuple[bytes, ...], str] = {}
+        self.taken = [*globals_, *self.functions.values()]
+        self.helpers = {f.name: f for f in program.helpers}
+        self.needs = {f.name: self._hidden_params(f) for f in program.helpers}
+
+    def program_text(self) -> str:
+        """The whole file."""
+        self._head()
+        self._name_sets()
+        for function in self.program.helpers:
+            self._function(function)
+        for function in self.program.filters:
+            self._function(function)
+        self._ops()
+        return "\n".join(self.out) + "\n"
+
+    # ------------------------------------------------------------ parts of the file
+
+    def _head(self) -> None:
+        self.out += [
+            f"/* Filter set {self.program.name}, made from {comment(self.file)}: do not edit. */",
+            '#include "fusebpf.h"',
+            '#include "fusebpf_lang.h"',
+            "",
+        ]
+        for decl in self.program.maps:
+            key = f"{decl.key.c_name}, " if "hash" in decl.kind else ""
+            self.out.append(
+                f"FUSEBPF_MAP_{decl.kind.upper()}({decl.name}, {key}{decl.value.c_name}, "
+                f"{decl.max_entries})"
+            )
+        if self.program.counts_lost:
+            self.out.append("FUSEBPF_MAP_PERCPU_ARRAY(fusebpf_lost, __u64, 1)")
+        if self.out[-1]:
+            self.out.append("")
+
+    def _name_sets(self) -> None:
+        """One function per large set of names: it looks at the length first."""
+        for function in (*self.program.helpers, *self.program.filters):
+            for stmt in statements(function.body):
+                for expr in expressions(stmt):
+                    if (
+                        isinstance(expr, ir.NameTest)
+                        and expr.how == "equal"
+                        and not expr.fold
+                        and len(expr.values) > _SMALL_SET
+                        and expr.values not in self.sets
+                    ):
+                        name = identifier(f"name_in_set{len(self.sets) + 1}", self.taken)
+                        self.sets[expr.values] = name
+                        self.taken.append(name)
+                        self._name_set(name, expr.values)
+
+    def _name_set(self, name: str, values: tuple[bytes, ...]) -> None:
+        self.out.append(f"static __always_inline _Bool {name}(const struct fusebpf_buf *name)")
+        self.out.append("{")
+        self.out.append("\tswitch (name->len) {")
+        sizes = sorted({len(value) for value in values})
+        for size in sizes:
+            tests = [
+                f"fusebpf_name_is(name, {string(value)}, {size}, 0)"
+                for value in sorted(values)
+                if len(value) == size
+            ]
+            self.out.append(f"\tcase {size}:")
+            joined = " ||\n\t\t       ".join(tests)
+            self.out.append(f"\t\treturn {joined};")
+        self.out += ["\tdefault:", "\t\treturn 0;", "\t}", "}", ""]
+
+    def _ops(self) -> None:
+        self.out.append(f"FUSEBPF_OPS({string(self.program.name.encode())},")
+        members = [
+            f"\t.{f.hook} = FUSEBPF_PROG({self.functions[f.name]})" for f in self.program.filters
+        ]
+        self.out.append(",\n".join(members) + ")")
+
+    # ------------------------------------------------------------ functions
+
+    def _hidden_params(self, function: ir.Function) -> tuple[str, ...]:
+        """Leading parameters that the author did not write: the context, the frame's memory."""
+        found: set[str] = set()
+        if function.frame:
+            found.add("memory")
+        for stmt in statements(function.body):
+            for expr in expressions(stmt):
+                if isinstance(expr, ir.Call):
+                    found |= set(self.needs[expr.function])
+        return tuple(sorted(found))
+
+    def is_global(self, function: ir.Function) -> bool:
+        """Helpers on plain numbers are verified once, on their own."""
+        return (
+            function.hook is None
+            and not self.needs[function.name]
+            and all(isinstance(p.type, _SCALAR) for p in function.params)
+            and len(function.params) <= 5
+            and not any(isinstance(s, ir.For) for s in statements(function.body))
+        )
+
+    def _function(self, function: ir.Function) -> None:
+        FunctionEmitter(self, function).emit()
+
+    def line_mark(self, line: int) -> str:
+        """#line for a Python line."""
+        name = self.file.replace("\\", "\\\\").replace('"', '\\"')
+        return f'#line {line} "{name}"'
+
+
+class FunctionEmitter:
+    """Writes one function."""
+
+    def __init__(self, parent: Emitter, function: ir.Function) -> None:
+        self.parent = parent
+        self.function = function
+        self.out = parent.out
+        self.depth = 1
+        self.loops = 0
+        self.shown = 0
+        self.locals = self._local_names()
+        ctx = next((p.name for p in function.params if p.type == CONTEXT), None)
+        own = frame_size(function)
+        step = f"(void *)((__u8 *)memory + {own})" if own else "memory"
+        hidden = {name: tuple(step for _ in needs) for name, needs in parent.needs.items()}
+        self.names = Names(
+            self.locals[ctx] if ctx else "ctx",
+            self.locals,
+            function.frame,
+            parent.functions,
+            hidden,
+            parent.maps,
+            parent.sets,
+        )
+        self.exprs = ExprEmitter(self.names)
+
+    def _local_names(self) -> dict[str, str]:
+        names: dict[str, str] = {}
+        found = [p.name for p in self.function.params] + [v.name for v in self.function.locals]
+        for stmt in statements(self.function.body):
+            if isinstance(stmt, ir.For | ir.ForEntries):
+                found.append(stmt.var)
+        for name in found:
+            if name not in names:
+                names[name] = identifier(name, [*self.parent.taken, *names.values()])
+        return names
+
+    def emit(self) -> None:
+        """The whole function."""
+        function = self.function
+        self.out.append('#line 1 "<generated>"')
+        name = self.parent.functions[function.name]
+        void = function.returns == NONE
+        is_global = function.hook is None and self.parent.is_global(function)
+        if function.hook is not None:
+            params = ", ".join(self.locals[p.name] for p in function.params)
+            self.out.append(f"FUSEBPF_{function.hook.upper()}({name}, {params})")
+        else:
+            kind = "int" if void else c_type(function.returns)
+            words = "__attribute__((noinline))" if is_global else "static __always_inline"
+            params = ", ".join(
+                [*(f"void *{n}" for n in self.parent.needs[function.name]), *self._params()]
+            )
+            head = (
+                f"{words} {'void' if void and not is_global else kind} {name}({params or 'void'})"
+            )
+            if is_global:
+                self.out.append(f"{head.replace('__attribute__((noinline)) ', '')};")
+            self.out.append(head)
+        self.out.append("{")
+        self._declarations()
+        self._block(function.body)
+        self.out.append('#line 1 "<generated>"')
+        if function.hook is not None:
+            self.out.append("\treturn FUSEBPF_CONTINUE;")
+        elif is_global and void:
+            self.out.append("\treturn 0;")
+        self.out += ["}", ""]
+
+    def _params(self) -> list[str]:
+        writes = {
+            s.param for s in statements(self.function.body) if isinstance(s, ir.SetField)
+        } | self._passed_on()
+        return [
+            f"{_param_type(p.type, p.name in writes)}{self.locals[p.name]} __fusebpf_unused"
+            for p in self.function.params
+        ]
+
+    def _passed_on(self) -> set[str]:
+        """Struct parameters given to other helpers, which may write to them."""
+        found: set[str] = set()
+        for stmt in statements(self.function.body):
+            for expr in expressions(stmt):
+                if isinstance(expr, ir.Call):
+                    found |= {
+                        a.name
+                        for a, p in zip(
+                            expr.args, self.parent.helpers[expr.function].params, strict=True
+                        )
+                        if isinstance(a, ir.Local) and isinstance(p.type, StructType)
+                    }
+        return found
+
+    def _declarations(self) -> None:
+        function = self.function
+        private = private_loops(function)
+        params = {p.name for p in function.params}
+        plain: list[str] = []
+        framed: list[tuple[int, str]] = []
+        for local in all_locals(function):
+            if local.name in private:
+                continue
+            kind, name = c_type(local.type), self.locals[local.name]
+            if local.name in function.frame:
+                width = local.type.bits if isinstance(local.type, IntType) else 32
+                framed.append((width, f"{kind} {name};"))
+                if local.optional:
+                    framed.append((1, f"_Bool {name}_set;"))
+            elif local.name not in params:
+                plain.append(f"\t{kind} {name} __fusebpf_unused = 0;")
+                if local.optional:
+                    plain.append(f"\t_Bool {name}_set __fusebpf_unused = 0;")
+        self.out += plain
+        self._frame(sorted(framed, key=lambda f: -f[0]))
+        if plain or framed:
+            self.out.append("")
+
+    def _frame(self, members: list[tuple[int, str]]) -> None:
+        function = self.function
+        total = self.parent.costs[function.name].frame
+        if members:
+            self.out.append("\tvolatile struct {")
+            self.out += [f"\t\t{text}" for _, text in members]
+            self.out.append("\t} *frame;")
+        if function.hook is not None and total:
+            ctx = self.names.ctx
+            self.out.append(f"\tvoid *memory = fusebpf_frame({ctx}, {total});")
+            self.out.append("")
+            self.out.append("\tif (!memory)")
+            self.out.append("\t\treturn -FUSEBPF_EIO;")
+        if members:
+            self.out.append("\tframe = memory;")
+            for param in function.params:
+                if param.name in function.frame:
+                    raise AssertionError("parameters never live in the frame")
+
+    # ------------------------------------------------------------ statements
+
+    def _put(self, text: str) -> None:
+        self.out.append("\t" * self.depth + text)
+
+    def _mark(self, line: int) -> None:
+        if line != self.shown and 0 < line <= len(self.parent.lines):
+            self.shown = line
+            self._put(f"/* {comment(self.parent.lines[line - 1])} */")
+        self.out.append(self.parent.line_mark(line))
+
+    def _block(self, body: tuple[ir.Stmt, ...]) -> None:
+        for stmt in body:
+            self._statement(stmt)
+
+    def _nested(self, body: tuple[ir.Stmt, ...]) -> None:
+        self.depth += 1
+        self._block(body)
+        self.depth -= 1
+
+    def _statement(self, stmt: ir.Stmt) -> None:
+        self._mark(stmt.line)
+        text = self.exprs.expr
+        maps = self.parent.maps
+        match stmt:
+            case ir.Assign(target=target, value=value):
+                self._put(f"{self.exprs.local(target)} = {strip(text(value))};")
+            case ir.MapFetch(target=target, map=name, key=key):
+                self._put(
+                    f"fusebpf_map_fetch({maps[name]}, {strip(text(key))}, "
+                    f"{self.exprs.local(target)}, {self.exprs.present(target)});"
+                )
+            case ir.SetField(param=param, path=path, value=value):
+                self._put(f"{self.exprs.struct_field(param, path)} = {strip(text(value))};")
+            case ir.SetTag(value=value):
+                self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {strip(text(value))});")
+            case ir.MapSet(map=name, index=index, value=value):
+                self._put(
+                    f"fusebpf_array_set({maps[name]}, {strip(text(index))}, {strip(text(value))});"
+                )
+            case ir.MapUpdate():
+                self._update(stmt)
+            case ir.Drop(var=var):
+                self._put(f"fusebpf_dirent_drop(&{self.locals[var]});")
+            case ir.Do(value=value):
+                void = isinstance(value, ir.Call) and value.type == NONE
+                self._put(f"{'' if void else '(void)'}{text(value)};")
+            case ir.If():
+                self._if(stmt, "if")
+            case ir.For():
+                self._for(stmt)
+            case ir.ForEntries():
+                self._for_entries(stmt)
+            case ir.Break():
+                self._put("break;")
+            case ir.Continue():
+                self._put("continue;")
+            case ir.Return(value=returned):
+                self._return(returned)
+
+    def _return(self, value: ir.Expr | None) -> None:
+        if value is None:
+            is_global = self.parent.is_global(self.function)
+            self._put("return 0;" if is_global else "return;")
+            return
+        if isinstance(value, ir.Const) and isinstance(value.type, VerdictType):
+            if value.value >= 0:
+                self._put(f"return FUSEBPF_{_VERDICTS[value.value]};")
+            else:
+                self._put(f"return {value.value};")
+            return
+        self._put(f"return {strip(self.exprs.expr(value))};")
+
+    def _update(self, stmt: ir.MapUpdate) -> None:
+        decl = next(m for m in self.parent.program.maps if m.name == stmt.map)
+        value = strip(self.exprs.expr(stmt.value))
+        if stmt.op == "-":
+            if isinstance(stmt.value, ir.Const):
+                value = strip(constant(-stmt.value.value, stmt.value.type))
+            else:
+                value = f"0 - (__u64)({value})"
+        kind = "hash" if "hash" in decl.kind else "array"
+        self._put(
+            f"fusebpf_{kind}_update({decl.name}, {strip(self.exprs.expr(stmt.key))}, "
+            f"{_UPDATE[stmt.op]}, {value});"
+        )
+
+    def _if(self, stmt: ir.If, word: str) -> None:
+        test = strip(self.exprs.expr(stmt.test))
+        self._put(f"{word} ({test}) {{")
+        self._nested(stmt.then)
+        if stmt.other:
+            self._put("} else {")
+            self._nested(stmt.other)
+        self._put("}")
+
+    def _for(self, stmt: ir.For) -> None:
+        self.loops += 1
+        loop = f"_loop{self.loops}"
+        start, count = strip(self.exprs.expr(stmt.start)), strip(self.exprs.expr(stmt.count))
+        step = f" * {constant(stmt.step, stmt.var_type)}" if stmt.step != 1 else ""
+        turn = f"{loop}.k{step}"
+        simple = isinstance(stmt.start, ir.Const)
+        first = f"_start{self.loops}"
+        if not simple:
+            # The range is evaluated once, start before count.
+            self._put("{")
+            self.depth += 1
+            self._put(f"const __s64 {first} = {start};")
+            start = first
+        value = turn if start == "0" else f"{start} + {turn}"
+        self._put(f"fusebpf_for({loop}, {count}) {{")
+        declare = "" if stmt.var in self._declared() else "const __s64 "
+        self._mark(stmt.line)
+        unused = " __fusebpf_unused" if declare else ""
+        self.depth += 1
+        self._put(f"{declare}{self.exprs.local(stmt.var)}{unused} = {value};")
+        self.depth -= 1
+        self._nested(stmt.body)
+        self._put("}")
+        if not simple:
+            self.depth -= 1
+            self._put("}")
+
+    def _declared(self) -> set[str]:
+        private = private_loops(self.function)
+        return {v.name for v in all_locals(self.function)} - private
+
+    def _for_entries(self, stmt: ir.ForEntries) -> None:
+        var = self.locals[stmt.var]
+        self._put(f"fusebpf_for_each_dirent({var}, {self.locals[stmt.param]}) {{")
+        named = any(
+            isinstance(e, ir.DirentName) and e.var == stmt.var
+            for s in statements(stmt.body)
+            for e in expressions(s)
+        )
+        if named:
+            self.depth += 1
+            self._put(f"struct fusebpf_buf {var}_name = fusebpf_dirent_name(&{var});")
+            self._put("")
+            self._put("/* Never shown unseen. */")
+            self._put(f"if (!{var}_name.data) {{")
+            self._put(f"\tfusebpf_dirent_drop(&{var});")
+            self._put("\tcontinue;")
+            self._put("}")
+            self.depth -= 1
+        self._nested(stmt.body)
+        self._put("}")
+
+
+def _param_type(type_: Type, written: bool) -> str:
+    """The C type of a helper's parameter, with the space or star before its name."""
+    if isinstance(type_, StructType):
+        return f"{'' if written else 'const '}struct {type_.name} *"
+    if type_ == CONTEXT:
+        return "struct fusebpf_ctx *"
+    if type_ == NAME:
+        return "const struct fusebpf_buf *"
+    if type_ == DIRENT:
+        return "struct fusebpf_dirent *"
+    if isinstance(type_, IntType | BoolType | VerdictType):
+        return f"{c_type(type_)} "
+    return "struct fusebpf_buf *"

@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: MIT
+"""C for expressions. Every composite is in parentheses; its value is that of the IR node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.cnames import string
+from fusebpf.compiler.flow import Flow, bounds
+from fusebpf.compiler.types import (
+    BOOL,
+    S64,
+    U64,
+    BoolType,
+    ErrnoType,
+    IntType,
+    Type,
+    VerdictType,
+)
+
+_NOTHING_KNOWN = Flow()
+_WRAPPING = {"+": "fusebpf_add", "-": "fusebpf_sub", "*": "fusebpf_mul"}
+_FLIP = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_TESTS = {
+    "equal": "fusebpf_name_is",
+    "prefix": "fusebpf_name_starts",
+    "suffix": "fusebpf_name_ends",
+}
+_ACCESSORS = ("uid", "gid", "euid", "egid", "pid", "tid", "tag", "ktime")
+
+
+@dataclass
+class Names:
+    """C names of what an expression can mention."""
+
+    ctx: str
+    locals: Mapping[str, str]
+    #: Locals in the frame.
+    frame: frozenset[str]
+    functions: Mapping[str, str]
+    #: Extra leading arguments of helpers that need the context or memory.
+    hidden: Mapping[str, tuple[str, ...]]
+    maps: Mapping[str, str]
+    #: Sets of names that got a function of their own, by their values.
+    sets: Mapping[tuple[bytes, ...], str] = field(default_factory=dict)
+
+
+def c_type(type_: Type) -> str:
+    """The C type of a value."""
+    if isinstance(type_, IntType):
+        return type_.c_name
+    return "_Bool" if isinstance(type_, BoolType) else "int"
+
+
+def strip(text: str) -> str:
+    """Without the outer parentheses, where a statement has its own."""
+    if not text.startswith("(") or text.startswith("({"):
+        return text
+    depth, quoted, i = 0, False, 0
+    while i < len(text):
+        char = text[i]
+        if quoted:
+            if char == "\\":
+                i += 1
+            elif char == '"':
+                quoted = False
+        elif char == '"':
+            quoted = True
+        elif char == "(":
+            depth += 1
+        elif char == ")":
+            depth -= 1
+            if depth == 0:
+                return text[1:-1] if i == len(text) - 1 else text
+        i += 1
+    return text
+
+
+def constant(value: int, type_: Type) -> str:
+    """A literal of the type."""
+    if type_ == U64 and value > S64.hi:
+        return f"{value}ULL"
+    if value == S64.lo:
+        return "(-9223372036854775807LL - 1)"
+    suffix = "LL" if not -(1 << 31) < value < 1 << 31 else ""
+    return f"({value}{suffix})" if value < 0 else f"{value}{suffix}"
+
+
+class ExprEmitter:
+    """Writes expressions with the names of one function."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.temporaries = 0
+
+    def local(self, name: str) -> str:
+        """Access to a local."""
+        c_name = self.names.locals[name]
+        return f"frame->{c_name}" if name in self.names.frame else c_name
+
+    def present(self, name: str) -> str:
+        """Access to the Boolean half of an optional local."""
+        return f"{self.local(name)}_set"
+
+    def struct_field(self, param: str, path: tuple[str, ...]) -> str:
+        """Access to a member of a struct parameter."""
+        return f"{self.names.locals[param]}->{'.'.join(path)}"
+
+    def name(self, expr: ir.Expr) -> str:
+        """A pointer to a name."""
+        if isinstance(expr, ir.DirentName):
+            return f"&{self.names.locals[expr.var]}_name"
+        assert isinstance(expr, ir.Local)
+        return self.names.locals[expr.name]
+
+    def expr(self, expr: ir.Expr) -> str:
+        """An expression."""
+        match expr:
+            case ir.Const(type=type_, value=value):
+                return constant(value, type_)
+            case ir.Local(name=name):
+                return self.local(name)
+            case ir.IsPresent(name=name):
+                return self.present(name)
+            case ir.CtxField(field=name):
+                if name in _ACCESSORS:
+                    return f"fusebpf_{name}({self.names.ctx})"
+                return f"{self.names.ctx}->{name}"
+            case ir.StructField(param=param, path=path):
+                return self.struct_field(param, path)
+            case ir.DirentField(var=var, field=name):
+                return f"{self.names.locals[var]}.{name}"
+            case ir.NameLen(name=name_expr):
+                pointer = self.name(name_expr)
+                access = f"{pointer[1:]}.len" if pointer.startswith("&") else f"{pointer}->len"
+                return f"(__s64){access}"
+            case ir.NameByte(name=name_expr, index=index):
+                return f"fusebpf_name_byte({self.name(name_expr)}, {strip(self.expr(index))})"
+            case ir.NameTest():
+                return self._name_test(expr)
+            case ir.NameSame(left=left, right=right):
+                return f"fusebpf_name_same({self.name(left)}, {self.name(right)})"
+            case ir.Cast(type=type_, operand=operand):
+                if isinstance(operand, ir.Const):
+                    return constant(type_.wrap(operand.value), type_)
+                return f"({type_.c_name}){self._tight(operand)}"
+            case ir.Unary(type=type_, op=op, operand=operand):
+                if op == "-" and type_.signed:
+                    return f"fusebpf_neg({strip(self.expr(operand))})"
+                return f"({op}{self._tight(operand)})"
+            case ir.Not(operand=operand):
+                return f"(!{self._tight(operand)})"
+            case ir.Binary():
+                return self._binary(expr)
+            case ir.Compare(op=op, left=left, right=right):
+                return self._compare(op, (left.type, self.expr(left), left), right)
+            case ir.Chain(ops=ops, operands=operands):
+                return self._chain(ops, operands, None)
+            case ir.OneOf():
+                return self._one_of(expr)
+            case ir.BoolOp():
+                return self._boolop(expr)
+            case ir.Conditional(test=test, then=then, other=other):
+                parts = (self.expr(part) for part in (test, then, other))
+                return "({} ? {} : {})".format(*parts)
+            case ir.MinMax():
+                return self._min_max(expr)
+            case ir.Refuse(operand=operand):
+                suffix = "_u" if operand.type == U64 else ""
+                return f"fusebpf_refuse{suffix}({strip(self.expr(operand))})"
+            case ir.Call(function=name, args=args):
+                given = [*self.names.hidden[name], *(self._argument(arg) for arg in args)]
+                return f"{self.names.functions[name]}({', '.join(given)})"
+        return self._map(expr)
+
+    def _tight(self, expr: ir.Expr) -> str:
+        """An operand of a cast or prefix operator."""
+        text = self.expr(expr)
+        cast = text.startswith("(") and strip(text) == text
+        return f"({text})" if cast or text[0] in "-!~" else text
+
+    def _argument(self, expr: ir.Expr) -> str:
+        if isinstance(expr, ir.DirentName):
+            return self.name(expr)
+        if isinstance(expr, ir.Local) and not isinstance(
+            expr.type, IntType | BoolType | VerdictType | ErrnoType
+        ):
+            return ("&" if str(expr.type) == "Dirent" else "") + self.names.locals[expr.name]
+        return strip(self.expr(expr))
+
+    # ------------------------------------------------------------ numbers
+
+    def _binary(self, expr: ir.Binary) -> str:
+        left, right = self.expr(expr.left), self.expr(expr.right)
+        op, type_ = expr.op, expr.type
+        both = f"{strip(left)}, {strip(right)}"
+        if op in ("//", "%"):
+            if bounds(expr.left, _NOTHING_KNOWN)[0] >= 0 and (
+                bounds(expr.right, _NOTHING_KNOWN)[0] >= 0
+            ):
+                c_op = "/" if op == "//" else "%"
+                plain = f"((__u64){self._tight(expr.left)} {c_op} (__u64){self._tight(expr.right)})"
+                return plain if not type_.signed else f"((__s64){plain})"
+            return f"fusebpf_floor{'div' if op == '//' else 'mod'}({both})"
+        if op == "<<":
+            if type_.signed:
+                return f"fusebpf_shl({both})"
+            return f"({left} << ({right} & 63))"
+        if op == ">>":
+            return f"({left} >> ({right} & 63))"
+        if op in _WRAPPING and type_.signed and self._may_wrap(expr):
+            return f"{_WRAPPING[op]}({both})"
+        return f"({left} {op} {right})"
+
+    def _may_wrap(self, expr: ir.Binary) -> bool:
+        (a, b), (c, d) = bounds(expr.left, _NOTHING_KNOWN), bounds(expr.right, _NOTHING_KNOWN)
+        results = {
+            "+": (a + c, b + d),
+            "-": (a - d, b - c),
+            "*": (min(a * c, a * d, b * c, b * d), max(a * c, a * d, b * c, b * d)),
+        }[expr.op]
+        # The C operands may be narrower than 64 bits; only a cast or local is sure to be wide.
+        wide = any(
+            isinstance(side, ir.Cast | ir.Local | ir.NameLen) and side.type == S64
+            for side in (expr.left, expr.right)
+        )
+        return not (wide and S64.holds(results[0]) and S64.holds(results[1]))
+
+    def _compare(self, op: str, left: tuple[Type, str, ir.Expr | None], right_expr: ir.Expr) -> str:
+        left_type, left_text, left_expr = left
+        right_type, right_text = right_expr.type, self.expr(right_expr)
+        left_signed = _signed(left_type, left_expr)
+        right_signed = _signed(right_type, right_expr)
+        if left_signed is None or right_signed is None or left_signed == right_signed:
+            return f"({left_text} {op} {right_text})"
+        wide = U64
+        if (right_type if left_signed else left_type) != wide:
+            if left_signed:
+                return f"({left_text} {op} (__s64){_paren(right_text)})"
+            return f"((__s64){_paren(left_text)} {op} {right_text})"
+        if left_signed:
+            op, left_text, right_text = _FLIP[op], right_text, left_text
+        return f"(fusebpf_cmp_us({strip(left_text)}, {strip(right_text)}) {op} 0)"
+
+    def _chain(
+        self,
+        ops: tuple[ir.CompareOp, ...],
+        operands: tuple[ir.Expr, ...],
+        first: str | None,
+    ) -> str:
+        """``a < b < c``: the middle goes to a temporary, unless reading it twice is the same."""
+        left, middle, rest = operands[0], operands[1], operands[2:]
+        left_text = first if first is not None else self.expr(left)
+        if not rest:
+            return self._compare(ops[0], (left.type, left_text, left), middle)
+        if isinstance(middle, ir.Const | ir.Local | ir.NameLen | ir.StructField) and (
+            not isinstance(middle, ir.Local) or middle.name not in self.names.frame
+        ):
+            link = self._compare(ops[0], (left.type, left_text, left), middle)
+            return f"({link} && {self._chain(ops[1:], operands[1:], None)})"
+        self.temporaries += 1
+        low, mid = f"_a{self.temporaries}", f"_b{self.temporaries}"
+        kept = ir.Local(middle.type, mid)
+        link = self._compare_texts(ops[0], left, low, middle, mid)
+        tail = self._chain(ops[1:], (kept, *rest), mid)
+        return (
+            f"({{ {c_type(left.type)} {low} = {strip(left_text)}; "
+            f"{c_type(middle.type)} {mid} = {strip(self.expr(middle))}; {link} && {tail}; }})"
+        )
+
+    def _compare_texts(
+        self, op: str, left: ir.Expr, left_text: str, right: ir.Expr, right_text: str
+    ) -> str:
+        saved = self.names
+        self.names = Names(
+            saved.ctx,
+            {**saved.locals, right_text: right_text},
+            saved.frame,
+            saved.functions,
+            saved.hidden,
+            saved.maps,
+            saved.sets,
+        )
+        text = self._compare(op, (left.type, left_text, left), ir.Local(right.type, right_text))
+        self.names = saved
+        return text
+
+    def _one_of(self, expr: ir.OneOf) -> str:
+        if not expr.values:
+            return f"({self.expr(expr.operand)}, (_Bool)0)"
+        type_ = expr.operand.type
+        text = self.expr(expr.operand)
+        fits = [v for v in expr.values if _fits(v, type_)]
+        if not fits:
+            return f"((void){self._tight(expr.operand)}, (_Bool)0)"
+        if isinstance(expr.operand, ir.Local | ir.StructField) and len(fits) <= 4:
+            return f"({' || '.join(f'({text} == {constant(v, type_)})' for v in fits)})"
+        self.temporaries += 1
+        name = f"_v{self.temporaries}"
+        tests = " || ".join(f"({name} == {constant(v, type_)})" for v in fits)
+        return f"({{ {c_type(type_)} {name} = {strip(text)}; {tests}; }})"
+
+    def _boolop(self, expr: ir.BoolOp) -> str:
+        texts = [self.expr(operand) for operand in expr.operands]
+        if expr.type == BOOL:
+            return f"({(' && ' if expr.op == 'and' else ' || ').join(texts)})"
+        result = texts[-1]
+        for text in reversed(texts[:-1]):
+            if expr.op == "or":
+                result = f"({text} ?: {result})"
+            else:
+                result = f"fusebpf_and({c_type(expr.type)}, {text}, {result})"
+        return result
+
+    def _min_max(self, expr: ir.MinMax) -> str:
+        kind = "s" if expr.type.signed else "u"
+        result = strip(self.expr(expr.operands[0]))
+        for operand in expr.operands[1:]:
+            result = f"fusebpf_{expr.op}_{kind}({result}, {strip(self.expr(operand))})"
+        return result if expr.type.bits == 64 else f"({expr.type.c_name}){result}"
+
+    # ------------------------------------------------------------ names and maps
+
+    def _name_test(self, expr: ir.NameTest) -> str:
+        name = self.name(expr.name)
+        if not expr.fold and expr.how == "equal" and expr.values in self.names.sets:
+            return f"{self.names.sets[expr.values]}({name})"
+        fold = int(expr.fold)
+        tests: list[str] = []
+        for value in expr.values:
+            literal = f"{string(value)}, {len(value)}"
+            if expr.how == "at":
+                whole = int(expr.whole)
+                tests.append(
+                    f"fusebpf_name_has_at({name}, {expr.offset}, {literal}, {fold}, {whole})"
+                )
+            else:
+                tests.append(f"{_TESTS[expr.how]}({name}, {literal}, {fold})")
+        if not tests:
+            return "((_Bool)0)"
+        return tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
+
+    def _map(self, expr: ir.Expr) -> str:
+        match expr:
+            case ir.MapGet(map=name, key=key, default=default):
+                args = [self.names.maps[name], strip(self.expr(key)), strip(self.expr(default))]
+                return f"fusebpf_map_get({', '.join(args)})"
+            case ir.MapHas(map=name, key=key):
+                return f"fusebpf_map_has({self.names.maps[name]}, {strip(self.expr(key))})"
+            case ir.MapItem(map=name, index=index):
+                return f"fusebpf_map_get({self.names.maps[name]}, {strip(self.expr(index))}, 0)"
+            case ir.MapPut(map=name, key=key, value=value):
+                args = [self.names.maps[name], strip(self.expr(key)), strip(self.expr(value))]
+                return f"fusebpf_map_put({', '.join(args)})"
+            case ir.MapDiscard(map=name, key=key):
+                return f"fusebpf_map_discard({self.names.maps[name]}, {strip(self.expr(key))})"
+        raise AssertionError(f"no C for {type(expr).__name__}")
+
+
+def _fits(value: int, type_: Type) -> bool:
+    return type_.holds(value) if isinstance(type_, IntType) else True
+
+
+def _signed(type_: Type, expr: ir.Expr | None) -> bool | None:
+    """Signedness for comparison; None for a constant that is the same in both views."""
+    if isinstance(expr, ir.Const) and 0 <= expr.value <= S64.hi:
+        return None
+    if isinstance(type_, IntType):
+        return type_.signed
+    return not isinstance(type_, BoolType)
+
+
+def _paren(text: str) -> str:
+    return text if text.startswith("(") and strip(text) != text else f"({text})"

@@ -1,0 +1,601 @@
+# SPDX-License-Identifier: MIT
+"""Expressions: from Python's syntax tree to operands and IR."""
+
+from __future__ import annotations
+
+import ast
+from difflib import get_close_matches
+
+from fusebpf.abi import STRUCTS
+from fusebpf.compiler import ir
+from fusebpf.compiler.calls import Calls
+from fusebpf.compiler.flow import refine
+from fusebpf.compiler.names import as_view
+from fusebpf.compiler.operands import (
+    FLEXIBLE,
+    POISON,
+    Fetch,
+    Flexible,
+    Group,
+    Lit,
+    MapRef,
+    Method,
+    Namespace,
+    Nothing,
+    Operand,
+    Optional,
+    Poison,
+    Range,
+    Text,
+    Value,
+)
+from fusebpf.compiler.operators import BINARY, COMPARE, describe
+from fusebpf.compiler.types import (
+    BOOL,
+    CONTEXT,
+    DIRENT,
+    NAME,
+    S32,
+    U32,
+    U64,
+    BoolType,
+    ErrnoType,
+    IntType,
+    StructType,
+    VerdictType,
+    int_type_of,
+)
+
+#: Members of Context and their types. Ids are those of the initial user namespace.
+CONTEXT_FIELDS: dict[str, IntType] = {
+    "uid": U32,
+    "gid": U32,
+    "euid": U32,
+    "egid": U32,
+    "pid": U32,
+    "tid": U32,
+    "nodeid": U64,
+    "opcode": U32,
+    "error_in": S32,
+    "tag": U64,
+    "ktime": U64,
+}
+
+_SYNTAX: dict[type[ast.expr], tuple[str, str]] = {
+    ast.Lambda: ("lambda", "write a function at module level"),
+    ast.ListComp: ("a comprehension", "write a `for` loop"),
+    ast.SetComp: ("a comprehension", "write a `for` loop"),
+    ast.GeneratorExp: ("a generator", "write a `for` loop"),
+    ast.DictComp: ("a comprehension", "write a `for` loop"),
+    ast.Dict: ("a dict", "declare a map: filters.hash(...)"),
+    ast.JoinedStr: ("an f-string", "names cannot be built in a filter; compare with constants"),
+    ast.Await: ("await", "filters run to the end without waiting"),
+    ast.Yield: ("yield", "filters return one verdict"),
+    ast.YieldFrom: ("yield", "filters return one verdict"),
+    ast.Starred: ("*", "write the values one by one"),
+}
+
+
+class Expressions(Calls):
+    """The dispatcher over ``ast.expr``."""
+
+    #: Walrus expressions that were lifted in front of the statement being checked.
+    lifted: frozenset[int] = frozenset()
+
+    def expr(self, node: ast.expr) -> Operand:
+        match node:
+            case ast.Constant():
+                return self._constant(node)
+            case ast.Name():
+                return self.name(node)
+            case ast.Attribute():
+                return self._attribute(node)
+            case ast.BinOp():
+                return self._binop(node)
+            case ast.UnaryOp(op=ast.Not()):
+                test = self.condition(node.operand)
+                return POISON if test is None else Value(self.negate(test))
+            case ast.UnaryOp():
+                return self.unary(node, self.expr(node.operand))
+            case ast.BoolOp():
+                return self._boolop(node)
+            case ast.Compare():
+                test = self._compare(node)
+                return POISON if test is None else Value(test)
+            case ast.IfExp():
+                return self._ifexp(node)
+            case ast.Call():
+                return self.call(node)
+            case ast.Subscript():
+                return self._subscript(node)
+            case ast.Tuple() | ast.List() | ast.Set():
+                return self._group(node)
+            case ast.NamedExpr():
+                if id(node) in self.lifted:
+                    return self.name(node.target)
+                return self.error(
+                    node,
+                    "E229",
+                    "`:=` is only supported at the start of the condition of an `if`",
+                    f"assign on a line of its own: {self.source_of(node.target)} = "
+                    f"{self.source_of(node.value)}",
+                )
+        what, help = _SYNTAX.get(type(node), (type(node).__name__, ""))
+        return self.error(node, "E100", f"{what} is not supported in a filter", help or None)
+
+    # ------------------------------------------------------------ leaves
+
+    def _constant(self, node: ast.Constant) -> Operand:
+        if node.value is ...:
+            return self.error(node, "E100", "`...` does nothing", "write `pass`, or the code")
+        if isinstance(node.value, complex):
+            return self.error(node, "E202", "complex numbers do not exist in the kernel", None)
+        return self.constant(node, node.value, self.source_of(node))
+
+    def name(self, node: ast.Name) -> Operand:
+        """A parameter, local, or a constant of the module."""
+        if node.id in self.aliases and node.id in self.flow.assigned:
+            return self.aliases[node.id]
+        if node.id in self.local_names:
+            return self._local(node)
+        param = self.params.get(node.id)
+        if param is not None:
+            return Value(ir.Local(param.type, node.id))
+        return self.global_name(node)
+
+    def _local(self, node: ast.Name) -> Operand:
+        name = node.id
+        joined = self.joins.get(name)
+        if joined is None or joined.conflict:
+            return POISON
+        if name not in self.flow.assigned:
+            if name in self.aliases:
+                return self.error(
+                    node,
+                    "E210",
+                    f"{name!r} is only known inside its loop",
+                    "use it inside the loop, or keep a number from it in a local",
+                )
+            return self.error(
+                node,
+                "E210",
+                f"{name!r} may be used before it is assigned",
+                f"assign it on every path before this line, e.g. {name} = 0",
+            )
+        if joined.optional:
+            if name not in self.flow.present:
+                return Optional(name)
+        elif joined.assignments == 1 and joined.type is None and not joined.flexible:
+            if joined.lit is not None and joined.lit[0] == joined.lit[1]:
+                return Lit(joined.lit[0])
+        elif self.infer and joined.type is None and (joined.flexible or joined.lit):
+            return FLEXIBLE
+        type_ = joined.final()
+        return POISON if type_ is None else Value(ir.Local(type_, name))
+
+    def _group(self, node: ast.Tuple | ast.List | ast.Set) -> Operand:
+        items = [self.expr(item) for item in node.elts]
+        if any(isinstance(item, Poison) for item in items):
+            return POISON
+        for item, where in zip(items, node.elts, strict=True):
+            constant = isinstance(item, Lit | Text) or (
+                isinstance(item, Value) and isinstance(item.expr, ir.Const)
+            )
+            if not constant:
+                return self.error(
+                    where,
+                    "E222",
+                    f"{self.source_of(where)} is not a constant",
+                    "sets and tuples hold constants only; compare with `or` instead",
+                )
+        return Group(tuple(items))
+
+    # ------------------------------------------------------------ members
+
+    def _attribute(self, node: ast.Attribute) -> Operand:
+        base = self.expr(node.value)
+        match base:
+            case Poison():
+                return POISON
+            case Value(expr=expr) if expr.type == CONTEXT:
+                return self._context_field(node)
+            case Value(expr=expr) if isinstance(expr.type, StructType):
+                return self._struct_field(node, expr, expr.type)
+            case Value(expr=ir.Local(type=type_, name=var)) if type_ == DIRENT:
+                return self._dirent_field(node, base, var)
+            case Namespace(object=thing, name=name):
+                found = getattr(thing, node.attr, None)
+                if found is None and not hasattr(thing, node.attr):
+                    near = get_close_matches(node.attr, dir(thing), n=1, cutoff=0.6)
+                    return self.error(
+                        node,
+                        "E206",
+                        f"{name} has no {node.attr!r}",
+                        f"did you mean {near[0]!r}?" if near else None,
+                    )
+                return self.constant(node, found, f"{name}.{node.attr}")
+            case MapRef():
+                return Method(base, node.attr)
+        if as_view(base) is not None:
+            return Method(base, node.attr)
+        if isinstance(base, Fetch | Optional):
+            return self.error(node, "E212", f"{self.source_of(node.value)} may be None", None)
+        return self.error(node, "E206", f"{describe(base)} has no member {node.attr!r}", None)
+
+    def _unknown_member(
+        self, node: ast.Attribute, owner: str, known: list[str], near_help: str | None = None
+    ) -> Poison:
+        near = get_close_matches(node.attr, known, n=1, cutoff=0.55)
+        help = f"did you mean {near[0]!r}?" if near else near_help
+        return self.error(
+            node,
+            "E206",
+            f"{owner} has no member {node.attr!r}",
+            help or f"it has: {', '.join(known)}",
+        )
+
+    def _context_field(self, node: ast.Attribute) -> Operand:
+        type_ = CONTEXT_FIELDS.get(node.attr)
+        if type_ is None:
+            return self._unknown_member(node, "Context", list(CONTEXT_FIELDS))
+        return Value(ir.CtxField(type_, node.attr))
+
+    def _struct_field(self, node: ast.Attribute, base: ir.Expr, type_: StructType) -> Operand:
+        fields = STRUCTS[type_.name].by_name
+        found = fields.get(node.attr)
+        if found is None or found.reserved or found.count > 1:
+            known = [f.name for f in fields.values() if not f.reserved and f.count == 1]
+            return self._unknown_member(node, type_.py_name, known)
+        param, struct, path = self.struct_path(base)
+        if found.struct is not None:
+            inner = StructType(found.struct.name, found.struct.py_name)
+            return Value(ir.StructField(inner, param, struct, (*path, found.name)))
+        return Value(ir.StructField(int_type_of(found.ctype), param, struct, (*path, found.name)))
+
+    def struct_path(self, base: ir.Expr) -> tuple[str, str, tuple[str, ...]]:
+        """Parameter, its struct's C name and the path so far of a struct expression."""
+        if isinstance(base, ir.StructField):
+            return base.param, base.struct, base.path
+        assert isinstance(base, ir.Local)
+        assert isinstance(base.type, StructType)
+        return base.name, base.type.name, ()
+
+    def _dirent_field(self, node: ast.Attribute, base: Operand, var: str) -> Operand:
+        if node.attr == "name":
+            return Value(ir.DirentName(NAME, var))
+        if node.attr == "ino":
+            return Value(ir.DirentField(U64, var, "ino"))
+        if node.attr == "type":
+            return Value(ir.DirentField(U32, var, "type"))
+        if node.attr == "drop":
+            return Method(base, "drop")
+        return self._unknown_member(node, "Dirent", ["name", "ino", "type", "drop"])
+
+    def _subscript(self, node: ast.Subscript) -> Operand:
+        base = self.expr(node.value)
+        if isinstance(base, Poison):
+            return POISON
+        view = as_view(base)
+        if view is not None:
+            return self.name_index(node, view)
+        if isinstance(base, MapRef):
+            decl = base.decl
+            if decl.kind not in ("array", "percpu_array"):
+                name = self.source_of(node.value)
+                key = self.source_of(node.slice)
+                return self.error(
+                    node,
+                    "E262",
+                    f"{name}[{key}] may be missing: {name} is a hash",
+                    f"write {name}.get({key}, 0), or check `{key} in {name}`",
+                )
+            index = self.array_index(node.slice, decl)
+            if index is None:
+                return POISON
+            return Value(ir.MapItem(decl.value, decl.name, index))
+        if isinstance(base, Group | Text):
+            index_operand = self.expr(node.slice)
+            if isinstance(index_operand, Lit):
+                items = base.items if isinstance(base, Group) else ()
+                if -len(items) <= index_operand.value < len(items):
+                    return items[index_operand.value]
+            return self.error(
+                node, "E223", "constants can only be indexed with a constant in range", None
+            )
+        return self.error(node, "E223", f"{describe(base)} cannot be indexed", None)
+
+    # ------------------------------------------------------------ operators
+
+    def _binop(self, node: ast.BinOp) -> Operand:
+        left, right = self.expr(node.left), self.expr(node.right)
+        if isinstance(left, Poison) or isinstance(right, Poison):
+            return POISON
+        op = BINARY.get(type(node.op))
+        if op is not None:
+            return self.binary(node, op, left, right)
+        if (
+            isinstance(node.op, ast.Pow)
+            and isinstance(left, Lit)
+            and isinstance(right, Lit)
+            and 0 <= right.value <= 64
+            and left.value.bit_length() <= 64
+        ):
+            return Lit(int(left.value**right.value))
+        if isinstance(node.op, ast.Div):
+            return self.error(
+                node,
+                "E224",
+                "`/` makes a float; the kernel has no floating point",
+                f"use //: {self.source_of(node.left)} // {self.source_of(node.right)}",
+            )
+        if isinstance(node.op, ast.Pow):
+            return self.error(
+                node, "E224", "`**` needs small constants", "multiply, or shift: 1 << n is 2 ** n"
+            )
+        return self.error(node, "E224", "`@` is not supported in a filter", None)
+
+    def negate(self, test: ir.Expr) -> ir.Expr:
+        """``not test``."""
+        if isinstance(test, ir.Const):
+            return ir.Const(BOOL, int(not test.value))
+        if isinstance(test, ir.Not) and test.operand.type == BOOL:
+            return test.operand
+        return ir.Not(BOOL, test)
+
+    def as_bool(self, test: ir.Expr) -> ir.Expr:
+        """A condition as a Boolean."""
+        if test.type == BOOL:
+            return test
+        return ir.Compare(BOOL, "!=", test, ir.Const(test.type, 0))
+
+    def condition(self, node: ast.expr) -> ir.Expr | None:
+        if isinstance(node, ast.BoolOp):
+            return self._all_conditions(node)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            test = self.condition(node.operand)
+            return None if test is None else self.negate(test)
+        return self.truth(node, self.expr(node))
+
+    def _all_conditions(self, node: ast.BoolOp) -> ir.Expr | None:
+        before = self.flow
+        is_and = isinstance(node.op, ast.And)
+        tests: list[ir.Expr] = []
+        failed = False
+        for value in node.values:
+            test = self.condition(value)
+            if test is None:
+                failed = True
+                continue
+            self.flow = refine(test, is_and, self.flow)
+            tests.append(self.as_bool(test))
+        self.flow = before
+        if failed:
+            return None
+        return ir.BoolOp(BOOL, "and" if is_and else "or", tuple(tests))
+
+    def _boolop(self, node: ast.BoolOp) -> Operand:
+        before = self.flow
+        is_and = isinstance(node.op, ast.And)
+        operands: list[Operand] = []
+        reported = len(self.unit.diagnostics)
+        for value in node.values:
+            operand = self.expr(value)
+            operands.append(operand)
+            if isinstance(operand, Value) and not self.no_value(operand):
+                type_ = operand.expr.type
+                if isinstance(type_, IntType | BoolType):
+                    self.flow = refine(operand.expr, is_and, self.flow)
+        self.flow = before
+        if any(isinstance(o, Flexible) for o in operands):
+            return FLEXIBLE
+        if len(self.unit.diagnostics) > reported or any(isinstance(o, Poison) for o in operands):
+            return POISON
+        for operand, value in zip(operands, node.values, strict=True):
+            if isinstance(operand, Value) and isinstance(
+                operand.expr.type, VerdictType | ErrnoType
+            ):
+                return self.error(
+                    value,
+                    "E216",
+                    f"{describe(operand)} has no truth value",
+                    "write it out: a if test else b",
+                )
+        made = self.unify(node, operands)
+        if made is None:
+            return POISON
+        return Value(ir.BoolOp(made[0].type, "and" if is_and else "or", tuple(made)))
+
+    def _ifexp(self, node: ast.IfExp) -> Operand:
+        test = self.condition(node.test)
+        before = self.flow
+        if test is not None:
+            self.flow = refine(test, True, before)
+        then = self.expr(node.body)
+        self.flow = before
+        if test is not None:
+            self.flow = refine(test, False, before)
+        other = self.expr(node.orelse)
+        self.flow = before
+        if isinstance(then, Flexible) or isinstance(other, Flexible):
+            rest = [o for o in (then, other) if not isinstance(o, Flexible | Lit)]
+            return rest[0] if rest else FLEXIBLE
+        if test is None or isinstance(then, Poison) or isinstance(other, Poison):
+            return POISON
+        if isinstance(then, Lit) and isinstance(other, Lit) and self.infer:
+            return FLEXIBLE
+        made = self.unify(node, [then, other])
+        if made is None:
+            return POISON
+        return Value(ir.Conditional(made[0].type, test, made[0], made[1]))
+
+    # ------------------------------------------------------------ comparison
+
+    def _compare(self, node: ast.Compare) -> ir.Expr | None:
+        if len(node.ops) > 1:
+            return self._chain(node)
+        op, right_node = node.ops[0], node.comparators[0]
+        left, right = self.expr(node.left), self.expr(right_node)
+        if isinstance(left, Poison) or isinstance(right, Poison):
+            return None
+        if isinstance(op, ast.Is | ast.IsNot):
+            return self._is(node, left, right, isinstance(op, ast.IsNot))
+        if isinstance(op, ast.In | ast.NotIn):
+            found = self._in(node, left, right)
+            if found is None:
+                return None
+            return self.negate(found) if isinstance(op, ast.NotIn) else found
+        if isinstance(left, Nothing) or isinstance(right, Nothing):
+            self.error(node, "E225", "None is compared with ==", "write `is None` or `is not None`")
+            return None
+        if as_view(left) is not None or as_view(right) is not None:
+            return self.name_compare(node, op, left, right)
+        if self._byte_against_text(node, left, right):
+            return None
+        lhs, rhs = self.comparable(node.left, left), self.comparable(right_node, right)
+        if lhs is None or rhs is None:
+            return None
+        return self.compare_values(node, COMPARE[type(op)], lhs, rhs)
+
+    def _byte_against_text(self, node: ast.Compare, left: Operand, right: Operand) -> bool:
+        """Catch ``name[0] == "."``: in Python a byte is a number, never a string."""
+        for side, other, where in (
+            (left, right, node.left),
+            (right, left, node.comparators[0]),
+        ):
+            if (
+                isinstance(side, Value)
+                and isinstance(side.expr, ir.NameByte)
+                and isinstance(other, Text)
+                and isinstance(where, ast.Subscript)
+            ):
+                name = self.source_of(where.value)
+                start = self.source_of(where.slice)
+                width = len(other.raw)
+                part = f"[:{width}]" if start == "0" else f"[{start}:{start} + {width}]"
+                self.error(
+                    node,
+                    "E226",
+                    f"{self.source_of(where)} is a number, {other.shown} is a string: "
+                    "they are never equal",
+                    f"compare a part: {name}{part} == {other.shown}"
+                    + (f"; or the number: == {other.raw[0]}" if width == 1 else ""),
+                )
+                return True
+        return False
+
+    def _chain(self, node: ast.Compare) -> ir.Expr | None:
+        for op in node.ops:
+            if type(op) not in COMPARE:
+                self.error(
+                    node, "E227", "`in` and `is` cannot be part of a chain", "write it with `and`"
+                )
+                return None
+        nodes = [node.left, *node.comparators]
+        made = [self.comparable(n, self.expr(n)) for n in nodes]
+        operands = [m for m in made if m is not None]
+        if len(operands) < len(nodes):
+            return None
+        ops = tuple(COMPARE[type(op)] for op in node.ops)
+        for i, link in enumerate(ops):
+            if self.compare_values(node, link, operands[i], operands[i + 1]) is None:
+                return None
+        return ir.Chain(BOOL, ops, tuple(operands))
+
+    def _is(
+        self, node: ast.Compare, left: Operand, right: Operand, negated: bool
+    ) -> ir.Expr | None:
+        if not isinstance(right, Nothing):
+            self.error(
+                node,
+                "E225",
+                "`is` compares with None only",
+                "use == (or != for `is not`)",
+            )
+            return None
+        found: ir.Expr
+        match left:
+            case Optional(name=name):
+                found = ir.IsPresent(BOOL, name)
+            case Fetch(map=decl, key=key):
+                found = ir.MapHas(BOOL, decl.name, key)
+            case Value(expr=ir.Local(name=name)) if (
+                name in self.joins and self.joins[name].optional
+            ):
+                found = ir.Const(BOOL, 1)
+            case _:
+                self.error(
+                    node,
+                    "E225",
+                    f"{self.source_of(node.left)} is never None",
+                    "only results of map.get(key) can be None",
+                )
+                return None
+        return found if negated else self.negate(found)
+
+    def _in(self, node: ast.Compare, left: Operand, right: Operand) -> ir.Expr | None:
+        where = node.comparators[0]
+        view = as_view(left)
+        if isinstance(right, Group):
+            if view is not None:
+                values = self.texts(where, right, view)
+                return None if values is None else self.name_equal(node, view, values)
+            return self._one_of(node, left, right)
+        if isinstance(right, MapRef):
+            if right.decl.kind in ("array", "percpu_array"):
+                self.error(
+                    node,
+                    "E263",
+                    "`in` on an array map asks nothing: every index has a value",
+                    f"compare the value: {self.source_of(where)}[i] != 0",
+                )
+                return None
+            key = self.key(node.left, right.decl, left)
+            return None if key is None else ir.MapHas(BOOL, right.decl.name, key)
+        if isinstance(right, Range):
+            return self._in_range(node, left, right)
+        if as_view(right) is not None:
+            self.error(
+                node,
+                "E228",
+                "searching inside a name is not supported",
+                "use startswith, endswith, or compare name[i]",
+            )
+            return None
+        self.error(
+            node,
+            "E228",
+            f"`in` does not work on {describe(right)}",
+            "use a constant set or tuple, a hash map, or range(...)",
+        )
+        return None
+
+    def _one_of(self, node: ast.Compare, left: Operand, group: Group) -> ir.Expr | None:
+        value = self.comparable(node.left, left)
+        if value is None:
+            return None
+        values: list[int] = []
+        for item in group.items:
+            constant = self.comparable(node.comparators[0], item)
+            if constant is None:
+                return None
+            if self.compare_values(node, "==", value, constant) is None:
+                return None
+            assert isinstance(constant, ir.Const)
+            values.append(constant.value)
+        if isinstance(value, ir.Const):
+            return ir.Const(BOOL, int(value.value in values))
+        return ir.OneOf(BOOL, value, tuple(dict.fromkeys(values)))
+
+    def _in_range(self, node: ast.Compare, left: Operand, right: Range) -> ir.Expr | None:
+        if right.step != 1:
+            self.error(
+                node, "E228", "`in range` with a step is not supported", "use % for the step"
+            )
+            return None
+        where = node.comparators[0]
+        low = self.comparable(where, right.start)
+        value = self.comparable(node.left, left)
+        high = self.comparable(where, right.stop)
+        if low is None or value is None or high is None:
+            return None
+        return ir.Chain(BOOL, ("<=", "<"), (low, value, high))

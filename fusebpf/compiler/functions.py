@@ -1,0 +1,454 @@
+# SPDX-License-Identifier: MIT
+"""Filters and helpers: signatures, inference of locals, calls."""
+
+from __future__ import annotations
+
+import ast
+
+from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook
+from fusebpf.compiler import ir
+from fusebpf.compiler.flow import Flow
+from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.loops import Loops
+from fusebpf.compiler.operands import POISON, ClassRef, HelperRef, Operand, Poison, TypeRef, Value
+from fusebpf.compiler.results import RESULT
+from fusebpf.compiler.scope import HelperInfo, Unit
+from fusebpf.compiler.types import (
+    BOOL,
+    BUFFER,
+    CONTEXT,
+    DIRENT,
+    DIRENTS,
+    NAME,
+    NONE,
+    S64,
+    VERDICT,
+    IntType,
+    StructType,
+    Type,
+)
+
+#: The deepest chain of calls, the filter itself counted.
+MAX_DEPTH = 8
+#: More passes than this over a function mean that inference does not settle.
+_MAX_PASSES = 20
+
+_KINDS: dict[str, Type] = {"name": NAME, "bytes": BUFFER, "dirents": DIRENTS, "entries": BUFFER}
+_CLASSES: dict[str, Type] = {
+    "Name": NAME,
+    "Context": CONTEXT,
+    "Dirents": DIRENTS,
+    "Dirent": DIRENT,
+    "Buffer": BUFFER,
+}
+
+
+def arg_type(arg: Arg) -> Type:
+    """The language's type of an argument of the opcode table."""
+    if arg.struct is not None:
+        return StructType(arg.struct.name, arg.struct.py_name)
+    return _KINDS[arg.kind]
+
+
+def find_hook(name: str) -> Hook:
+    """The hook of a registered filter."""
+    return DEFAULT_FILTER if name == DEFAULT_FILTER.name else HOOKS[name]
+
+
+class FunctionChecker(Loops):
+    """One pass over one function."""
+
+    def call_helper(self, node: ast.Call, helper: HelperRef) -> Operand:
+        name = helper.node.name
+        info = check_helper(self.unit, helper.node, node, self)
+        if node.keywords:
+            return self.error(
+                node, "E252", f"{name}() takes positional arguments only", "leave out the names"
+            )
+        if info is None or info.function is None:
+            for arg in node.args:
+                self.expr(arg)
+            return POISON
+        self.depth = max(self.depth, 1 + info.depth)
+        params = info.function.params
+        if len(params) != len(node.args):
+            return self.error(
+                node,
+                "E252",
+                f"{name}() takes {len(params)} argument{'s' * (len(params) != 1)}, "
+                f"not {len(node.args)}",
+                f"it is defined as {name}({', '.join(p.name for p in params)})",
+            )
+        args: list[ir.Expr] = []
+        failed = False
+        for index, (param, arg) in enumerate(zip(params, node.args, strict=True)):
+            made = self._argument(name, param, arg, index in info.writes)
+            failed = failed or made is None
+            if made is not None:
+                args.append(made)
+        if info.sets_tag and self.hook is not None and not self.hook.startswith("lookup_"):
+            return self.error(
+                node,
+                "E282",
+                f"{name}() sets ctx.tag, which only lookup filters can",
+                "call it from a filter of @filters.lookup.pre or .post",
+            )
+        self.sets_tag = self.sets_tag or info.sets_tag
+        return POISON if failed else Value(ir.Call(info.returns, name, tuple(args)))
+
+    def _argument(
+        self, helper: str, param: ir.Param, node: ast.expr, writes: bool
+    ) -> ir.Expr | None:
+        operand = self.expr(node)
+        if isinstance(param.type, IntType) or not isinstance(operand, Value):
+            return self.convert(node, operand, param.type)
+        expr = operand.expr
+        if expr.type != param.type:
+            return self.convert(node, operand, param.type)
+        if writes:
+            if not isinstance(expr, ir.Local):
+                self.error(
+                    node,
+                    "E280",
+                    f"{helper}() changes {param.name}; only a whole argument can be passed",
+                    "set the members here",
+                )
+                return None
+            if self.hook is not None and not self.params[expr.name].writable:
+                self._read_only(node, expr.name)
+                return None
+            self.writes.add(expr.name)
+            self.flow = self.flow.forget(expr.name)
+        return expr
+
+    # ------------------------------------------------------------ the whole function
+
+    def prepare(self, params: tuple[ir.Param, ...]) -> None:
+        """Set up parameters and locals."""
+        self.params = {p.name: p for p in params}
+        names: set[str] = set()
+        entry_vars: set[str] = set()
+        for node in ast.walk(ast.Module(body=self.node.body, type_ignores=[])):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+                self.store_counts[node.id] = self.store_counts.get(node.id, 0) + 1
+            elif isinstance(node, ast.For) and isinstance(node.target, ast.Name):
+                entry_vars.add(node.target.id)
+        self.entry_vars = frozenset(entry_vars)
+        for param in params:
+            if param.name in names and (
+                isinstance(param.type, IntType) or param.type in (BOOL, VERDICT)
+            ):
+                # A parameter that is assigned to is a local that starts with a value.
+                joined = self.next_joins.setdefault(param.name, Joined())
+                joined.type, joined.declared = param.type, True
+        fixed = {p.name for p in params} - set(self.next_joins)
+        self.local_names = frozenset(names - fixed)
+        self.flow = Flow(assigned=frozenset(self.next_joins))
+
+
+def _run(
+    unit: Unit,
+    node: ast.FunctionDef,
+    params: tuple[ir.Param, ...],
+    hook: str | None,
+    result: Type | None = None,
+) -> tuple[FunctionChecker, tuple[ir.Stmt, ...]]:
+    """Infer the types of the locals, then check for good."""
+    joins: dict[str, Joined] = {}
+
+    def one_pass(infer: bool) -> tuple[FunctionChecker, tuple[ir.Stmt, ...]]:
+        checker = FunctionChecker(unit, node, joins, infer)
+        checker.hook = hook
+        checker.prepare(params)
+        if result is not None:
+            checker.next_joins[RESULT] = Joined(type=result, declared=True)
+        return checker, checker.block(node.body)
+
+    for attempt in range(_MAX_PASSES):
+        checker, _ = one_pass(True)
+        settled = checker.next_joins == joins
+        joins = checker.next_joins
+        if settled and attempt:
+            break
+    return one_pass(False)
+
+
+def _locals(checker: FunctionChecker) -> tuple[ir.LocalVar, ...]:
+    found: list[ir.LocalVar] = []
+    for name, joined in checker.joins.items():
+        type_ = joined.final()
+        skip = name == RESULT or name in checker.params or joined.constant is not None
+        if not skip and type_ is not None and not joined.conflict:
+            found.append(ir.LocalVar(name, type_, joined.optional))
+    return tuple(found)
+
+
+def check_filter(unit: Unit, node: ast.FunctionDef, hook_name: str) -> ir.Function | None:
+    """Check a filter; None when its signature is wrong."""
+    hook = find_hook(hook_name)
+    params = _filter_params(unit, node, hook)
+    _check_return_annotation(unit, node)
+    if params is None:
+        return None
+    checker, body = _run(unit, node, params, hook_name)
+    if checker.depth > MAX_DEPTH:
+        _too_deep(unit, node, checker.depth)
+    return ir.Function(node.name, hook_name, node.lineno, params, _locals(checker), VERDICT, body)
+
+
+def _too_deep(unit: Unit, node: ast.FunctionDef, depth: int) -> None:
+    unit.report(
+        _name_of(node),
+        "E292",
+        f"{node.name}() calls {depth - 1} levels deep; {MAX_DEPTH - 1} are possible",
+        "join some of the helpers",
+    )
+
+
+def signature(hook: Hook) -> str:
+    """The parameters of a filter as an author writes them."""
+    words = ["ctx: Context"]
+    for arg in hook.args:
+        short = {"struct": "req" if arg.direction == "in" else "out"}.get(arg.kind, arg.name)
+        if any(word.startswith(f"{short}:") for word in words) and arg.struct:
+            short = arg.struct.name.removeprefix("fuse_")
+        words.append(f"{short}: {arg_type(arg)}")
+    return ", ".join(words)
+
+
+def _filter_params(unit: Unit, node: ast.FunctionDef, hook: Hook) -> tuple[ir.Param, ...] | None:
+    shown = "default" if hook is DEFAULT_FILTER else f"{hook.op}.{hook.phase}"
+    args = node.args
+    if args.vararg or args.kwarg or args.kwonlyargs or args.defaults or args.posonlyargs:
+        unit.report(
+            _name_of(node),
+            "E290",
+            f"a filter of {shown} has plain parameters only",
+            f"def {node.name}({signature(hook)}):",
+        )
+        return None
+    wanted: list[tuple[Type, str, bool]] = [(CONTEXT, "", False)]
+    wanted += [(arg_type(arg), arg.name, arg.writable) for arg in hook.args]
+    if len(args.args) != len(wanted):
+        count = len(args.args)
+        unit.report(
+            _name_of(node),
+            "E290",
+            f"a filter of {shown} takes {len(wanted)} argument{'s' * (len(wanted) != 1)}, "
+            f"{node.name} has {count}",
+            f"def {node.name}({signature(hook)}):",
+        )
+        return None
+    out: list[ir.Param] = []
+    fine = True
+    for arg, (type_, abi_name, writable) in zip(args.args, wanted, strict=True):
+        if arg.annotation is not None:
+            given = _annotated_class(unit, arg.annotation)
+            if given is None or given != str(type_):
+                text = ast.unparse(arg.annotation)
+                unit.report(
+                    arg.annotation,
+                    "E291",
+                    f"{arg.arg} of {shown} is a {type_}, not {text}",
+                    f"def {node.name}({signature(hook)}):",
+                )
+                fine = False
+        out.append(ir.Param(arg.arg, type_, abi_name, writable))
+    return tuple(out) if fine else None
+
+
+def _annotated_class(unit: Unit, node: ast.expr) -> str | None:
+    """The class that an annotation names, by its own name (imports may rename it)."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.split(".")[-1]
+    if isinstance(node, ast.Name):
+        found = unit.namespace.get(node.id)
+        if isinstance(found, type):
+            return found.__name__
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else None
+
+
+def _check_return_annotation(unit: Unit, node: ast.FunctionDef) -> None:
+    if node.returns is None:
+        return
+    text = ast.unparse(node.returns).strip("'\"")
+    parts = {p.strip().split(".")[-1] for p in text.split("|")}
+    if text.startswith(("Optional[", "typing.Optional[")):
+        parts = {text.split("[")[1].rstrip("]").split(".")[-1]}
+    if not parts <= {"Verdict", "None"}:
+        unit.report(
+            node.returns,
+            "E291",
+            f"a filter returns a Verdict, not {text}",
+            f"def {node.name}(...) -> Verdict | None:",
+        )
+
+
+def _name_of(node: ast.FunctionDef) -> ast.AST:
+    """A node that spans ``def name``."""
+    at = ast.Pass()
+    at.lineno, at.col_offset = node.lineno, node.col_offset
+    at.end_lineno, at.end_col_offset = node.lineno, node.col_offset + len(f"def {node.name}")
+    return at
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def check_helper(
+    unit: Unit, node: ast.FunctionDef, call: ast.Call, caller: FunctionChecker
+) -> HelperInfo | None:
+    """Check a helper when it is first called; None after a mistake that was reported."""
+    name = node.name
+    if name in unit.helpers:
+        return unit.helpers[name]
+    if name in unit.stack:
+        chain = " → ".join([*unit.stack[unit.stack.index(name) :], name])
+        caller.error(call, "E293", f"recursion is not possible: {chain}", "use a bounded loop")
+        return None
+    if any(f.function.__name__ == name for f in unit.fset.filters):
+        caller.error(
+            call,
+            "E294",
+            f"{name} is a filter and cannot be called",
+            "move what both need into a function without a decorator",
+        )
+        return None
+    unit.stack.append(name)
+    info = _check_helper(unit, node)
+    unit.stack.pop()
+    unit.helpers[name] = info
+    if info.function is not None:
+        unit.order.append(info.function)
+    return info
+
+
+def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
+    failed = HelperInfo(None, NONE, frozenset(), False, 1)
+    if node.decorator_list:
+        unit.report(
+            node.decorator_list[0],
+            "E295",
+            f"helper {node.name} has a decorator",
+            "helpers are plain functions; leave it out",
+        )
+        return failed
+    before = len(unit.diagnostics)
+    params = _helper_params(unit, node)
+    if params is None:
+        return failed
+    returns = _declared_result(unit, node)
+    if returns is None:
+        return failed
+    declared = returns[0] if returns and returns[0] != NONE else None
+    checker, body = _run(unit, node, params, None, declared)
+    result = checker.joins.get(RESULT)
+    type_: Type = NONE
+    if result is not None and result.final() is not None:
+        type_ = result.final() or NONE
+    if type_ != NONE and (checker.flow.alive or (result is not None and result.optional)):
+        unit.report(
+            _name_of(node),
+            "E270",
+            f"{node.name}() does not return a value on every path",
+            f"end it with a return of a {type_}",
+        )
+        return failed
+    if returns and returns[0] != type_:
+        unit.report(
+            node.returns or node,
+            "E274",
+            f"{node.name}() is annotated {ast.unparse(node.returns or node)}, "
+            f"it returns {'nothing' if type_ == NONE else type_}",
+            "return what is annotated, or change the annotation",
+        )
+        return failed
+    if len(unit.diagnostics) > before and any(
+        d.severity == "error" for d in unit.diagnostics[before:]
+    ):
+        return failed
+    writes = frozenset(i for i, p in enumerate(params) if p.name in checker.writes)
+    function = ir.Function(node.name, None, node.lineno, params, _locals(checker), type_, body)
+    return HelperInfo(function, type_, writes, checker.sets_tag, checker.depth)
+
+
+def _helper_params(unit: Unit, node: ast.FunctionDef) -> tuple[ir.Param, ...] | None:
+    args = node.args
+    if args.vararg or args.kwarg or args.kwonlyargs or args.defaults or args.posonlyargs:
+        unit.report(
+            _name_of(node),
+            "E296",
+            "helpers have plain parameters only: no defaults, no *, no keywords",
+            "pass every value",
+        )
+        return None
+    out: list[ir.Param] = []
+    fine = True
+    scope = FunctionChecker(unit, node, {}, False)
+    for arg in args.args:
+        if arg.annotation is None:
+            unit.report(
+                arg,
+                "E296",
+                f"parameter {arg.arg!r} of helper {node.name} has no type",
+                f"annotate it, e.g. {arg.arg}: Name, {arg.arg}: int or {arg.arg}: u32",
+            )
+            fine = False
+            continue
+        type_ = _param_type(scope, arg.annotation)
+        if type_ is None:
+            fine = False
+        else:
+            out.append(ir.Param(arg.arg, type_))
+    return tuple(out) if fine else None
+
+
+def _param_type(scope: FunctionChecker, node: ast.expr) -> Type | None:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        node = ast.copy_location(ast.Name(node.value, ast.Load()), node)
+    if isinstance(node, ast.Name | ast.Attribute):
+        operand = scope.expr(node)
+        match operand:
+            case Poison():
+                return None
+            case TypeRef(name="bool"):
+                return BOOL
+            case TypeRef(type=None):
+                return S64
+            case TypeRef(type=type_):
+                return type_
+            case ClassRef(struct=struct) if struct is not None:
+                return struct
+            case ClassRef(name=name) if name in _CLASSES:
+                return _CLASSES[name]
+        if ast.unparse(node).split(".")[-1] == "Verdict":
+            return VERDICT
+    scope.error(
+        node,
+        "E296",
+        f"{ast.unparse(node)} is not a type that helpers take",
+        "use int, bool, a type of fusebpf.types, Name, Context, Dirent or an argument struct",
+    )
+    return None
+
+
+def _declared_result(unit: Unit, node: ast.FunctionDef) -> tuple[Type, ...] | None:
+    """() without annotation, (type,) with one, None after a mistake."""
+    if node.returns is None:
+        return ()
+    if isinstance(node.returns, ast.Constant) and node.returns.value is None:
+        return (NONE,)
+    type_ = _param_type(FunctionChecker(unit, node, {}, False), node.returns)
+    if type_ is None:
+        return None
+    if not isinstance(type_, IntType) and type_ not in (BOOL, VERDICT):
+        unit.report(
+            node.returns,
+            "E274",
+            f"a helper cannot return {type_}",
+            "return a number, a bool or a Verdict",
+        )
+        return None
+    return (type_,)

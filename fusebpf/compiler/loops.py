@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""Loops: every one has a bound that is known when the filter is compiled."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.flow import Bounds, Flow, bounds
+from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.operands import Flexible, Group, Lit, NameView, Poison, Range, Value
+from fusebpf.compiler.operators import describe
+from fusebpf.compiler.results import Results
+from fusebpf.compiler.types import DIRENT, DIRENTS, NAME, S64, U8
+
+#: The most turns of one loop, and of a filter with its helpers.
+MAX_STEPS = 65536
+#: The most entries of one directory listing: a page of the smallest entries, 32 bytes each
+#: (FUSE_DIRENT_SIZE of linux/fuse.h).
+MAX_ENTRIES = 128
+#: The longest name.
+NAME_MAX = 255
+
+
+def stored_names(body: list[ast.stmt]) -> set[str]:
+    """Names that a block assigns."""
+    found: set[str] = set()
+    for stmt in body:
+        for node in ast.walk(stmt):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+    return found
+
+
+class Loops(Results):
+    """Checks ``for`` and ``while``."""
+
+    def loop(self, node: ast.For) -> list[ir.Stmt]:
+        if node.orelse:
+            self.error(
+                node.orelse[0],
+                "E103",
+                "`else` of a loop is not supported",
+                "set a flag before `break` and test it after the loop",
+            )
+        if not isinstance(node.target, ast.Name):
+            self.error(node.target, "E102", "a loop has one variable", "for x in ...:")
+            return []
+        operand = self.expr(node.iter)
+        match operand:
+            case Range():
+                return self._counted(node, node.target.id, operand)
+            case Value(expr=ir.Local(type=type_, name=param)) if type_ == DIRENTS:
+                return self._entries(node, node.target.id, param)
+            case Value(expr=expr) if expr.type == NAME:
+                return self._bytes_of(node, node.target.id, expr)
+            case Poison():
+                pass
+            case Group():
+                self.error(
+                    node.iter,
+                    "E242",
+                    "a loop over constants is not supported",
+                    "use `in`; startswith and endswith take a tuple: name.endswith(SUFFIXES)",
+                )
+            case NameView():
+                self.error(node.iter, "E242", "a loop needs the whole name", "for c in name:")
+            case _:
+                self.error(
+                    node.iter,
+                    "E242",
+                    f"a filter cannot loop over {describe(operand)}",
+                    "loops run over range(...), a Name, or the entries of a listing",
+                )
+        # Go on as if the loop were fine, to find what else is wrong inside.
+        self._poisoned_body(node, node.target.id)
+        return []
+
+    def _poisoned_body(self, node: ast.For | ast.While, var: str | None) -> None:
+        if var is not None:
+            joined = self.next_joins.setdefault(var, Joined())
+            joined.conflict = True
+            self.conflicts.add(var)
+            self.flow = self.flow.assign(var)
+        self._body(node.body, self.flow)
+
+    def while_loop(self, node: ast.While) -> list[ir.Stmt]:
+        test = self.source_of(node.test)
+        always = isinstance(node.test, ast.Constant) and bool(node.test.value)
+        inner = "    ..." if always else f"    if not ({test}): break"
+        self.error(
+            _keyword(node, "while"),
+            "E240",
+            "the number of turns of this loop is not known",
+            f"give it a bound:\nfor _ in range(100):\n{inner}",
+        )
+        if not always:
+            self.condition(node.test)
+        self._poisoned_body(node, None)
+        return []
+
+    # ------------------------------------------------------------ kinds of loops
+
+    def _counted(self, node: ast.For, var: str, range_: Range) -> list[ir.Stmt]:
+        ends: list[ir.Expr] = []
+        where = node.iter.args if isinstance(node.iter, ast.Call) else []
+        start_node, stop_node = (where[0], where[1]) if len(where) > 1 else (node.iter, where[0])
+        for operand, at in ((range_.start, start_node), (range_.stop, stop_node)):
+            number = self.number(at, operand)
+            if isinstance(number, Flexible):
+                number = Lit(0)
+            end = self.convert(at, number, S64)
+            if end is None:
+                self._poisoned_body(node, var)
+                return []
+            ends.append(end)
+        start, stop = ends
+        first, last = bounds(start, self.flow), bounds(stop, self.flow)
+        bound = _turns(first, last, range_.step)
+        if bound > MAX_STEPS and not self.infer:
+            at = stop_node if range_.step > 0 else start_node
+            if isinstance(stop, ir.Const) and isinstance(start, ir.Const):
+                message = f"this loop makes {bound} turns; at most {MAX_STEPS} are possible"
+                help = "split the work, or make the loop smaller"
+            else:
+                shown = self.source_of(at)
+                message = f"the number of turns of this loop is not known: {shown} can be anything"
+                help = f"give it a bound: range(min({shown}, 100))"
+            self.error(at, "E240", message, help)
+        count = _count(start, stop, range_.step)
+        joined = self.next_joins.setdefault(var, Joined())
+        joined.add(Value(ir.Local(S64, var)), self.flow)
+        step = range_.step
+        values = (first[0], last[1] - 1) if step > 0 else (last[0] + 1, first[1])
+        at_least_one = isinstance(count, ir.Const) and count.value > 0
+        body = self._body(node.body, self.flow, var, values, at_least_one)
+        if self.infer:
+            return []
+        if self.local_type(var) != S64:
+            self.error(
+                node.target,
+                "E243",
+                f"the loop variable {var!r} is used for something else, too",
+                "use another name in the loop",
+            )
+            return []
+        return [ir.For(node.lineno, var, S64, start, step, count, max(bound, 0), body)]
+
+    def _bytes_of(self, node: ast.For, var: str, name: ir.Expr) -> list[ir.Stmt]:
+        """``for c in name``: a counted loop that begins with ``c = name[index]``."""
+        index = f"{var}_at"
+        joined = self.next_joins.setdefault(var, Joined())
+        byte = ir.NameByte(U8, name, ir.Local(S64, index))
+        joined.add(Value(byte), self.flow)
+        counter = self.next_joins.setdefault(index, Joined())
+        counter.add(Value(ir.Local(S64, index)), self.flow)
+        type_ = self.local_type(var)
+        body = self._body(node.body, self.flow, var, (0, 255))
+        if self.infer or type_ is None:
+            return []
+        value = self.convert(node.iter, Value(byte), type_)
+        if value is None:
+            return []
+        count = ir.NameLen(S64, name)
+        first = ir.Assign(node.lineno, var, value)
+        zero = ir.Const(S64, 0)
+        return [ir.For(node.lineno, index, S64, zero, 1, count, NAME_MAX, (first, *body))]
+
+    def _entries(self, node: ast.For, var: str, param: str) -> list[ir.Stmt]:
+        if self.store_counts.get(var, 0) > 1 and var not in self.entry_vars:
+            self.error(
+                node.target,
+                "E243",
+                f"the loop variable {var!r} is used for something else, too",
+                "use another name in the loop",
+            )
+        before = self.aliases.get(var)
+        self.aliases[var] = Value(ir.Local(DIRENT, var))
+        body = self._body(node.body, self.flow, var)
+        if before is not None:
+            self.aliases[var] = before
+        self.flow = replace(self.flow, assigned=self.flow.assigned - {var})
+        return [ir.ForEntries(node.lineno, var, param, MAX_ENTRIES, body)]
+
+    # ------------------------------------------------------------ the body
+
+    #: Variables of loops over directory entries.
+    entry_vars: frozenset[str] = frozenset()
+
+    def _body(
+        self,
+        body: list[ast.stmt],
+        before: Flow,
+        var: str | None = None,
+        values: Bounds | None = None,
+        runs: bool = False,
+    ) -> tuple[ir.Stmt, ...]:
+        """Check a loop's body; afterwards ``self.flow`` is what holds behind the loop."""
+        stored = stored_names(body)
+        start = before.forget(*stored, *self._changed_structs(body))
+        inside = start if var is None else start.assign(var, values)
+        if values is not None and values[0] > values[1] and var is not None:
+            inside = start.assign(var)
+        self.breaks.append([])
+        self.flow = inside
+        made = self.block(body)
+        exits = self.breaks.pop()
+        after = start
+        if var is not None:
+            after = start.forget(var)
+            if runs:
+                after = after.assign(var)
+        for flow in exits:
+            after = after.join(flow)
+        self.flow = after
+        return made
+
+    def _changed_structs(self, body: list[ast.stmt]) -> list[str]:
+        """Struct parameters whose members a body may change."""
+        for stmt in body:
+            for node in ast.walk(stmt):
+                stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+                if stored or isinstance(node, ast.Call):
+                    return list(self.params)
+        return []
+
+
+def _turns(first: Bounds, last: Bounds, step: int) -> int:
+    """The most turns of a range whose ends are within these bounds."""
+    span = last[1] - first[0] if step > 0 else first[1] - last[0]
+    return max(0, -(-span // abs(step)))
+
+
+def _count(start: ir.Expr, stop: ir.Expr, step: int) -> ir.Expr:
+    """The number of turns, as an expression."""
+    if isinstance(start, ir.Const) and isinstance(stop, ir.Const):
+        return ir.Const(S64, len(range(start.value, stop.value, step)))
+    low, high = (start, stop) if step > 0 else (stop, start)
+    span = high
+    if not (isinstance(low, ir.Const) and low.value == 0):
+        span = ir.Binary(S64, "-", high, low)
+    if abs(step) != 1:
+        span = ir.Binary(S64, "+", span, ir.Const(S64, abs(step) - 1))
+        span = ir.Binary(S64, "//", span, ir.Const(S64, abs(step)))
+    return ir.MinMax(S64, "max", (span, ir.Const(S64, 0)))
+
+
+def _keyword(node: ast.stmt, word: str) -> ast.AST:
+    """A node that spans the keyword of a statement."""
+    at = ast.Pass()
+    at.lineno, at.col_offset = node.lineno, node.col_offset
+    at.end_lineno, at.end_col_offset = node.lineno, node.col_offset + len(word)
+    return at

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""What an expression can be while the front end looks at it.
+
+More than typed values: a literal has no width yet, a map or a function is no value at all.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TypeAlias
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.types import IntType, StructType
+
+
+@dataclass(frozen=True)
+class Poison:
+    """The result of a mistake that was already reported: nothing more is said about it."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A typed run-time value."""
+
+    expr: ir.Expr
+
+
+@dataclass(frozen=True)
+class Flexible:
+    """Inference only: an integer that has so far only seen literals and takes any type."""
+
+
+@dataclass(frozen=True)
+class Lit:
+    """An integer known now, without a type: it takes the one of its context."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class Text:
+    """A constant byte string; ``shown`` is how the author wrote it."""
+
+    raw: bytes
+    shown: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """A constant set, tuple or list."""
+
+    items: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """None."""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """``m.get(k)``: a value or None, not yet looked at."""
+
+    map: ir.MapDecl
+    key: ir.Expr
+
+
+@dataclass(frozen=True)
+class Optional:
+    """A local that holds a value or None; not known which."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class NameView:
+    """A name looked at with ``lower()`` or sliced by constants (``stop`` None: to the end)."""
+
+    name: ir.Expr
+    fold: bool = False
+    start: int = 0
+    stop: int | None = None
+    #: Only for ``name[-n:]``: the last ``tail`` bytes.
+    tail: int | None = None
+
+    @property
+    def sliced(self) -> bool:
+        """Whether this is less than the whole name."""
+        return self.start != 0 or self.stop is not None or self.tail is not None
+
+
+@dataclass(frozen=True)
+class MapRef:
+    """A map of the set."""
+
+    decl: ir.MapDecl
+
+
+@dataclass(frozen=True)
+class HelperRef:
+    """A function of the same file."""
+
+    node: ast.FunctionDef
+
+
+@dataclass(frozen=True)
+class TypeRef:
+    """A fixed-width type, ``int`` or ``bool``, called as a cast."""
+
+    name: str
+    type: IntType | None
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """len, range, min, max, refuse, Verdict."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ClassRef:
+    """A class of the language, such as Name or OpenIn."""
+
+    name: str
+    struct: StructType | None = None
+
+
+@dataclass(frozen=True)
+class Range:
+    """``range(start, stop, step)``."""
+
+    start: Operand
+    stop: Operand
+    step: int
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A module or enum class: its attributes are constants."""
+
+    object: ModuleType | type
+    name: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """``base.name``, about to be called."""
+
+    base: Operand
+    name: str
+
+
+Operand: TypeAlias = (
+    Poison
+    | Value
+    | Flexible
+    | Lit
+    | Text
+    | Group
+    | Nothing
+    | Fetch
+    | Optional
+    | NameView
+    | MapRef
+    | HelperRef
+    | TypeRef
+    | Builtin
+    | ClassRef
+    | Range
+    | Namespace
+    | Method
+)
+
+POISON = Poison()
+FLEXIBLE = Flexible()

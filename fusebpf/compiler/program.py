@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""From a filter file to C: the compiler's front door. Pure: no I/O, no clang."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.diagnostics import Diagnostic
+from fusebpf.compiler.emit import Emitter
+from fusebpf.compiler.functions import check_filter
+from fusebpf.compiler.ir import MapDecl, Program
+from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_locals
+from fusebpf.compiler.scope import Unit
+from fusebpf.compiler.types import INT_TYPES
+
+if TYPE_CHECKING:
+    from fusebpf.dsl import FilterSet
+
+
+@dataclass(frozen=True)
+class HookFunction:
+    """A filter of the object: ``c_name`` is the C function, its programs are NAME_ops, …_standin.
+
+    ``steps`` and ``size`` are the most loop turns and the estimated instructions of one call.
+    """
+
+    hook: str
+    function: str
+    c_name: str
+    line: int
+    steps: int
+    size: int
+
+
+@dataclass(frozen=True)
+class CompileResult:
+    """``c_source`` and ``ir`` are None when a diagnostic is an error."""
+
+    c_source: str | None
+    diagnostics: tuple[Diagnostic, ...]
+    ir: Program | None
+    hooks: tuple[HookFunction, ...]
+    maps: tuple[MapDecl, ...]
+
+
+def compile_set(
+    path: str, source: str, fset: FilterSet, namespace: Mapping[str, object]
+) -> CompileResult:
+    """Compile one filter set of an imported file.
+
+    ``source`` is the text that ``namespace`` came from, ``path`` its name for messages and
+    ``#line``. Mistakes of the author come back as diagnostics; nothing is raised for them.
+    """
+    maps = {
+        id(m): ir.MapDecl(
+            m.name,
+            m.kind,
+            INT_TYPES[m.key.__name__],
+            INT_TYPES[m.value.__name__],
+            m.max_entries,
+        )
+        for m in fset.maps.values()
+    }
+    unit = Unit(path, source, namespace, fset, {}, maps)
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        col = getattr(error, "offset", None) or 1
+        text = getattr(error, "msg", str(error))
+        found = Diagnostic("error", "E001", f"not Python: {text}", path, line, col, col + 1)
+        return CompileResult(None, (found,), None, (), tuple(maps.values()))
+    unit.definitions.update(_definitions(tree))
+    filters = _check_filters(unit)
+    if _failed(unit):
+        return _result(unit, None, None, ())
+    program = ir.Program(
+        fset.name,
+        path,
+        tuple(maps.values()),
+        tuple(place_locals(f) for f in unit.order),
+        tuple(place_locals(f) for f in filters),
+        unit.counts_lost,
+    )
+    costs = _costs(unit, program)
+    if _failed(unit):
+        return _result(unit, None, None, ())
+    emitter = Emitter(program, source, costs)
+    text = emitter.program_text()
+    hooks = tuple(
+        HookFunction(
+            f.hook or "",
+            f.name,
+            emitter.functions[f.name],
+            f.line,
+            costs[f.name].steps,
+            costs[f.name].size,
+        )
+        for f in program.filters
+    )
+    return _result(unit, text, program, hooks)
+
+
+def _result(
+    unit: Unit, text: str | None, program: ir.Program | None, hooks: tuple[HookFunction, ...]
+) -> CompileResult:
+    found = sorted(unit.diagnostics, key=lambda d: (d.line, d.col, d.code))
+    return CompileResult(text, tuple(found), program, hooks, tuple(unit.maps.values()))
+
+
+def _failed(unit: Unit) -> bool:
+    return any(d.severity == "error" for d in unit.diagnostics)
+
+
+def _definitions(tree: ast.Module) -> dict[tuple[str, int], ast.FunctionDef]:
+    """Functions of the file's top level (inside `if` and `try`, too) by name and first line."""
+    found: dict[tuple[str, int], ast.FunctionDef] = {}
+    pending: list[ast.stmt] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.FunctionDef):
+            line = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            found[node.name, line] = node
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            for name in ("body", "orelse", "finalbody"):
+                pending.extend(getattr(node, name, []))
+            for handler in getattr(node, "handlers", []):
+                pending.extend(handler.body)
+    return found
+
+
+def _at(line: int) -> ast.AST:
+    node = ast.Pass()
+    node.lineno, node.col_offset, node.end_lineno, node.end_col_offset = line, 0, line + 1, 0
+    return node
+
+
+def _check_filters(unit: Unit) -> list[ir.Function]:
+    if not unit.fset.filters:
+        unit.report(
+            _at(1),
+            "E297",
+            f"filter set {unit.fset.name!r} has no filters",
+            "add one: a function under @filters.lookup.pre",
+        )
+    made: list[ir.Function] = []
+    seen: dict[str, str] = {}
+    for entry in unit.fset.filters:
+        name = entry.function.__code__.co_name
+        node = unit.definitions.get((name, entry.line))
+        if node is None:
+            unit.report(
+                _at(entry.line if entry.line <= unit.source.count("\n") + 1 else 1),
+                "E298",
+                f"filter {name} is not a function at the top level of this file",
+                "filters are written with `def`, in the file that declares the set",
+            )
+            continue
+        if name in seen:
+            unit.report(
+                _at(node.lineno),
+                "E298",
+                f"two filters are named {name}: {seen[name]} and {entry.hook}",
+                "rename one of the functions",
+            )
+            continue
+        seen[name] = entry.hook
+        function = _guarded(unit, node, entry.hook)
+        if function is not None:
+            made.append(function)
+    return made
+
+
+def _guarded(unit: Unit, node: ast.FunctionDef, hook: str) -> ir.Function | None:
+    try:
+        return check_filter(unit, node, hook)
+    except RecursionError:
+        unit.stack.clear()
+        unit.report(
+            _at(node.lineno),
+            "E299",
+            f"{node.name} is nested too deeply",
+            "split long expressions into several lines, with locals",
+        )
+    except Exception as error:  # a defect of this compiler must not look like a crash
+        unit.stack.clear()
+        unit.report(
+            _at(node.lineno),
+            "E999",
+            f"the compiler failed on {node.name}: {type(error).__name__}: {error}",
+            "this is a defect of fusebpf; please report it with this file",
+        )
+    return None
+
+
+def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
+    costs: dict[str, Cost] = {}
+    for function in (*program.helpers, *program.filters):
+        costs[function.name] = found = cost(function, costs)
+        if function.hook is None:
+            continue
+        if found.steps > MAX_STEPS:
+            unit.report(
+                _at(found.worst_line),
+                "E244",
+                f"{function.name} can make {found.steps} loop turns in one call, "
+                f"{found.worst_steps} of them here; at most {MAX_STEPS} are possible",
+                "make the loop smaller, or leave it early and keep the rest for another call",
+            )
+        if found.size > MAX_SIZE:
+            unit.report(
+                _at(function.line),
+                "E245",
+                f"{function.name} is too large: about {found.size} instructions with its helpers, "
+                f"at most {MAX_SIZE} are possible",
+                "split it over several hooks, or shorten its sets and helpers",
+            )
+        if found.frame > MAX_FRAME:
+            unit.report(
+                _at(function.line),
+                "E246",
+                f"{function.name} and its helpers keep {found.frame} bytes of locals in loops; "
+                f"at most {MAX_FRAME} are possible",
+                "use fewer locals, or a map",
+            )
+    return costs

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+"""State of one function while it is checked: locals, facts, findings; and the constants around it.
+
+A function is checked several times: first to infer the types of its locals (``infer``, silent),
+until nothing changes, then once more for the findings and the IR.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.diagnostics import Diagnostic, Severity
+from fusebpf.compiler.flow import Flow
+from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.operands import (
+    POISON,
+    Builtin,
+    ClassRef,
+    Group,
+    HelperRef,
+    Lit,
+    MapRef,
+    Namespace,
+    Nothing,
+    Operand,
+    Poison,
+    Text,
+    TypeRef,
+    Value,
+)
+from fusebpf.compiler.types import (
+    BOOL,
+    ERRNO,
+    INT_TYPES,
+    VERDICT,
+    BoolType,
+    IntType,
+    StructType,
+    Type,
+)
+from fusebpf.dsl import objects
+from fusebpf.dsl.maps import Map
+from fusebpf.dsl.values import Errno, Verdict, refuse
+
+if TYPE_CHECKING:
+    from fusebpf.dsl import FilterSet
+
+BUILTINS = ("len", "range", "min", "max", "abs", "bool", "int")
+
+
+@dataclass(frozen=True)
+class HelperInfo:
+    """A helper that was checked; what its callers must allow."""
+
+    function: ir.Function | None
+    returns: Type
+    #: Positions of struct parameters that it writes to, itself or through other helpers.
+    writes: frozenset[int]
+    sets_tag: bool
+    depth: int
+
+
+@dataclass
+class Unit:
+    """One compilation: the file, its constants, and what was found so far."""
+
+    file: str
+    source: str
+    namespace: Mapping[str, object]
+    fset: FilterSet
+    definitions: dict[tuple[str, int], ast.FunctionDef]
+    maps: dict[int, ir.MapDecl]
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    helpers: dict[str, HelperInfo] = field(default_factory=dict)
+    order: list[ir.Function] = field(default_factory=list)
+    #: Names of the helpers being checked, outermost first.
+    stack: list[str] = field(default_factory=list)
+    counts_lost: bool = False
+
+    def report(
+        self,
+        node: ast.AST,
+        code: str,
+        message: str,
+        help: str | None = None,
+        severity: Severity = "error",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Note a finding at a node; the same finding at one place counts once."""
+        line = getattr(node, "lineno", 1)
+        lines = self.source.splitlines()
+        text = lines[line - 1] if line <= len(lines) else ""
+        col = _column(text, getattr(node, "col_offset", 0))
+        end = len(text)
+        if getattr(node, "end_lineno", line) == line:
+            end = _column(text, getattr(node, "end_col_offset", None) or 0)
+        found = Diagnostic(
+            severity, code, message, self.file, line, col + 1, max(end, col + 1) + 1, help, notes
+        )
+        if not any(
+            (d.code, d.line, d.col, d.message) == (code, line, col + 1, message)
+            for d in self.diagnostics
+        ):
+            self.diagnostics.append(found)
+
+
+def _column(text: str, byte: int) -> int:
+    """Character position of a byte position (ast counts bytes of UTF-8)."""
+    return len(text.encode()[:byte].decode("utf-8", "ignore"))
+
+
+class Scope:
+    """Findings, names and locals of one function. The parts of the front end extend it."""
+
+    def __init__(self, unit: Unit, node: ast.FunctionDef, joins: dict[str, Joined], infer: bool):
+        self.unit = unit
+        self.node = node
+        self.infer = infer
+        self.joins = joins
+        self.flow = Flow()
+        self.params: dict[str, ir.Param] = {}
+        #: Locals that are other words for something: names and directory entries.
+        self.aliases: dict[str, Operand] = {}
+        self.local_names: frozenset[str] = frozenset()
+        self.hook: str | None = None
+        self.writes: set[str] = set()
+        self.sets_tag = False
+        self.depth = 1
+
+    # ------------------------------------------------------------ findings
+
+    def error(self, node: ast.AST, code: str, message: str, help: str | None = None) -> Poison:
+        """Report a mistake; the result stands for the expression that made it."""
+        if not self.infer:
+            self.unit.report(node, code, message, help)
+        return POISON
+
+    def warn(self, node: ast.AST, code: str, message: str, help: str | None = None) -> None:
+        """Report something that compiles but is unlikely to be meant."""
+        if not self.infer:
+            self.unit.report(node, code, message, help, "warning")
+
+    def source_of(self, node: ast.AST) -> str:
+        """The author's text of a node, on one line, shortened when long."""
+        text = ast.get_source_segment(self.unit.source, node)
+        text = " ".join((text or ast.unparse(node)).split())
+        return text if len(text) <= 60 else text[:57] + "..."
+
+    # ------------------------------------------------------------ hooks for the other parts
+
+    def expr(self, node: ast.expr) -> Operand:
+        """Check an expression."""
+        raise NotImplementedError
+
+    def condition(self, node: ast.expr) -> ir.Expr | None:
+        """Check an expression for its truth; None after a mistake."""
+        raise NotImplementedError
+
+    def call_helper(self, node: ast.Call, helper: HelperRef) -> Operand:
+        """Check a call of a function of the same file."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ names
+
+    def global_name(self, node: ast.Name) -> Operand:
+        """What a name outside the function stands for."""
+        if node.id in self.unit.namespace:
+            return self.constant(node, self.unit.namespace[node.id], node.id)
+        if node.id in BUILTINS:
+            return TypeRef(node.id, None) if node.id in ("bool", "int") else Builtin(node.id)
+        if hasattr(builtins, node.id):
+            return self.error(
+                node,
+                "E201",
+                f"{node.id}() cannot run in the kernel",
+                _BUILTIN_HELP.get(node.id, "filters know len, range, min, max, bool and int"),
+            )
+        known = [*self.local_names, *self.params, *self.unit.namespace, *BUILTINS]
+        known = [k for k in known if not k.startswith("__")]
+        import fusebpf.constants as constants
+
+        near = get_close_matches(node.id, known, n=1, cutoff=0.6)
+        help = f"did you mean {near[0]!r}?" if near else None
+        if hasattr(constants, node.id):
+            help = f"import it: from fusebpf.constants import {node.id}"
+        elif node.id in _LANGUAGE:
+            help = f"import it: from {_LANGUAGE[node.id]} import {node.id}"
+        return self.error(node, "E200", f"{node.id!r} is not defined", help)
+
+    def constant(self, node: ast.expr, value: object, shown: str) -> Operand:
+        """What a Python object of the author's file means in a filter."""
+        found = self._plain_constant(value, shown)
+        if found is not None:
+            return found
+        if isinstance(value, Map):
+            decl = self.unit.maps.get(id(value))
+            if decl is None:
+                return self.error(
+                    node,
+                    "E205",
+                    f"map {value.name!r} belongs to another filter set",
+                    f"declare it with this set: {shown} = filters.{value.kind}(...)",
+                )
+            return MapRef(decl)
+        if isinstance(value, FunctionType):
+            return self._function(node, value, shown)
+        if isinstance(value, ModuleType):
+            return Namespace(value, shown)
+        if isinstance(value, type):
+            return self._class(node, value, shown)
+        if isinstance(value, float):
+            return self.error(
+                node,
+                "E202",
+                f"{shown} is a float; the kernel has no floating point",
+                "use integers, e.g. thousandths",
+            )
+        kind = type(value).__name__
+        return self.error(
+            node,
+            "E203",
+            f"{shown} is a {kind}, which filters cannot use",
+            "filters can use module-level integers, strings, bytes, sets and tuples of them, "
+            "verdicts, errnos, maps and functions",
+        )
+
+    def _plain_constant(self, value: object, shown: str) -> Operand | None:
+        if isinstance(value, bool):
+            return Value(ir.Const(BOOL, int(value)))
+        if isinstance(value, int):
+            return Lit(int(value))
+        if isinstance(value, str):
+            return Text(value.encode("utf-8", "surrogateescape"), repr(value))
+        if isinstance(value, bytes):
+            return Text(value, repr(value))
+        if isinstance(value, Verdict):
+            return Value(ir.Const(VERDICT, value.value))
+        if isinstance(value, Errno):
+            return Value(ir.Const(ERRNO, value.value))
+        if value is None:
+            return Nothing()
+        if isinstance(value, tuple | list | set | frozenset):
+            items = [self._plain_constant(item, repr(item)) for item in value]
+            if any(item is None or isinstance(item, Group) for item in items):
+                return None
+            return Group(tuple(item for item in items if item is not None))
+        return None
+
+    def _function(self, node: ast.expr, value: FunctionType, shown: str) -> Operand:
+        if value is refuse:
+            return Builtin("refuse")
+        code = value.__code__
+        found = self.unit.definitions.get((code.co_name, code.co_firstlineno))
+        if found is not None and value.__globals__.get("__name__") == self.unit.namespace.get(
+            "__name__"
+        ):
+            return HelperRef(found)
+        return self.error(
+            node,
+            "E204",
+            f"{shown} is not a function of this file",
+            "helpers of a filter stand in the same file, at the top level, written with def",
+        )
+
+    def _class(self, node: ast.expr, value: type, shown: str) -> Operand:
+        if value.__module__ == "fusebpf.types" and value.__name__ in INT_TYPES:
+            return TypeRef(value.__name__, INT_TYPES[value.__name__])
+        if value is int or value is bool:
+            return TypeRef(value.__name__, None)
+        if value is Verdict:
+            return Builtin("Verdict")
+        if issubclass(value, objects.Struct):
+            return ClassRef(value.__name__, struct_type(value.__name__))
+        if value.__module__.startswith("fusebpf.dsl"):
+            return ClassRef(value.__name__)
+        return Namespace(value, shown)
+
+    def local_type(self, name: str) -> Type | None:
+        """Type of a local; None when it is not known (a mistake was reported)."""
+        joined = self.joins.get(name)
+        return None if joined is None or joined.conflict else joined.final()
+
+
+def struct_type(py_name: str) -> StructType | None:
+    """The struct type of a class of the language."""
+    from fusebpf.abi import STRUCTS
+
+    for struct in STRUCTS.values():
+        if struct.py_name == py_name:
+            return StructType(struct.name, struct.py_name)
+    return None
+
+
+def is_number(type_: Type) -> bool:
+    """Whether arithmetic is defined on it."""
+    return isinstance(type_, IntType | BoolType)
+
+
+_BUILTIN_HELP = {
+    "print": "count in a map instead: hits[0] += 1",
+    "any": "write a `for` loop that returns or breaks at the first hit",
+    "all": "write a `for` loop that returns or breaks at the first miss",
+    "sum": "write a `for` loop that adds",
+    "sorted": "the kernel cannot sort; compare the values one by one",
+    "str": "names are compared as they are: name == 'x', name.endswith('.x')",
+    "float": "use integers",
+    "isinstance": "types are known when the filter is compiled",
+    "enumerate": "write: for i in range(N)",
+    "zip": "write: for i in range(N)",
+    "set": "write the set at module level or as a literal: {1, 2, 3}",
+    "dict": "declare a map: filters.hash(...)",
+    "open": "filters run inside the kernel; read files where the filter is attached from",
+}
+
+_LANGUAGE = {
+    **dict.fromkeys(
+        (
+            "CONTINUE",
+            "USER",
+            "USER_PREFILTER",
+            "POSTFILTER",
+            "USER_POSTFILTER",
+            "CALL_DEFAULT",
+            "refuse",
+            "Verdict",
+        ),
+        "fusebpf",
+    ),
+    **dict.fromkeys(INT_TYPES, "fusebpf.types"),
+}

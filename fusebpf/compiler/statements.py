@@ -1,0 +1,571 @@
+# SPDX-License-Identifier: MIT
+"""Statements: assignments, branches, returns and calls for their effect."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from fusebpf.abi import HOOKS
+from fusebpf.compiler import ir
+from fusebpf.compiler.expressions import Expressions
+from fusebpf.compiler.flow import Flow, bounds, refine
+from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.operands import (
+    POISON,
+    Fetch,
+    Group,
+    HelperRef,
+    Lit,
+    MapRef,
+    Method,
+    NameView,
+    Nothing,
+    Operand,
+    Poison,
+    Text,
+    TypeRef,
+    Value,
+)
+from fusebpf.compiler.operators import BINARY, describe
+from fusebpf.compiler.types import (
+    BOOL,
+    CONTEXT,
+    DIRENT,
+    NAME,
+    S64,
+    U64,
+    VERDICT,
+    IntType,
+    StructType,
+    Type,
+)
+
+_UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
+
+_UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
+    ast.Try: ("try", "nothing raises in a filter; test for the error with `if`"),
+    ast.TryStar: ("try", "nothing raises in a filter; test for the error with `if`"),
+    ast.With: ("with", "filters hold no resources"),
+    ast.AsyncWith: ("with", "filters hold no resources"),
+    ast.AsyncFor: ("async for", "use a plain `for`"),
+    ast.Raise: ("raise", "refuse the operation: return -EIO"),
+    ast.Assert: ("assert", "use `if`, and refuse: return -EIO"),
+    ast.Import: ("import inside a filter", "import at the top of the file"),
+    ast.ImportFrom: ("import inside a filter", "import at the top of the file"),
+    ast.FunctionDef: ("a function inside a filter", "move it to the top level of the file"),
+    ast.AsyncFunctionDef: ("a function inside a filter", "move it to the top level of the file"),
+    ast.ClassDef: ("a class inside a filter", "move it to the top level of the file"),
+    ast.Global: ("global", "keep state in a map: filters.array(...)"),
+    ast.Nonlocal: ("nonlocal", "keep state in a map: filters.array(...)"),
+    ast.Delete: ("del", "maps: m.discard(key); locals need no deletion"),
+    ast.Match: ("match", "use if / elif; match is not supported yet"),
+}
+
+
+class Statements(Expressions):
+    """Checks blocks of statements and follows the flow of control."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.next_joins: dict[str, Joined] = {}
+        self.conflicts: set[str] = set()
+        #: Flows at the breaks of each open loop.
+        self.breaks: list[list[Flow]] = []
+        self.store_counts: dict[str, int] = {}
+
+    def block(self, body: list[ast.stmt]) -> tuple[ir.Stmt, ...]:
+        """Check statements in order; a mistake in one does not hide the others."""
+        out: list[ir.Stmt] = []
+        for node in body:
+            if not self.flow.alive:
+                self.warn(node, "W101", "this never runs", "the lines above always leave first")
+                break
+            out.extend(self.statement(node))
+        return tuple(out)
+
+    def statement(self, node: ast.stmt) -> list[ir.Stmt]:
+        """Check one statement; nothing comes back after a mistake."""
+        match node:
+            case ast.Pass():
+                return []
+            case ast.Expr(value=ast.Constant(value=str() | bytes())):
+                return []
+            case ast.Expr(value=ast.Constant(value=value)) if value is ...:
+                return []
+            case ast.Expr():
+                return self._expression(node)
+            case ast.Assign():
+                return self._assign(node)
+            case ast.AnnAssign():
+                return self._annotated(node)
+            case ast.AugAssign():
+                return self._augmented(node)
+            case ast.If():
+                return self._if(node)
+            case ast.For():
+                return self.loop(node)
+            case ast.While():
+                return self.while_loop(node)
+            case ast.Return():
+                return self.result(node)
+            case ast.Break():
+                self.breaks[-1].append(self.flow)
+                self.flow = self.flow.dead()
+                return [ir.Break(node.lineno)]
+            case ast.Continue():
+                self.flow = self.flow.dead()
+                return [ir.Continue(node.lineno)]
+        what, help = _UNSUPPORTED.get(type(node), (type(node).__name__, ""))
+        self.error(_head(node), "E100", f"{what} is not supported in a filter", help or None)
+        return []
+
+    def loop(self, node: ast.For) -> list[ir.Stmt]:
+        """Check a ``for`` loop."""
+        raise NotImplementedError
+
+    def while_loop(self, node: ast.While) -> list[ir.Stmt]:
+        """Check a ``while`` loop."""
+        raise NotImplementedError
+
+    def result(self, node: ast.Return) -> list[ir.Stmt]:
+        """Check a ``return``."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------ assignments
+
+    def _assign(self, node: ast.Assign) -> list[ir.Stmt]:
+        operand = self.expr(node.value)
+        out: list[ir.Stmt] = []
+        for target in node.targets:
+            out.extend(self.store(node, target, node.value, operand))
+            if len(node.targets) > 1 and isinstance(target, ast.Name):
+                operand = self.name(ast.copy_location(ast.Name(target.id), target))
+        return out
+
+    def store(
+        self, node: ast.stmt, target: ast.expr, value: ast.expr, operand: Operand
+    ) -> list[ir.Stmt]:
+        """``target = operand``."""
+        match target:
+            case ast.Name(id=name):
+                return self.set_local(node, target, name, value, operand)
+            case ast.Attribute():
+                return self._set_member(node, target, value, operand)
+            case ast.Subscript():
+                return self._set_item(node, target, value, operand)
+            case ast.Tuple() | ast.List():
+                self.error(target, "E102", "several targets are not supported", "assign one by one")
+                return []
+        self.error(target, "E102", "this cannot be assigned to in a filter", None)
+        return []
+
+    def set_local(
+        self, node: ast.stmt, target: ast.expr, name: str, value: ast.expr, operand: Operand
+    ) -> list[ir.Stmt]:
+        """``name = operand`` for a local."""
+        if name in self.params and name not in self.next_joins:
+            kind = self.params[name].type
+            if not isinstance(kind, IntType) and kind not in (BOOL, VERDICT):
+                self.error(
+                    target,
+                    "E209",
+                    f"{name!r} is a parameter ({kind}) and cannot be replaced",
+                    "use another name for the local",
+                )
+                return []
+        if self.is_alias(operand):
+            return self._set_alias(target, name, operand)
+        joined = self.next_joins.setdefault(name, Joined())
+        if isinstance(operand, Nothing):
+            self.error(
+                value, "E207", f"{name} = None is not supported", "use a number that means nothing"
+            )
+            operand = POISON
+        elif self.no_value(operand):
+            operand = self.error(value, "E207", "this function returns no value", None)
+        elif not isinstance(operand, Value | Lit | Fetch | Poison) and not self.infer:
+            operand = self.error(
+                value, "E207", f"{describe(operand)} cannot be kept in a local", None
+            )
+        low = bounds(operand.expr, self.flow) if isinstance(operand, Value) else None
+        joined.add(operand, self.flow)
+        if isinstance(operand, Lit):
+            low = (operand.value, operand.value)
+        if self.joins.get(name, joined).conflict:
+            self._conflict(value, name, operand)
+            operand = POISON
+        stmt = self._local_store(node, name, value, operand)
+        integer = isinstance(operand, Lit) or (
+            isinstance(operand, Value) and isinstance(operand.expr.type, IntType)
+        )
+        self.flow = self.flow.assign(name, low if integer else None)
+        if not isinstance(operand, Fetch) and self.joins.get(name, joined).optional:
+            self.flow = replace(self.flow, present=self.flow.present | {name})
+        return stmt
+
+    def _local_store(
+        self, node: ast.stmt, name: str, value: ast.expr, operand: Operand
+    ) -> list[ir.Stmt]:
+        type_ = self.local_type(name)
+        if isinstance(operand, Fetch):
+            return [ir.MapFetch(node.lineno, name, operand.map.name, operand.key)]
+        if type_ is None or isinstance(operand, Poison) or self.infer:
+            return []
+        made = self.convert(value, operand, type_)
+        return [] if made is None else [ir.Assign(node.lineno, name, made)]
+
+    def _conflict(self, value: ast.expr, name: str, operand: Operand) -> None:
+        seen = self.next_joins[name].assignments
+        if name in self.conflicts or seen < 2:
+            return
+        self.conflicts.add(name)
+        self.error(
+            value,
+            "E208",
+            f"{name!r} holds {describe(operand)} here and something else on other lines",
+            "use two locals; or bring both to one type, e.g. s64(x) or u64(x)",
+        )
+
+    def is_alias(self, operand: Operand) -> bool:
+        if isinstance(operand, NameView | Text | Group | MapRef | HelperRef):
+            return True
+        return isinstance(operand, Value) and (
+            operand.expr.type in (NAME, CONTEXT, DIRENT)
+            or isinstance(operand.expr.type, StructType)
+        )
+
+    def _set_alias(self, target: ast.expr, name: str, operand: Operand) -> list[ir.Stmt]:
+        if self.store_counts.get(name, 0) > 1:
+            self.error(
+                target,
+                "E209",
+                f"{name!r} is assigned several times and holds {describe(operand)}",
+                "a local holds a name, a struct or a string only when it is assigned once",
+            )
+            self.next_joins.setdefault(name, Joined()).conflict = True
+            self.conflicts.add(name)
+            return []
+        self.aliases[name] = operand
+        self.flow = self.flow.assign(name)
+        return []
+
+    def _annotated(self, node: ast.AnnAssign) -> list[ir.Stmt]:
+        if not isinstance(node.target, ast.Name):
+            self.error(node.target, "E102", "only locals can be annotated", "leave the type out")
+            return []
+        name = node.target.id
+        declared = self.annotation(node.annotation)
+        if declared is None:
+            self.next_joins.setdefault(name, Joined()).conflict = True
+            self.conflicts.add(name)
+            return []
+        if isinstance(declared, IntType) and declared.bits < 64:
+            self.error(
+                node.annotation,
+                "E273",
+                f"a local is never narrower than 64 bits, {declared} is",
+                f"annotate u64, s64 or int, and cut values off where they are made: {declared}(x)",
+            )
+            declared = S64
+        joined = self.next_joins.setdefault(name, Joined())
+        joined.type, joined.declared = declared, True
+        if node.value is None:
+            return []
+        operand = self.expr(node.value)
+        return self.set_local(node, node.target, name, node.value, operand)
+
+    def annotation(self, node: ast.expr) -> Type | None:
+        """The type that an annotation names: an integer, bool or Verdict; None after a mistake."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            try:
+                inner = ast.parse(node.value, mode="eval").body
+            except SyntaxError:
+                inner = None
+            if isinstance(inner, ast.Name):
+                return self.annotation(ast.copy_location(inner, node))
+        operand = self.expr(node) if isinstance(node, ast.Name | ast.Attribute) else None
+        match operand:
+            case TypeRef(name="bool"):
+                return BOOL
+            case TypeRef(type=None):
+                return S64
+            case TypeRef(type=type_):
+                return type_
+            case Poison():
+                return None
+        if self.source_of(node).split(".")[-1] == "Verdict":
+            return VERDICT
+        self.error(
+            node,
+            "E273",
+            f"{self.source_of(node)} is not a type for a local",
+            "use int, u64, s64, bool or Verdict",
+        )
+        return None
+
+    def _augmented(self, node: ast.AugAssign) -> list[ir.Stmt]:
+        op = BINARY.get(type(node.op))
+        if op is None:
+            self.error(node, "E224", "this operator is not supported", "use //=, or <<= for powers")
+            return []
+        if isinstance(node.target, ast.Subscript):
+            base = self.expr(node.target.value)
+            if isinstance(base, MapRef):
+                return self._update_map(node, node.target, base.decl, op)
+        load: ast.expr
+        match node.target:
+            case ast.Name(id=name):
+                load = ast.Name(name, ast.Load())
+            case ast.Attribute(value=inner, attr=attr):
+                load = ast.Attribute(inner, attr, ast.Load())
+            case _:
+                load = ast.Subscript(node.target.value, node.target.slice, ast.Load())
+        ast.copy_location(load, node.target)
+        whole = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
+        return self.store(node, node.target, whole, self.expr(whole))
+
+    # ------------------------------------------------------------ maps and members
+
+    def _update_map(
+        self, node: ast.AugAssign, target: ast.Subscript, decl: ir.MapDecl, op: str
+    ) -> list[ir.Stmt]:
+        is_array = decl.kind in ("array", "percpu_array")
+        key = (
+            self.array_index(target.slice, decl)
+            if is_array
+            else self.key(target.slice, decl, self.expr(target.slice))
+        )
+        value = self.convert(node.value, self.expr(node.value), decl.value, store=True)
+        shown = self.source_of(target)
+        if decl.value.bits < 32:
+            self.error(
+                node,
+                "E265",
+                f"{shown} is {decl.value}: only 32- and 64-bit values can be updated in place",
+                f"declare map {decl.name!r} with value=u32 or u64",
+            )
+            return []
+        for kind in _UPDATES:
+            if kind == op:
+                if key is None or value is None:
+                    return []
+                if not is_array:
+                    self.unit.counts_lost = True
+                return [ir.MapUpdate(node.lineno, decl.name, key, kind, value)]
+        self.error(
+            node,
+            "E265",
+            f"{op}= on a map is not atomic",
+            f"read, compute, store: {shown} = {shown} {op} ..."
+            if is_array
+            else "read with get(key, 0), compute, store with put",
+        )
+        return []
+
+    def _set_item(
+        self, node: ast.stmt, target: ast.Subscript, value: ast.expr, operand: Operand
+    ) -> list[ir.Stmt]:
+        base = self.expr(target.value)
+        if isinstance(base, Poison):
+            return []
+        if not isinstance(base, MapRef):
+            what = "a Name" if describe(base) == "a Name" else describe(base)
+            self.error(
+                target,
+                "E266",
+                f"{what} cannot be changed here",
+                "only array maps take item assignments",
+            )
+            return []
+        decl = base.decl
+        if decl.kind not in ("array", "percpu_array"):
+            name, key = self.source_of(target.value), self.source_of(target.slice)
+            self.error(
+                target,
+                "E264",
+                f"{name} is a hash and may be full: the store can fail",
+                f"write {name}.put({key}, {self.source_of(value)}), which tells; "
+                f"or count with {name}[{key}] += 1",
+            )
+            return []
+        index = self.array_index(target.slice, decl)
+        made = self.convert(value, operand, decl.value, store=True)
+        if index is None or made is None:
+            return []
+        return [ir.MapSet(node.lineno, decl.name, index, made)]
+
+    def _set_member(
+        self, node: ast.stmt, target: ast.Attribute, value: ast.expr, operand: Operand
+    ) -> list[ir.Stmt]:
+        base = self.expr(target.value)
+        if isinstance(base, Poison) or not isinstance(base, Value):
+            if not isinstance(base, Poison):
+                self.error(target, "E280", f"{describe(base)} has no members to set", None)
+            return []
+        if base.expr.type == CONTEXT:
+            return self._set_context(node, target, value, operand)
+        if base.expr.type == DIRENT:
+            self.error(
+                target,
+                "E280",
+                "directory entries cannot be changed",
+                "an entry can be left out: entry.drop()",
+            )
+            return []
+        if not isinstance(base.expr.type, StructType):
+            self.error(target, "E280", f"{describe(base)} has no members to set", None)
+            return []
+        field = self.expr(target)
+        if not isinstance(field, Value) or not isinstance(field.expr, ir.StructField):
+            return []
+        if not isinstance(field.expr.type, IntType):
+            self.error(target, "E280", "only single members can be set", "set them one by one")
+            return []
+        param = field.expr.param
+        if self.hook is not None and not self.params[param].writable:
+            self._read_only(target, param)
+            return []
+        self.writes.add(param)
+        made = self.convert(value, operand, field.expr.type, store=True)
+        self.flow = self.flow.forget(".".join((param, *field.expr.path)))
+        if made is None:
+            return []
+        return [ir.SetField(node.lineno, param, field.expr.struct, field.expr.path, made)]
+
+    def _read_only(self, target: ast.expr, param: str) -> None:
+        assert self.hook is not None
+        phase = "postfilter" if self.hook.endswith("_postfilter") else "prefilter"
+        hook = HOOKS.get(self.hook)
+        help = None
+        if phase == "postfilter" and hook is not None:
+            help = f"change it before the operation: @filters.{hook.op}.pre"
+            others = [p.name for p in self.params.values() if p.writable and p.arg != ""]
+            if others:
+                help += f"; a postfilter may change {', '.join(others)}"
+        self.error(
+            target, "E281", f"{param} ({self.params[param].type}) is read-only in a {phase}", help
+        )
+
+    def _set_context(
+        self, node: ast.stmt, target: ast.Attribute, value: ast.expr, operand: Operand
+    ) -> list[ir.Stmt]:
+        if target.attr != "tag":
+            known = isinstance(self.expr(target), Value)
+            if known:
+                self.error(
+                    target,
+                    "E282",
+                    f"ctx.{target.attr} is read-only",
+                    "only ctx.tag can be set, by lookup filters",
+                )
+            return []
+        if self.hook is not None and not self.hook.startswith("lookup_"):
+            self.error(
+                target,
+                "E282",
+                "ctx.tag can only be set by lookup filters",
+                "set it where the name is looked up: @filters.lookup.post",
+            )
+            return []
+        self.sets_tag = True
+        made = self.convert(value, operand, U64, store=True)
+        return [] if made is None else [ir.SetTag(node.lineno, made)]
+
+    # ------------------------------------------------------------ control
+
+    def _if(self, node: ast.If) -> list[ir.Stmt]:
+        lifted = self._lift(node)
+        test = self.condition(node.test)
+        before = self.flow
+        if test is not None:
+            self.flow = refine(test, True, before)
+        then = self.block(node.body)
+        after_then = self.flow
+        self.flow = before if test is None else refine(test, False, before)
+        other = self.block(node.orelse)
+        self.flow = after_then.join(self.flow)
+        if test is None:
+            return []
+        return [*lifted, ir.If(node.lineno, test, then, other)]
+
+    def _lift(self, node: ast.If) -> list[ir.Stmt]:
+        """Do ``(x := value)`` at the start of a condition as a statement before it."""
+        first: ast.expr = node.test
+        while True:
+            match first:
+                case ast.BoolOp(values=[value, *_]):
+                    first = value
+                case ast.Compare(left=value) | ast.BinOp(left=value) | ast.UnaryOp(operand=value):
+                    first = value
+                case _:
+                    break
+        if not isinstance(first, ast.NamedExpr):
+            return []
+        operand = self.expr(first.value)
+        made = self.set_local(node, first.target, first.target.id, first.value, operand)
+        self.lifted |= {id(first)}
+        return made
+
+    def _expression(self, node: ast.Expr) -> list[ir.Stmt]:
+        value = node.value
+        if isinstance(value, ast.Call):
+            dropped = self._drop(node, value)
+            if dropped is not None:
+                return dropped
+            operand = self.expr(value)
+            if isinstance(operand, Value):
+                match operand.expr:
+                    case ir.MapPut() | ir.MapDiscard():
+                        return [ir.Do(node.lineno, operand.expr)]
+                    case ir.Call(function=name, type=type_):
+                        if type_ == VERDICT:
+                            self.error(
+                                node,
+                                "E272",
+                                f"the verdict of {name}() is thrown away",
+                                f"return it: return {self.source_of(value)}",
+                            )
+                        return [ir.Do(node.lineno, operand.expr)]
+        else:
+            operand = self.expr(value)
+        if isinstance(operand, Poison):
+            return []
+        verdict = isinstance(operand, Value) and operand.expr.type == VERDICT
+        self.error(
+            node,
+            "E271",
+            "this line does nothing",
+            f"return it: return {self.source_of(value)}"
+            if verdict
+            else "assign the value, test it, or remove the line",
+        )
+        return []
+
+    def _drop(self, node: ast.Expr, call: ast.Call) -> list[ir.Stmt] | None:
+        """``entry.drop()``; None when the call is another one."""
+        if not isinstance(call.func, ast.Attribute) or call.func.attr != "drop":
+            return None
+        method = self.expr(call.func)
+        if not isinstance(method, Method) or not isinstance(method.base, Value):
+            return None
+        expr = method.base.expr
+        if not isinstance(expr, ir.Local) or expr.type != DIRENT:
+            return None
+        if call.args or call.keywords:
+            self.error(call, "E252", "drop() takes no arguments", None)
+            return []
+        return [ir.Drop(node.lineno, expr.name)]
+
+
+def _head(node: ast.stmt) -> ast.AST:
+    """A node that spans only the first line of a compound statement."""
+    if getattr(node, "body", None) or isinstance(node, ast.Match):
+        first = ast.Pass()
+        first.lineno, first.col_offset = node.lineno, node.col_offset
+        word = type(node).__name__.lower()
+        words = {"functiondef": "def", "asyncfunctiondef": "async def", "classdef": "class"}
+        first.end_lineno = node.lineno
+        first.end_col_offset = node.col_offset + len(words.get(word, word.removeprefix("async")))
+        return first
+    return node

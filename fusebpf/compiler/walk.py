@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Walking over the IR."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any, get_args
+
+from fusebpf.compiler import ir
+
+_EXPRS: tuple[type, ...] = get_args(ir.Expr)
+
+
+_FIELDS: dict[type, tuple[str, ...]] = {
+    kind: tuple(f.name for f in fields(kind) if f.name != "type")
+    for kind in (*_EXPRS, *get_args(ir.Stmt))
+}
+
+
+def parts(node: ir.Expr | ir.Stmt) -> Iterator[ir.Expr]:
+    """The expressions directly inside an expression or statement, in order."""
+    for name in _FIELDS[type(node)]:
+        value: Any = getattr(node, name)
+        if isinstance(value, _EXPRS):
+            yield value
+        elif isinstance(value, tuple):
+            for item in value:
+                if isinstance(item, _EXPRS):
+                    yield item
+
+
+def expressions(node: ir.Expr | ir.Stmt) -> Iterator[ir.Expr]:
+    """Every expression inside a node, itself included; not those of nested statements."""
+    if isinstance(node, ir.Expr):
+        yield node
+    for part in parts(node):
+        yield from expressions(part)
+
+
+def blocks(stmt: ir.Stmt) -> tuple[tuple[ir.Stmt, ...], ...]:
+    """The blocks directly inside a statement."""
+    if isinstance(stmt, ir.If):
+        return stmt.then, stmt.other
+    if isinstance(stmt, ir.For | ir.ForEntries):
+        return (stmt.body,)
+    return ()
+
+
+def statements(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
+    """Every statement of a block, nested ones included."""
+    for stmt in body:
+        yield stmt
+        for block in blocks(stmt):
+            yield from statements(block)
