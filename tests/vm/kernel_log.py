@@ -13,12 +13,12 @@ import re
 
 SUSPECT = re.compile(
     r"""
-      \bWARNING:\s | \bBUG:\s | \bOops\b | \bkernel\ BUG\ at\b | \bKernel\ panic\b
+      \bWARNING:\s | \bBUG:\s | \bBUG\ \S+\ \( | \bOops\b | \bkernel\ BUG\ at\b | \bKernel\ panic\b
     | \bgeneral\ protection\b | \bpaging\ request\b | \bNULL\ pointer\ dereference\b
     | \bpossible\ (circular|recursive|irq\ lock)\b | \binconsistent\ lock\ state\b | \block\ held\b
     | \bsuspicious\ RCU\ usage\b | \brcu:\ INFO:\ | \bself-detected\ stall\b | \bsoft\ lockup\b
     | \bblocked\ for\ more\ than\b | \bscheduling\ while\ atomic\b | \bsleeping\ function\ called\b
-    | \brefcount_t:\ | \blist_(add|del)\ corruption\b | \bobjects?\ remaining\b
+    | \brefcount_t:\ | \blist_(add|del)\ corruption\b | \b[Oo]bjects?\ remaining\b
     | \bkmem_cache_destroy\b | \bBusy\ inodes\ after\ unmount\b | \bstill\ in\ use\b
     | \bsysfs:\ cannot\ create\ duplicate\b | \bKASAN\b | \bKCSAN\b | \bUBSAN\b | \bkmemleak\b
     | \bCall\ Trace:

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: MIT
+"""The parts of the VM runner that need no boot."""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import shutil
+import struct
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fusebpf.vm import cache, mirror, module, root
+from fusebpf.vm.bzimage import image_release, unpack_image
+from fusebpf.vm.console import Console
+from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.initramfs import BOOT_MODULES, Archive, module_files
+from fusebpf.vm.kernel import BootFiles, find_kernel
+from fusebpf.vm.machine import Export, MachineSpec, command_line
+from fusebpf.vm.shares import Share, package_shares, plan
+
+TREE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FUSEBPF_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+# cache
+
+
+def test_entry_is_built_once() -> None:
+    calls = []
+
+    def build(work: Path) -> None:
+        calls.append(work)
+        (work / "file").write_text("x")
+
+    first = cache.entry("thing", build)
+    assert cache.entry("thing", build) == first
+    assert (first / "file").read_text() == "x"
+    assert len(calls) == 1
+
+
+def test_failed_build_leaves_nothing_and_killed_one_is_cleared(own_cache: Path) -> None:
+    def fail(work: Path) -> None:
+        (work / "half").write_text("x")
+        raise PrepareError("no")
+
+    with pytest.raises(PrepareError):
+        cache.entry("thing", fail)
+    assert [path.name for path in own_cache.iterdir()] == ["locks"]
+    (own_cache / "thing.tmp-1").mkdir()
+    cache.entry("thing", lambda work: None)
+    assert sorted(path.name for path in own_cache.iterdir()) == ["locks", "thing"]
+
+
+def test_digest_counts_borders() -> None:
+    assert cache.digest(["ab", "c"]) != cache.digest(["a", "bc"])
+    assert cache.digest(["ab", b"c"]) == cache.digest([b"ab", "c"])
+
+
+def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
+    for name in ("root-old", "boot-1-x", "disk-old", "objects"):
+        (own_cache / name).mkdir(parents=True)
+    removed = cache.remove_unused("root-new")
+    assert sorted(path.name for path in removed) == ["boot-1-x", "disk-old", "root-old"]
+    assert (own_cache / "objects").is_dir()
+
+
+# guest root
+
+
+def test_requirements_are_those_of_the_package() -> None:
+    project = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
+    declared = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
+    assert set(root.REQUIREMENTS) <= declared
+    assert set(project["dependencies"]) <= set(root.REQUIREMENTS)
+
+
+def test_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(PrepareError, match="only be made by root"):
+        root.prepare_root(lambda line: None)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    usage = shutil.disk_usage("/")._replace(free=1 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(PrepareError, match=r"1\.0 GB free"):
+        root.prepare_root(lambda line: None)
+
+
+def test_mirror_comes_from_the_environment_and_must_carry_the_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt here")
+    (tmp_path / "dists/trixie").mkdir(parents=True)
+    (tmp_path / "dists/trixie/InRelease").write_text("Codename: trixie\n")
+    monkeypatch.setenv("FUSEBPF_MIRROR", f"file://{tmp_path}")
+    # apt-helper follows file: by a copy or a link; either way the suite is there.
+    assert mirror.sources("trixie") == [f"deb [arch=amd64] file://{tmp_path} trixie main"]
+    with pytest.raises(PrepareError, match="does not answer for sid"):
+        mirror.sources("sid")
+
+
+# kernel images
+
+
+def bzimage(payload: bytes, release: str = "6.12.1-test") -> bytes:
+    """Build a bzImage with the header fields the runner reads."""
+    data = bytearray(512 * 5)
+    data[0x1F1] = 4
+    data[0x202:0x206] = b"HdrS"
+    text = f"{release} (someone@somewhere) #1\0".encode()
+    data[0x300 : 0x300 + len(text)] = text
+    struct.pack_into("<H", data, 0x20E, 0x100)
+    struct.pack_into("<II", data, 0x248, 64, len(payload))
+    return bytes(data) + b"\0" * 64 + payload
+
+
+def zstd(data: bytes) -> bytes:
+    packed = subprocess.run(["zstd", "-qc"], input=data, capture_output=True, check=True).stdout
+    return packed + struct.pack("<I", len(data))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, zstd])
+def test_payload_is_unpacked(pack: object) -> None:
+    kernel = b"\x7fELF" + bytes(range(256)) * 50
+    assert callable(pack)
+    image = bzimage(pack(kernel))
+    assert unpack_image(image, Path("vmlinuz")) == kernel
+    assert image_release(image, Path("vmlinuz")) == "6.12.1-test"
+
+
+def test_elf_kernel_is_taken_as_it_is() -> None:
+    kernel = b"\x7fELF....Linux version 6.12.9 (x@y)"
+    assert unpack_image(kernel, Path("vmlinux")) == kernel
+    assert image_release(kernel, Path("vmlinux")) == "6.12.9"
+
+
+def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("hello")
+    with pytest.raises(PrepareError, match="is no kernel image"):
+        find_kernel(str(text), tmp_path)
+    with pytest.raises(PrepareError, match="no kernel 'nonsense'") as caught:
+        find_kernel("nonsense", tmp_path)
+    assert "stock" in str(caught.value.help)
+    with pytest.raises(PrepareError, match="unknown way"):
+        unpack_image(bzimage(b"nothing at all"), text)
+
+
+# initramfs
+
+
+def module_tree(base: Path, present: dict[str, str], builtin: str = "") -> Path:
+    (base / "modules.dep").write_text("".join(f"{k}: {v}\n" for k, v in present.items()))
+    (base / "modules.builtin").write_text(builtin)
+    return base
+
+
+def test_modules_come_in_the_order_of_their_needs(tmp_path: Path) -> None:
+    present = {f"kernel/{name.replace('_', '-')}.ko.xz": "" for name in BOOT_MODULES[1:]}
+    present["kernel/9p.ko.xz"] = "kernel/9pnet.ko.xz kernel/netfs.ko.xz"
+    tree = module_tree(tmp_path, present, "kernel/drivers/virtio/virtio_pci.ko\n")
+    names = [path.name.split(".")[0] for path in module_files(tree)]
+    assert names[-3:] == ["netfs", "9pnet", "9p"]
+    assert "virtio_pci" not in names
+    assert len(names) == len(set(names))
+
+
+def test_missing_module_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PrepareError, match="no module virtio_pci"):
+        module_files(module_tree(tmp_path, {}))
+
+
+def test_archive_is_read_by_cpio(tmp_path: Path) -> None:
+    if shutil.which("bsdtar") is None and shutil.which("cpio") is None:
+        pytest.skip("neither cpio nor bsdtar is installed")
+    archive = Archive()
+    archive.add("dir", b"", 0o040755)
+    archive.add("dir/file", b"content", 0o100640)
+    (tmp_path / "a.cpio").write_bytes(archive.finish())
+    reader = ["cpio", "-i", "--to-stdout"] if shutil.which("cpio") else ["bsdtar", "-xOf", "-"]
+    with (tmp_path / "a.cpio").open() as stream:
+        out = subprocess.run([*reader, "dir/file"], stdin=stream, capture_output=True, check=True)
+    assert out.stdout == b"content"
+
+
+# shares and the machine
+
+
+def test_working_directory_is_shared_read_only(tmp_path: Path) -> None:
+    assert plan(tmp_path, [], []) == [Share(tmp_path, tmp_path, writable=False)]
+
+
+def test_shares_nest_and_repeat(tmp_path: Path) -> None:
+    inner = tmp_path / "a/b"
+    inner.mkdir(parents=True)
+    planned = plan(tmp_path, [inner, tmp_path], [inner])
+    assert planned == [
+        Share(tmp_path, tmp_path, writable=False),
+        Share(inner, inner, writable=True),
+    ]
+    assert plan(inner, [], [tmp_path]) == [
+        Share(tmp_path, tmp_path, writable=True),
+        Share(inner, inner, writable=False),
+    ]
+
+
+def test_guests_own_directories_are_left_to_it(tmp_path: Path) -> None:
+    assert plan(Path("/"), [], []) == []
+    assert plan(Path("/etc"), [], []) == []
+    with pytest.raises(PrepareError, match="has its own /usr"):
+        plan(tmp_path, [Path("/usr")], [])
+    with pytest.raises(PrepareError, match="no such directory"):
+        plan(tmp_path, [tmp_path / "none"], [])
+
+
+def test_package_of_a_tree_and_of_an_installation(tmp_path: Path) -> None:
+    assert package_shares(TREE / "fusebpf") == ([Share(TREE, TREE, writable=False)], str(TREE))
+    installed = tmp_path / "site-packages/fusebpf"
+    shares, entry = package_shares(installed)
+    assert shares == [Share(installed, Path(entry, "fusebpf"), writable=False)]
+
+
+def test_command_line() -> None:
+    spec = MachineSpec(
+        boot=BootFiles(Path("/b/vmlinux"), Path("/b/initramfs")),
+        disk=Path("/d/root.img"),
+        exports=[Export("s0", Path("/a,b"), writable=False), Export("s1", Path("/c"), True)],
+        cpus=3,
+        memory=512,
+        append=["one", "two=2"],
+    )
+    words = command_line(spec, 7, 8)
+    assert words[words.index("-smp") + 1] == "3"
+    assert words[words.index("-m") + 1] == "512M"
+    assert words[words.index("-append") + 1].endswith(" one two=2")
+    read_only, writable = (words[n + 1] for n, word in enumerate(words) if word == "-fsdev")
+    assert "path=/a,,b," in read_only
+    assert read_only.endswith(",readonly=on")
+    assert "readonly" not in writable
+    assert any(word.endswith("readonly=on") and "root.img" in word for word in words)
+
+
+# console
+
+
+def test_console_finds_the_reason() -> None:
+    console = Console()
+    console.feed(b"\x1b[2J[    0.1] Linux version\r\n\r\n")
+    assert not console.panicked()
+    console.feed(b"[   3.0] BUG: kernel NULL pointer dereference, address: 0\r\n")
+    console.feed(b"[   3.1] Kernel panic - not syncing: Fatal exception\r\n")
+    assert console.panicked()
+    assert console.reason() == "BUG: kernel NULL pointer dereference, address: 0"
+    assert console.tail()[0] == "[    0.1] Linux version"
+    console.feed(b"x" * (1 << 20))
+    assert sum(map(len, console.tail())) <= 64 << 10
+
+
+# module
+
+
+def test_module_without_builder_or_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PrepareError, match=r"no headers for the kernel 6\.0"):
+        module.prepare_module(tmp_path, "6.0", lambda line: None)
+    fake = tmp_path / "fusebpf/__init__.py"
+    monkeypatch.setattr("fusebpf.__file__", str(fake))
+    with pytest.raises(PrepareError, match=r"lacks kernel/build\.py") as caught:
+        module.builder_path()
+    assert "--no-module" in str(caught.value.help)
+
+
+def test_module_builder_is_asked_and_its_failure_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib/modules/6.1/build").mkdir(parents=True)
+    builder = tmp_path / "build.py"
+    monkeypatch.setattr(module, "builder_path", lambda: builder)
+    builder.write_text(
+        "import sys; print('compiling', file=sys.stderr);"
+        f"open({str(tmp_path / 'out.ko')!r}, 'w').write(' '.join(sys.argv[1:]));"
+        f"print({str(tmp_path / 'out.ko')!r})"
+    )
+    told: list[str] = []
+    path = module.prepare_module(tmp_path, "6.1", told.append)
+    assert path.read_text() == f"module --root {tmp_path} --kver 6.1"
+    assert told == ["compiling"]
+    builder.write_text("import sys; print('src.c:1: error', file=sys.stderr); sys.exit(1)")
+    with pytest.raises(PrepareError, match=r"src\.c:1: error"):
+        module.prepare_module(tmp_path, "6.1", told.append)
