@@ -22,11 +22,11 @@ def parts(node: ir.Expr | ir.Stmt) -> Iterator[ir.Expr]:
     """The expressions directly inside an expression or statement, in order."""
     for name in _FIELDS[type(node)]:
         value: Any = getattr(node, name)
-        if isinstance(value, _EXPRS):
+        if isinstance(value, ir.Expr):
             yield value
         elif isinstance(value, tuple):
             for item in value:
-                if isinstance(item, _EXPRS):
+                if isinstance(item, ir.Expr):
                     yield item
 
 
