@@ -12,9 +12,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fusebpf.dsl import *  # noqa: F403
+    from fusebpf.runtime import attach as attach
+    from fusebpf.runtime import detach as detach
+    from fusebpf.runtime import ls as ls
+    from fusebpf.runtime import mounts as mounts
 
 # Where a name that is not the language's own lives.
-_ELSEWHERE: dict[str, str] = {}
+_ELSEWHERE = dict.fromkeys(("attach", "detach", "ls", "mounts"), "fusebpf.runtime")
 
 
 def __getattr__(name: str) -> Any:
