@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
-from fusebpf.abi import VERDICTS
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
@@ -22,11 +21,10 @@ from fusebpf.compiler.types import (
     Type,
     VerdictType,
 )
-from fusebpf.compiler.walk import expressions, statements
+from fusebpf.compiler.walk import expressions, leaves, statements
 
 _UPDATE = {"+": "add", "-": "add", "&": "and", "|": "or", "^": "xor"}
 _SCALAR = IntType | BoolType | VerdictType
-_VERDICTS = tuple(VERDICTS)
 #: Sets of more names than this get a function that switches on the length first.
 _SMALL_SET = 2
 
@@ -50,7 +48,10 @@ class Emitter:
         self.sets: dict[tuple[bytes, ...], str] = {}
         self.taken = [*globals_, *self.functions.values()]
         self.helpers = {f.name: f for f in program.helpers}
-        self.needs = {f.name: self._hidden_params(f) for f in program.helpers}
+        #: Leading parameters that the author did not write, by helper.
+        self.needs: dict[str, tuple[str, ...]] = {}
+        for function in program.helpers:
+            self.needs[function.name] = self._hidden_params(function)
 
     def program_text(self) -> str:
         """The whole file."""
@@ -218,10 +219,11 @@ class FunctionEmitter:
         self._declarations()
         self._block(function.body)
         self.out.append('#line 1 "<generated>"')
-        if function.hook is not None:
-            self.out.append("\treturn FUSEBPF_CONTINUE;")
-        elif is_global and void:
-            self.out.append("\treturn 0;")
+        if not leaves(function.body):
+            if function.hook is not None:
+                self.out.append("\treturn FUSEBPF_CONTINUE;")
+            elif is_global and void:
+                self.out.append("\treturn 0;")
         self.out += ["}", ""]
 
     def _params(self) -> list[str]:
@@ -252,6 +254,16 @@ class FunctionEmitter:
         function = self.function
         private = private_loops(function)
         params = {p.name for p in function.params}
+        read = {
+            (type(e), e.name)
+            for s in statements(function.body)
+            for e in expressions(s)
+            if isinstance(e, ir.Local | ir.IsPresent)
+        }
+
+        def unused(kind: type, name: str) -> str:
+            return "" if (kind, name) in read else " __fusebpf_unused"
+
         plain: list[str] = []
         framed: list[tuple[int, str]] = []
         for local in all_locals(function):
@@ -264,9 +276,9 @@ class FunctionEmitter:
                 if local.optional:
                     framed.append((1, f"_Bool {name}_set;"))
             elif local.name not in params:
-                plain.append(f"\t{kind} {name} __fusebpf_unused = 0;")
+                plain.append(f"\t{kind} {name}{unused(ir.Local, local.name)} = 0;")
                 if local.optional:
-                    plain.append(f"\t_Bool {name}_set __fusebpf_unused = 0;")
+                    plain.append(f"\t_Bool {name}_set{unused(ir.IsPresent, local.name)} = 0;")
         self.out += plain
         self._frame(sorted(framed, key=lambda f: -f[0]))
         if plain or framed:
@@ -294,7 +306,7 @@ class FunctionEmitter:
     # ------------------------------------------------------------ statements
 
     def _put(self, text: str) -> None:
-        self.out.append("\t" * self.depth + text)
+        self.out.append("\t" * self.depth + text if text else "")
 
     def _mark(self, line: int) -> None:
         if line != self.shown and 0 < line <= len(self.parent.lines):
@@ -355,12 +367,6 @@ class FunctionEmitter:
         if value is None:
             is_global = self.parent.is_global(self.function)
             self._put("return 0;" if is_global else "return;")
-            return
-        if isinstance(value, ir.Const) and isinstance(value.type, VerdictType):
-            if value.value >= 0:
-                self._put(f"return FUSEBPF_{_VERDICTS[value.value]};")
-            else:
-                self._put(f"return {value.value};")
             return
         self._put(f"return {strip(self.exprs.expr(value))};")
 

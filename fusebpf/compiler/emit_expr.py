@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fusebpf.abi import VERDICTS
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import string
 from fusebpf.compiler.flow import Flow, bounds
@@ -22,6 +23,7 @@ from fusebpf.compiler.types import (
 
 _NOTHING_KNOWN = Flow()
 _WRAPPING = {"+": "fusebpf_add", "-": "fusebpf_sub", "*": "fusebpf_mul"}
+_VERDICTS = tuple(VERDICTS)
 _FLIP = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _TESTS = {
     "equal": "fusebpf_name_is",
@@ -80,11 +82,14 @@ def strip(text: str) -> str:
 
 def constant(value: int, type_: Type) -> str:
     """A literal of the type."""
-    if type_ == U64 and value > S64.hi:
-        return f"{value}ULL"
+    if isinstance(type_, VerdictType) and value >= 0:
+        return f"FUSEBPF_{_VERDICTS[value]}"
     if value == S64.lo:
         return "(-9223372036854775807LL - 1)"
-    suffix = "LL" if not -(1 << 31) < value < 1 << 31 else ""
+    suffix = ""
+    if not -(1 << 31) < value < 1 << 31:
+        unsigned = isinstance(type_, IntType) and not type_.signed
+        suffix = ("U" if unsigned else "") + ("" if unsigned and value < 1 << 32 else "LL")
     return f"({value}{suffix})" if value < 0 else f"{value}{suffix}"
 
 
@@ -201,7 +206,7 @@ class ExprEmitter:
                 bounds(expr.right, _NOTHING_KNOWN)[0] >= 0
             ):
                 c_op = "/" if op == "//" else "%"
-                plain = f"((__u64){self._tight(expr.left)} {c_op} (__u64){self._tight(expr.right)})"
+                plain = f"({self._unsigned(expr.left)} {c_op} {self._unsigned(expr.right)})"
                 return plain if not type_.signed else f"((__s64){plain})"
             return f"fusebpf_floor{'div' if op == '//' else 'mod'}({both})"
         if op == "<<":
@@ -213,6 +218,11 @@ class ExprEmitter:
         if op in _WRAPPING and type_.signed and self._may_wrap(expr):
             return f"{_WRAPPING[op]}({both})"
         return f"({left} {op} {right})"
+
+    def _unsigned(self, expr: ir.Expr) -> str:
+        if isinstance(expr, ir.Const) or expr.type == U64:
+            return self.expr(expr)
+        return f"(__u64){self._tight(expr)}"
 
     def _may_wrap(self, expr: ir.Binary) -> bool:
         (a, b), (c, d) = bounds(expr.left, _NOTHING_KNOWN), bounds(expr.right, _NOTHING_KNOWN)

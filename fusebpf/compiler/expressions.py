@@ -38,6 +38,7 @@ from fusebpf.compiler.types import (
     S32,
     U32,
     U64,
+    VERDICT,
     BoolType,
     ErrnoType,
     IntType,
@@ -81,6 +82,8 @@ class Expressions(Calls):
 
     #: Walrus expressions that were lifted in front of the statement being checked.
     lifted: frozenset[int] = frozenset()
+    #: Conditional expressions that a filter returns.
+    results: tuple[ast.expr, ...] = ()
 
     def expr(self, node: ast.expr) -> Operand:
         match node:
@@ -416,6 +419,11 @@ class Expressions(Calls):
             self.flow = refine(test, False, before)
         other = self.expr(node.orelse)
         self.flow = before
+        if node in self.results:
+            # The result of a filter, where None means CONTINUE.
+            then, other = (
+                Value(ir.Const(VERDICT, 0)) if isinstance(o, Nothing) else o for o in (then, other)
+            )
         if isinstance(then, Flexible) or isinstance(other, Flexible):
             rest = [o for o in (then, other) if not isinstance(o, Flexible | Lit)]
             return rest[0] if rest else FLEXIBLE

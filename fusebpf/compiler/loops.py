@@ -128,7 +128,7 @@ class Loops(Results):
                 message = f"the number of turns of this loop is not known: {shown} can be anything"
                 help = f"give it a bound: range(min({shown}, 100))"
             self.error(at, "E240", message, help)
-        count = _count(start, stop, range_.step)
+        count = _count(start, stop, range_.step, self.flow)
         joined = self.next_joins.setdefault(var, Joined())
         joined.add(Value(ir.Local(S64, var)), self.flow)
         step = range_.step
@@ -232,7 +232,7 @@ def _turns(first: Bounds, last: Bounds, step: int) -> int:
     return max(0, -(-span // abs(step)))
 
 
-def _count(start: ir.Expr, stop: ir.Expr, step: int) -> ir.Expr:
+def _count(start: ir.Expr, stop: ir.Expr, step: int, flow: Flow) -> ir.Expr:
     """The number of turns, as an expression."""
     if isinstance(start, ir.Const) and isinstance(stop, ir.Const):
         return ir.Const(S64, len(range(start.value, stop.value, step)))
@@ -243,6 +243,8 @@ def _count(start: ir.Expr, stop: ir.Expr, step: int) -> ir.Expr:
     if abs(step) != 1:
         span = ir.Binary(S64, "+", span, ir.Const(S64, abs(step) - 1))
         span = ir.Binary(S64, "//", span, ir.Const(S64, abs(step)))
+    if bounds(span, flow)[0] >= 0:
+        return span
     return ir.MinMax(S64, "max", (span, ir.Const(S64, 0)))
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.joins import Joined
@@ -20,6 +21,8 @@ class Results(Statements):
     """Checks ``return``."""
 
     def result(self, node: ast.Return) -> list[ir.Stmt]:
+        if node.value is not None and self.hook is not None:
+            self.results = tuple(_conditionals(node.value))
         operand = Nothing() if node.value is None else self.expr(node.value)
         where = node.value or node
         flow = self.flow
@@ -134,6 +137,14 @@ class Results(Statements):
                 f"POSTFILTER asks for a filter that the set does not have: {op}.post",
                 f"add @filters.{op}.post, or return CONTINUE",
             )
+
+
+def _conditionals(node: ast.expr) -> Iterator[ast.expr]:
+    """A conditional expression, and those directly in its branches."""
+    if isinstance(node, ast.IfExp):
+        yield node
+        yield from _conditionals(node.body)
+        yield from _conditionals(node.orelse)
 
 
 def _number_help(value: int) -> str:

@@ -53,3 +53,13 @@ def statements(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
         yield stmt
         for block in blocks(stmt):
             yield from statements(block)
+
+
+def leaves(body: tuple[ir.Stmt, ...]) -> bool:
+    """Whether a block never reaches its end."""
+    if not body:
+        return False
+    last = body[-1]
+    if isinstance(last, ir.If):
+        return leaves(last.then) and leaves(last.other)
+    return isinstance(last, ir.Return | ir.Break | ir.Continue)
