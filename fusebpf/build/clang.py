@@ -152,17 +152,20 @@ def compile_c(clang: Clang, c_source: str, source_dir: Path) -> bytes:
     # CPATH and its kind would change what is included; a locale the messages.
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
     with tempfile.TemporaryDirectory(prefix="fusebpf-") as scratch:
-        target = Path(scratch, "filters.o")
+        # Not from stdin: its includes would be sought in the directory of the filter file first.
+        main = Path(scratch, "filters.bpf.c")
+        main.write_bytes(c_source.encode())
+        target = Path(scratch, "filters.bpf.o")
         command = [
             clang.path,
             *FLAGS,
             f"-ffile-prefix-map={headers}=bpf",
+            f"-ffile-prefix-map={scratch}=.",
             f"-I{headers}",
-            *("-x", "c", "-c", "-", "-o", str(target)),
+            *("-c", str(main), "-o", str(target)),
         ]
         done = subprocess.run(
             command,
-            input=c_source.encode(),
             cwd=source_dir,
             env={**environment, "TMPDIR": scratch},
             capture_output=True,

@@ -163,18 +163,13 @@ def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
         source_file=compiled.path.name,
         source_sha256=hashlib.sha256(compiled.source.encode()).hexdigest(),
         hooks=tuple(
-            HookMeta(entry.hook, entry.function.__name__, entry.line) for entry in fset.filters
+            HookMeta(entry.hook, entry.function, entry.line, entry.c_name)
+            for entry in compiled.result.hooks
         ),
         maps=tuple(
-            MapMeta(
-                name, entry.kind, _type_name(entry.key), _type_name(entry.value), entry.max_entries
-            )
-            for name, entry in fset.maps.items()
+            MapMeta(entry.name, entry.kind, str(entry.key), str(entry.value), entry.max_entries)
+            for entry in compiled.result.maps
         ),
         fusebpf=__version__,
         clang=clang_version,
     )
-
-
-def _type_name(kind: object) -> str:
-    return getattr(kind, "__name__", str(kind))

@@ -18,11 +18,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class HookMeta:
-    """A filter: the member of fuse_ops it serves, the Python function and its line."""
+    """A filter: the member of fuse_ops it serves, the Python function and its line.
+
+    `program` is the C function; the object's programs are named after it (bpf/fusebpf.h).
+    """
 
     hook: str
     function: str
     line: int
+    program: str
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 KERNEL_BTF = Path("/sys/kernel/btf")
 
@@ -49,8 +50,7 @@ class Field:
     size: int | None
 
 
-@dataclass(frozen=True)
-class _Type:
+class _Type(NamedTuple):
     name_off: int
     kind: int
     kind_flag: bool
@@ -145,11 +145,21 @@ class Btf:
         return found
 
 
+@cache
+def _kernel_strings() -> bytes:
+    """The string section of the kernel's BTF, which a running kernel never changes."""
+    with (KERNEL_BTF / "vmlinux").open("rb") as file:
+        header = file.read(24)
+        _magic, _version, _flags, hdr_len, _types, _len, str_off, str_len = struct.unpack(
+            "=HBBIIIII", header
+        )
+        file.seek(hdr_len + str_off)
+        return file.read(str_len)
+
+
 def module_btf(module: str) -> Btf | None:
     """BTF of a loaded module, or None when the module is not loaded or has none."""
     try:
-        raw = (KERNEL_BTF / module).read_bytes()
-        base = Btf((KERNEL_BTF / "vmlinux").read_bytes())
+        return Btf((KERNEL_BTF / module).read_bytes(), _kernel_strings())
     except FileNotFoundError:
         return None
-    return Btf(raw, base.strings)

@@ -140,12 +140,12 @@ def explained(error: LibbpfError, metadata: Metadata) -> FusebpfError:
                 "run it as root, outside containers that withhold CAP_BPF and CAP_SYS_ADMIN",
             )
         return error
-    function = error.program.removesuffix(_OPS_PROGRAM).removesuffix(_STANDIN_PROGRAM)
+    program = error.program.removesuffix(_OPS_PROGRAM).removesuffix(_STANDIN_PROGRAM)
     where = next(
         (
-            f"{metadata.source_file}:{entry.line}: filter {function}"
+            f"{metadata.source_file}:{entry.line}: filter {entry.function}"
             for entry in metadata.hooks
-            if entry.function == function
+            if entry.program == program
         ),
         f"{metadata.source_file}: program {error.program}",
     )

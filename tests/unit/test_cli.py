@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: MIT
+"""The command line: exit codes, messages, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fusebpf.cli import _COMMANDS, cli, run
+from fusebpf.runtime import features, mountinfo
+from tests.unit.runtime_objects import needs_root
+from tests.unit.test_build_object import GUARD
+
+NOBODY = 65534
+HERE = features.probe() is not None
+without_fuse_bpf = pytest.mark.skipif(HERE, reason="this kernel has fuse-bpf")
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSEBPF_CACHE", str(tmp_path / "cache"))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    (tmp_path / "guard.py").write_text(GUARD)
+
+
+def program(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the CLI as a process of its own."""
+    command = [sys.executable, "-m", "fusebpf.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def test_every_command_is_there_and_has_help() -> None:
+    for name in _COMMANDS:
+        found = cli.get_command(None, name)  # type: ignore[arg-type]
+        assert found is not None, name
+        assert found.help
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from fusebpf.cli import run; run(['--help']);"
+        "print([m for m in sys.modules if m.split('.')[0] in ('rich', 'elftools', 'ctypes', 'bcc')"
+        " or m.startswith(('fusebpf.compiler', 'fusebpf.runtime', 'fusebpf.dsl'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "attach" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["attach"], ["ls", "--frob"], ["check"]])
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert "Error: " in capsys.readouterr().err
+
+
+def test_compile_writes_an_object_here(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compile", "../guard.py"]) == 0
+    assert capsys.readouterr().out == "guard.bpf.o: set guard, 2 filters, 2 maps\n"
+    assert Path("guard.bpf.o").read_bytes()[:4] == b"\x7fELF"
+    assert [path.name for path in Path().iterdir()] == ["guard.bpf.o"]
+
+
+def test_compile_to_a_name_and_to_stdout(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["compile", "../guard.py", "-o", "out.o"]) == 0
+    capfdbinary.readouterr()
+    assert run(["compile", "../guard.py", "-o", "-"]) == 0
+    assert capfdbinary.readouterr().out == Path("out.o").read_bytes()
+
+
+def test_emit_c_shows_the_c_without_clang(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSEBPF_CLANG", "/no/clang")
+    assert run(["compile", "../guard.py", "--emit", "c"]) == 0
+    out = capsys.readouterr().out
+    assert "FUSEBPF_LOOKUP_PREFILTER" in out
+    assert '"guard.py"' in out
+
+
+def test_output_that_cannot_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compile", "../guard.py", "-o", "no/such/dir/out.o"]) == 1
+    assert "cannot write no/such/dir/out.o" in capsys.readouterr().err
+
+
+def test_a_device_is_written_to_not_replaced() -> None:
+    assert run(["compile", "../guard.py", "-o", "/dev/null"]) == 0
+    assert Path("/dev/null").is_char_device()
+
+
+def test_rejected_filters_are_3_with_all_their_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    text = GUARD.replace("return -ENOENT", "return ENOENT").replace("-EROFS", "EROFS")
+    Path("bad.py").write_text(text)
+    for arguments in (["compile", "bad.py"], ["check", "bad.py"]):
+        assert run(arguments) == 3
+        err = capsys.readouterr().err
+        assert err.count("bad.py:") >= 2
+        assert "^" in err
+        assert "help: " in err
+        assert "\x1b" not in err, "colour only on a terminal"
+        assert err.rstrip().endswith("error: bad.py: 2 errors")
+    assert [path.name for path in Path().iterdir()] == ["bad.py"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        (b"", 3, "is empty"),
+        (b"\xff\xfe", 3, "is not UTF-8"),
+        (b"1 / 0\n", 3, "ZeroDivisionError"),
+        (None, 1, "does not exist"),
+    ],
+)
+def test_files_that_are_no_filters(
+    content: bytes | None, code: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        Path("odd.py").write_bytes(content)
+    assert run(["compile", "odd.py"]) == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_missing_clang_is_1_and_names_the_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert run(["compile", "../guard.py"]) == 1
+    assert "apt-get install clang" in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+@needs_root
+@without_fuse_bpf
+def test_check_says_as_what_it_was_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "../guard.py"]) == 0
+    out = capsys.readouterr().out
+    assert out == (
+        "../guard.py: set guard, 2 filters: verified as a stand-in (this kernel has no fuse-bpf)\n"
+    )
+
+
+@needs_root
+def test_check_without_root_says_it_was_not_verified(tmp_path: Path) -> None:
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    cache = tmp_path / "theirs"
+    cache.mkdir()
+    os.chown(cache, NOBODY, NOBODY)
+    environment = {**os.environ, "FUSEBPF_CACHE": str(cache)}
+    done = program(
+        "check", tmp_path / "guard.py", user=NOBODY, group=NOBODY, extra_groups=[], env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "compiled, not verified (loading BPF programs needs root)" in done.stdout
+
+
+@needs_root
+def test_attach_and_detach_need_root(tmp_path: Path) -> None:
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    done = program("attach", "x.py", "/srv", "/mnt", user=NOBODY, group=NOBODY, extra_groups=[])
+    assert done.returncode == 5
+    assert done.stderr == "error: attach needs root\nhelp: run it as root, e.g. with sudo\n"
+
+
+@needs_root
+@without_fuse_bpf
+def test_kernel_without_fuse_bpf_is_4_with_both_ways_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mnt").mkdir()
+    before = mountinfo.entries()
+    assert run(["attach", "../guard.py", str(tmp_path), str(tmp_path / "mnt")]) == 4
+    err = capsys.readouterr().err
+    assert "has no fuse-bpf" in err
+    assert "make module" in err
+    assert "fusebpf vm run -- " in err
+    assert mountinfo.entries() == before
+
+
+def test_paths_that_cannot_be_mounted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    there, absent, file = (str(tmp_path), str(tmp_path / "absent"), str(tmp_path / "file"))
+    before = mountinfo.entries()
+    for lower, mountpoint, words in (
+        (absent, there, f"lower directory {absent} does not exist"),
+        (file, there, f"lower directory {file} is not a directory"),
+        (there, absent, f"mount point {absent} does not exist"),
+        (there, file, f"mount point {file} is not a directory"),
+    ):
+        assert run(["attach", "../guard.py", lower, mountpoint]) == 1
+        assert words in capsys.readouterr().err
+    assert mountinfo.entries() == before
+
+
+def test_detach_of_what_is_no_mount_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["detach", str(tmp_path)]) == 2
+    assert f"{tmp_path} is not a mount point, not a fuse-bpf mount" in capsys.readouterr().err
+    assert run(["detach", "/proc"]) == 2
+    assert "/proc is a mount of type proc" in capsys.readouterr().err
+    assert run(["detach", str(tmp_path / "absent")]) == 1
+    assert "cannot reach" in capsys.readouterr().err
+    assert run(["show", str(tmp_path)]) == 2
+
+
+@pytest.mark.skipif(HERE, reason="mounts of other tests may be there")
+def test_ls_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ls"]) == 0
+    assert capsys.readouterr().out == ""
+    assert run(["ls", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_reader_that_left_is_no_traceback() -> None:
+    command = f"{sys.executable} -m fusebpf.cli compile ../guard.py --emit c | head -c 0"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_version() -> None:
+    done = program("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "fusebpf")
