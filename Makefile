@@ -29,7 +29,7 @@ test-unit: dev ## unit and golden tests: no guest, seconds
 
 test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options
 	@mkdir -p build/junit
-	@$(VM) run --rw build/junit -- python -m pytest -p no:cacheprovider \
+	@$(VM) run --rw build/junit -- python -m pytest -p no:cacheprovider -p no:hypothesispytest \
 		--junitxml=build/junit/test-vm.xml $(T) $(ARGS)
 
 demo: vm ## boot the guest and show the examples at work on a real tree

@@ -60,7 +60,14 @@ def guest_step(name: str, *arguments: str) -> Step:
         [
             *(PYTHON, "-m", "fusebpf.vm", "run", "--timeout", str(GUEST_SECONDS)),
             *("--rw", str(JUNIT), "--", "python", "-m", "pytest", "-q"),
-            *("-p", "no:cacheprovider", f"--junitxml={JUNIT / name}.xml", *arguments),
+            *(
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:hypothesispytest",
+                f"--junitxml={JUNIT / name}.xml",
+                *arguments,
+            ),
         ],
         suite=name,
         needs="guest",

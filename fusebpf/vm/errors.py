@@ -35,6 +35,10 @@ class PanicError(VmError):
     """The guest kernel panicked or oopsed (an oops is made a panic)."""
 
 
+class BootPanicError(PanicError):
+    """The panic came before the agent ran: nothing of ours was in the guest yet."""
+
+
 class GuestTimeoutError(VmError):
     """The command was still running when its time was over; the machine was killed."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
+from fusebpf.vm.errors import BootPanicError
 from fusebpf.vm.kernel import STOCK, BootFiles, KernelSource, find_kernel, prepare_kernel
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
@@ -121,7 +122,16 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         modules=modules,
         timeout=request.timeout,
     )
-    return run(replace(spec, accel=accelerator(replace(spec, exports=()))), job, output)
+    spec = replace(spec, accel=accelerator(replace(spec, exports=())))
+    try:
+        return run(spec, job, output)
+    except BootPanicError as error:
+        if spec.accel != "tcg":
+            raise
+        # With two emulated processors one can run an instruction that the other is patching
+        # (static keys): rare, and over once the kernel is up. Nothing of ours ran yet.
+        progress(f"{error.message} while booting; trying once more")
+        return run(spec, job, output)
 
 
 def _visible(request: Request, ready: Prepared) -> tuple[list[sharing.Share], dict[str, bytes]]:

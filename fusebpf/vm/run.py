@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusebpf.vm.console import Console
-from fusebpf.vm.errors import BootError, GuestTimeoutError, PanicError, VmError
+from fusebpf.vm.errors import BootError, BootPanicError, GuestTimeoutError, PanicError, VmError
 from fusebpf.vm.machine import Machine, MachineSpec
 from fusebpf.vm.wire import (
     Decoder,
@@ -59,7 +59,7 @@ def run(
 
     Raises:
         BootError: the command never started.
-        PanicError: the guest kernel panicked or oopsed.
+        PanicError: the guest kernel panicked or oopsed; BootPanicError: before the agent ran.
         GuestTimeoutError: the command's time was over.
         VmError: QEMU ended, or the port spoke nonsense.
     """
@@ -75,6 +75,7 @@ class _Session:
         self._console = Console()
         self._decoder = Decoder()
         self._to_send = b""
+        self._greeted = False
         self._started = False
         self._boot_seconds = boot_seconds
         self._deadline: float | None = time.monotonic() + boot_seconds
@@ -132,6 +133,7 @@ class _Session:
 
     def _control(self, kind: Frame, payload: bytes) -> None:
         if kind is Frame.HELLO:
+            self._greeted = True
             self._to_send = _orders(self._job)
             self._send()
         elif kind is Frame.START:
@@ -160,18 +162,22 @@ class _Session:
         errors = self._machine.kill()
         tail = self._console.tail()
         if self._console.panicked():
-            return PanicError(f"the guest kernel panicked: {self._console.reason()}", console=tail)
+            return self._panic(tail)
         if self._started:
             return VmError(
                 f"the machine ended before the command did {errors}".rstrip(), console=tail
             )
         return BootError(f"the machine ended during boot. {errors}".rstrip(), console=tail)
 
+    def _panic(self, tail: tuple[str, ...]) -> VmError:
+        kind = PanicError if self._greeted else BootPanicError
+        return kind(f"the guest kernel panicked: {self._console.reason()}", console=tail)
+
     def _too_late(self) -> VmError:
         self._console.drain(self._machine.console)
         tail = self._console.tail()
         if self._console.panicked():
-            return PanicError(f"the guest kernel panicked: {self._console.reason()}", console=tail)
+            return self._panic(tail)
         if self._started:
             return GuestTimeoutError(
                 f"the command was still running after {self._job.timeout:g} s and was ended",

@@ -181,8 +181,18 @@ def test_panic_is_an_error_of_its_own_with_the_console() -> None:
 
 
 def test_boot_that_goes_nowhere_is_told_from_the_console() -> None:
-    status, _, err = vm("--append", "rdinit=/none root=/dev/none", "--", "true")
+    command = [word for word in RUN if word != "--quiet"]
+    done = subprocess.run(
+        [*command, "--append", "rdinit=/none root=/dev/none", "--", "true"],
+        cwd=TREE,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    status, err = done.returncode, done.stderr
     assert status == 125
+    assert err.count(b"trying once more") == 1
     assert b"panicked: VFS: Unable to mount root fs" in err
 
 
