@@ -31,11 +31,35 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.operators import describe
-from fusebpf.compiler.types import BOOL, DIRENT, NONE, S64, U64, VERDICT, ErrnoType, IntType
+from fusebpf.compiler.types import (
+    BOOL,
+    DIRENT,
+    INT_TYPES,
+    NONE,
+    S64,
+    U64,
+    VERDICT,
+    ErrnoType,
+    IntType,
+)
 from fusebpf.dsl.values import MAX_ERRNO
 
 HASHES = ("hash", "lru_hash", "percpu_hash")
 HASH_METHODS = ("get", "put", "discard")
+
+
+_CALL_HELP = {
+    "len": "len(name)",
+    "range": "range(stop), range(start, stop) or range(start, stop, step)",
+    "min": "min(a, b)",
+    "max": "max(a, b)",
+    "get": "m.get(key) or m.get(key, default)",
+    "put": "m.put(key, value)",
+    "discard": "m.discard(key)",
+    "refuse": "refuse(number)",
+    "Verdict": "Verdict(-2)",
+    **{name: f"{name}(x)" for name in (*INT_TYPES, "int", "bool")},
+}
 
 
 class Calls(Names):
@@ -77,13 +101,20 @@ class Calls(Names):
                 return self.error(
                     node, "E250", f"{name}() cannot run in the kernel", "compute it at module level"
                 )
-        return self.error(node.func, "E251", f"{describe(callee)} cannot be called", None)
+        return self.error(
+            node.func,
+            "E251",
+            f"{describe(callee)} cannot be called",
+            "functions are helpers of this file, len, range, min, max, refuse, and casts",
+        )
 
     # ------------------------------------------------------------ builtins and casts
 
     def _args(self, node: ast.Call, name: str, least: int, most: int) -> list[Operand] | None:
         if node.keywords:
-            self.error(node, "E252", f"{name}() takes no keyword arguments here", None)
+            self.error(
+                node, "E252", f"{name}() takes no keyword arguments here", "leave the name out"
+            )
             return None
         if not least <= len(node.args) <= most:
             wanted = str(least) if least == most else f"{least} to {most}"
@@ -92,6 +123,7 @@ class Calls(Names):
                 "E252",
                 f"{name}() takes {wanted} argument{'s' if wanted != '1' else ''}, "
                 f"not {len(node.args)}",
+                _CALL_HELP.get(name, f"see the reference of {name}()"),
             )
             return None
         found = [self.expr(arg) for arg in node.args]
@@ -132,7 +164,12 @@ class Calls(Names):
                 "the kernel cannot count the entries of a hash",
                 "keep a count of your own in an array map",
             )
-        return self.error(node.args[0], "E253", f"{describe(operand)} has no len()", None)
+        return self.error(
+            node.args[0],
+            "E253",
+            f"{describe(operand)} has no len()",
+            "len() works on a Name, a constant set or tuple, and an array map",
+        )
 
     def _min_max(self, node: ast.Call, op: Literal["min", "max"], args: list[Operand]) -> Operand:
         if all(isinstance(a, Lit) for a in args):
@@ -145,7 +182,7 @@ class Calls(Names):
             return POISON
         type_ = made[0].type
         if not isinstance(type_, IntType):
-            return self.error(node, "E211", f"{op}() needs numbers", None)
+            return self.error(node, "E211", f"{op}() needs numbers", f"{op}(a, b)")
         return Value(ir.MinMax(type_, op, tuple(made)))
 
     def _range(self, node: ast.Call, args: list[Operand]) -> Operand:
@@ -159,7 +196,7 @@ class Calls(Names):
                 "e.g. range(0, n, 2)",
             )
         if step.value == 0:
-            return self.error(node.args[2], "E241", "the step of a range is zero", None)
+            return self.error(node.args[2], "E241", "the step of a range is zero", "leave it out")
         return Range(start, stop, step.value)
 
     def _refuse(self, node: ast.Call, operand: Operand) -> Operand:

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from fusebpf.dsl.errors import DslError
 
 Severity = Literal["error", "warning"]
 
@@ -54,3 +58,17 @@ def render_all(diagnostics: tuple[Diagnostic, ...], source: str) -> str:
         if n
     ]
     return "\n\n".join([d.render(source) for d in diagnostics] + [", ".join(counts)] * bool(counts))
+
+
+def declaration_error(error: DslError, source: str) -> Diagnostic:
+    """A mistake in a declaration, found while the file was imported, as a diagnostic."""
+    lines = source.splitlines()
+    text = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
+    found = re.search(rf"(?<!\w){re.escape(error.word)}(?!\w)", text) if error.word else None
+    if found:
+        start, end = found.span()
+    else:
+        start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    return Diagnostic(
+        "error", error.code, error.message, error.file, error.line, start + 1, end + 1, error.help
+    )

@@ -205,7 +205,7 @@ class FunctionEmitter:
             self.out.append(f"FUSEBPF_{function.hook.upper()}({name}, {params})")
         else:
             kind = "int" if void else c_type(function.returns)
-            words = "__attribute__((noinline))" if is_global else "static __always_inline"
+            words = "__weak __attribute__((noinline))" if is_global else "static __always_inline"
             params = ", ".join(
                 [*(f"void *{n}" for n in self.parent.needs[function.name]), *self._params()]
             )
@@ -213,7 +213,7 @@ class FunctionEmitter:
                 f"{words} {'void' if void and not is_global else kind} {name}({params or 'void'})"
             )
             if is_global:
-                self.out.append(f"{head.replace('__attribute__((noinline)) ', '')};")
+                self.out.append(f"{head.replace('__weak __attribute__((noinline)) ', '')};")
             self.out.append(head)
         self.out.append("{")
         self._declarations()

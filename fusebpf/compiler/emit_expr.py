@@ -87,9 +87,11 @@ def constant(value: int, type_: Type) -> str:
     if value == S64.lo:
         return "(-9223372036854775807LL - 1)"
     suffix = ""
-    if not -(1 << 31) < value < 1 << 31:
-        unsigned = isinstance(type_, IntType) and not type_.signed
-        suffix = ("U" if unsigned else "") + ("" if unsigned and value < 1 << 32 else "LL")
+    if isinstance(type_, IntType) and type_.bits == 64:
+        # Without it two literals would meet in C's int.
+        suffix = "LL" if type_.signed else "ULL"
+    elif not -(1 << 31) < value < 1 << 31:
+        suffix = "LL"
     return f"({value}{suffix})" if value < 0 else f"{value}{suffix}"
 
 

@@ -132,7 +132,7 @@ class Expressions(Calls):
         if node.value is ...:
             return self.error(node, "E100", "`...` does nothing", "write `pass`, or the code")
         if isinstance(node.value, complex):
-            return self.error(node, "E202", "complex numbers do not exist in the kernel", None)
+            return self.error(node, "E202", "complex numbers do not exist in the kernel", "use int")
         return self.constant(node, node.value, self.source_of(node))
 
     def name(self, node: ast.Name) -> Operand:
@@ -222,8 +222,15 @@ class Expressions(Calls):
         if as_view(base) is not None:
             return Method(base, node.attr)
         if isinstance(base, Fetch | Optional):
-            return self.error(node, "E212", f"{self.source_of(node.value)} may be None", None)
-        return self.error(node, "E206", f"{describe(base)} has no member {node.attr!r}", None)
+            return self.error(
+                node, "E212", f"{self.source_of(node.value)} may be None", "numbers have no members"
+            )
+        return self.error(
+            node,
+            "E206",
+            f"{describe(base)} has no member {node.attr!r}",
+            "ctx, arguments, directory entries, names and maps have members",
+        )
 
     def _unknown_member(
         self, node: ast.Attribute, owner: str, known: list[str], near_help: str | None = None
@@ -303,9 +310,14 @@ class Expressions(Calls):
                 if -len(items) <= index_operand.value < len(items):
                     return items[index_operand.value]
             return self.error(
-                node, "E223", "constants can only be indexed with a constant in range", None
+                node, "E223", "this is not a constant index in range", "write the value itself"
             )
-        return self.error(node, "E223", f"{describe(base)} cannot be indexed", None)
+        return self.error(
+            node,
+            "E223",
+            f"{describe(base)} cannot be indexed",
+            "names, array maps and constant tuples can",
+        )
 
     # ------------------------------------------------------------ operators
 
@@ -335,7 +347,7 @@ class Expressions(Calls):
             return self.error(
                 node, "E224", "`**` needs small constants", "multiply, or shift: 1 << n is 2 ** n"
             )
-        return self.error(node, "E224", "`@` is not supported in a filter", None)
+        return self.error(node, "E224", "`@` is not supported in a filter", "use * on numbers")
 
     def negate(self, test: ir.Expr) -> ir.Expr:
         """``not test``."""
@@ -479,7 +491,10 @@ class Expressions(Calls):
                 name = self.source_of(where.value)
                 start = self.source_of(where.slice)
                 width = len(other.raw)
-                part = f"[:{width}]" if start == "0" else f"[{start}:{start} + {width}]"
+                part = f"[{start}:{start} + {width}]"
+                if isinstance(where.slice, ast.Constant) and isinstance(where.slice.value, int):
+                    first = where.slice.value
+                    part = f"[{first}:{first + width}]" if first else f"[:{width}]"
                 self.error(
                     node,
                     "E226",

@@ -11,6 +11,7 @@ from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.loops import Loops
 from fusebpf.compiler.operands import POISON, ClassRef, HelperRef, Operand, Poison, TypeRef, Value
+from fusebpf.compiler.operators import article
 from fusebpf.compiler.results import RESULT
 from fusebpf.compiler.scope import HelperInfo, Unit
 from fusebpf.compiler.types import (
@@ -250,7 +251,7 @@ def _filter_params(unit: Unit, node: ast.FunctionDef, hook: Hook) -> tuple[ir.Pa
                 unit.report(
                     arg.annotation,
                     "E291",
-                    f"{arg.arg} of {shown} is a {type_}, not {text}",
+                    f"{arg.arg} of {shown} is {article(str(type_))}, not {text}",
                     f"def {node.name}({signature(hook)}):",
                 )
                 fine = False
@@ -353,7 +354,7 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
             _name_of(node),
             "E270",
             f"{node.name}() does not return a value on every path",
-            f"end it with a return of a {type_}",
+            f"end it with a return of {article(str(type_))}",
         )
         return failed
     if returns and returns[0] != type_:
@@ -408,7 +409,7 @@ def _helper_params(unit: Unit, node: ast.FunctionDef) -> tuple[ir.Param, ...] | 
 def _param_type(scope: FunctionChecker, node: ast.expr) -> Type | None:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         node = ast.copy_location(ast.Name(node.value, ast.Load()), node)
-    if isinstance(node, ast.Name | ast.Attribute):
+    if isinstance(node, ast.Name | ast.Attribute) and not scope.foreign_type(node):
         operand = scope.expr(node)
         match operand:
             case Poison():

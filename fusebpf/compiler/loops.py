@@ -9,7 +9,7 @@ from dataclasses import replace
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Bounds, Flow, bounds
 from fusebpf.compiler.joins import Joined
-from fusebpf.compiler.operands import Flexible, Group, Lit, NameView, Poison, Range, Value
+from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.operators import describe
 from fusebpf.compiler.results import Results
 from fusebpf.compiler.types import DIRENT, DIRENTS, NAME, S64, U8
@@ -82,6 +82,7 @@ class Loops(Results):
             joined = self.next_joins.setdefault(var, Joined())
             joined.conflict = True
             self.conflicts.add(var)
+            self.poisoned |= {var}
             self.flow = self.flow.assign(var)
         self._body(node.body, self.flow)
 
@@ -108,6 +109,11 @@ class Loops(Results):
         start_node, stop_node = (where[0], where[1]) if len(where) > 1 else (node.iter, where[0])
         for operand, at in ((range_.start, start_node), (range_.stop, stop_node)):
             number = self.number(at, operand)
+            if isinstance(number, Value) and not self.infer:
+                far = bounds(number.expr, self.flow)[1]
+                if not S64.holds(far):
+                    self._unknown_turns(at)
+                    number = POISON
             if isinstance(number, Flexible):
                 number = Lit(0)
             end = self.convert(at, number, S64)
@@ -124,10 +130,10 @@ class Loops(Results):
                 message = f"this loop makes {bound} turns; at most {MAX_STEPS} are possible"
                 help = "split the work, or make the loop smaller"
             else:
-                shown = self.source_of(at)
-                message = f"the number of turns of this loop is not known: {shown} can be anything"
-                help = f"give it a bound: range(min({shown}, 100))"
-            self.error(at, "E240", message, help)
+                self._unknown_turns(at)
+                message = help = ""
+            if message:
+                self.error(at, "E240", message, help)
         count = _count(start, stop, range_.step, self.flow)
         joined = self.next_joins.setdefault(var, Joined())
         joined.add(Value(ir.Local(S64, var)), self.flow)
@@ -138,6 +144,8 @@ class Loops(Results):
         if self.infer:
             return []
         if self.local_type(var) != S64:
+            if var in self.poisoned:
+                return []
             self.error(
                 node.target,
                 "E243",
@@ -146,6 +154,15 @@ class Loops(Results):
             )
             return []
         return [ir.For(node.lineno, var, S64, start, step, count, max(bound, 0), body)]
+
+    def _unknown_turns(self, node: ast.expr) -> None:
+        shown = self.source_of(node)
+        self.error(
+            node,
+            "E240",
+            f"the number of turns of this loop is not known: {shown} can be anything",
+            f"give it a bound: range(min({shown}, 100))",
+        )
 
     def _bytes_of(self, node: ast.For, var: str, name: ir.Expr) -> list[ir.Stmt]:
         """``for c in name``: a counted loop that begins with ``c = name[index]``."""
@@ -185,6 +202,8 @@ class Loops(Results):
 
     # ------------------------------------------------------------ the body
 
+    #: Variables of loops that were refused.
+    poisoned: frozenset[str] = frozenset()
     #: Variables of loops over directory entries.
     entry_vars: frozenset[str] = frozenset()
 

@@ -236,10 +236,12 @@ class Names(Operators):
                 help or f"names know {', '.join(METHODS)}, ==, in, len() and indexing",
             )
         if node.keywords:
-            return self.error(node, "E239", f"{method.name}() takes no keywords", None)
+            return self.error(
+                node, "E239", f"{method.name}() takes no keywords", "leave the name out"
+            )
         if method.name == "lower":
             if node.args:
-                return self.error(node, "E239", "lower() takes no arguments", None)
+                return self.error(node, "E239", "lower() takes no arguments", "name.lower()")
             return NameView(view.name, True, view.start, view.stop, view.tail)
         if len(node.args) != 1:
             return self.error(

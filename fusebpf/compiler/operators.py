@@ -91,7 +91,7 @@ _FOLD_COMPARE: dict[str, Callable[[int, int], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_BUILTIN_WORDS = {"len": "a function", "Verdict": "a class"}
+_ZERO_HELP = "Python would raise ZeroDivisionError; divide by something else"
 
 
 def describe(operand: Operand) -> str:
@@ -100,8 +100,7 @@ def describe(operand: Operand) -> str:
         case Value(expr=expr):
             if isinstance(expr, ir.Const) and isinstance(expr.type, IntType):
                 return f"the number {expr.value}"
-            article = "an" if str(expr.type)[0] in "EI" else "a"
-            return f"{article} {expr.type}"
+            return article(str(expr.type))
         case Lit(value=value):
             return f"the number {value}"
         case Text(shown=shown):
@@ -131,6 +130,11 @@ def describe(operand: Operand) -> str:
         case Flexible():
             return "an int"
     return "a mistake"
+
+
+def article(word: str) -> str:
+    """The word with "a" or "an": read aloud, s64 begins with a vowel and u64 does not."""
+    return f"{'an' if word[0] in 'AEIOs' else 'a'} {word}"
 
 
 class Operators(Scope):
@@ -183,7 +187,11 @@ class Operators(Scope):
             return "strings can be compared with names: name == 'x', name.endswith('.x')"
         if isinstance(operand, Value) and isinstance(operand.expr.type, NameType):
             return "len(name) is its length, name[0] its first byte"
-        return None
+        if isinstance(operand, MapRef):
+            return "read a value: m.get(key, 0) of a hash, m[i] of an array"
+        if isinstance(operand, Method | HelperRef):
+            return "call it: add ()"
+        return "numbers are literals, members of ctx and of arguments, values of maps, and locals"
 
     def literal(self, node: ast.expr, value: int, target: IntType) -> ir.Expr | None:
         """A literal in the type of its context."""
@@ -294,7 +302,9 @@ class Operators(Scope):
             node,
             "E216",
             f"{describe(operand)} has no truth value",
-            "call it" if isinstance(operand, Method | HelperRef) else None,
+            "call it: add ()"
+            if isinstance(operand, Method | HelperRef)
+            else "test a number, a bool, or a Name (true when it is not empty)",
         )
         return None
 
@@ -323,8 +333,12 @@ class Operators(Scope):
 
     def binary(self, node: ast.expr, op: BinaryOp, a: Operand, b: Operand) -> Operand:
         """``a op b`` on numbers."""
-        left, right = self.number(node, a), self.number(node, b)
-        if isinstance(left, Poison) or isinstance(right, Poison):
+        sides = (node.left, node.right) if isinstance(node, ast.BinOp) else (node, node)
+        left = self.number(sides[0], a)
+        if isinstance(left, Poison):
+            return POISON
+        right = self.number(sides[1], b)
+        if isinstance(right, Poison):
             return POISON
         if isinstance(left, Lit) and isinstance(right, Lit):
             return self._fold(node, op, left.value, right.value)
@@ -355,7 +369,7 @@ class Operators(Scope):
 
     def _fold(self, node: ast.expr, op: BinaryOp, a: int, b: int) -> Operand:
         if op in ("//", "%") and b == 0:
-            return self.error(node, "E218", "this divides by zero", None)
+            return self.error(node, "E218", "this divides by zero", _ZERO_HELP)
         if op in ("<<", ">>") and not 0 <= b < 64:
             return self._bad_shift(node)
         value = _FOLD[op](a, b)
@@ -393,7 +407,7 @@ class Operators(Scope):
     def _divisor(self, node: ast.expr, right: Value | Lit | Flexible) -> bool:
         if isinstance(right, Lit):
             if right.value == 0:
-                self.error(node, "E218", "this divides by zero")
+                self.error(node, "E218", "this divides by zero", _ZERO_HELP)
             return right.value != 0
         if isinstance(right, Flexible) or self.infer or excludes_zero(right.expr, self.flow):
             return True
@@ -412,6 +426,10 @@ class Operators(Scope):
     def _bad_shift(self, node: ast.expr) -> Poison:
         count = node.right if isinstance(node, ast.BinOp) else node
         shown = self.source_of(count)
+        if isinstance(count, ast.Constant):
+            return self.error(
+                count, "E219", f"the shift count {shown} is not 0…63", "numbers have 64 bits"
+            )
         return self.error(
             count,
             "E219",
@@ -493,7 +511,12 @@ class Operators(Scope):
                     return ir.Const(S64, value)
                 if U64.holds(value):
                     return ir.Const(U64, value)
-                self.error(node, "E213", f"{value} does not fit 64 bits", None)
+                self.error(
+                    node,
+                    "E213",
+                    f"{value} does not fit 64 bits",
+                    "no number here is that large",
+                )
                 return None
             case Value(expr=expr):
                 return expr

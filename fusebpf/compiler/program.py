@@ -133,16 +133,29 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], ast.FunctionDef]:
     return found
 
 
-def _at(line: int) -> ast.AST:
+def _at(unit: Unit, line: int) -> ast.AST:
+    """A node that spans the text of a line."""
+    lines = unit.source.splitlines()
+    text = lines[line - 1] if line <= len(lines) else ""
     node = ast.Pass()
-    node.lineno, node.col_offset, node.end_lineno, node.end_col_offset = line, 0, line + 1, 0
+    node.lineno, node.end_lineno = line, line + 1
+    node.col_offset = len(text) - len(text.lstrip())
+    node.end_col_offset = 0
     return node
+
+
+def _declaration(unit: Unit) -> ast.AST:
+    """The line that makes the set."""
+    for number, text in enumerate(unit.source.splitlines(), 1):
+        if "FilterSet(" in text and unit.fset.name in text:
+            return _at(unit, number)
+    return _at(unit, 1)
 
 
 def _check_filters(unit: Unit) -> list[ir.Function]:
     if not unit.fset.filters:
         unit.report(
-            _at(1),
+            _declaration(unit),
             "E297",
             f"filter set {unit.fset.name!r} has no filters",
             "add one: a function under @filters.lookup.pre",
@@ -154,7 +167,7 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
         node = unit.definitions.get((name, entry.line))
         if node is None:
             unit.report(
-                _at(entry.line if entry.line <= unit.source.count("\n") + 1 else 1),
+                _at(unit, min(entry.line, unit.source.count("\n") + 1)),
                 "E298",
                 f"filter {name} is not a function at the top level of this file",
                 "filters are written with `def`, in the file that declares the set",
@@ -162,7 +175,7 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
             continue
         if name in seen:
             unit.report(
-                _at(node.lineno),
+                _at(unit, node.lineno),
                 "E298",
                 f"two filters are named {name}: {seen[name]} and {entry.hook}",
                 "rename one of the functions",
@@ -181,7 +194,7 @@ def _guarded(unit: Unit, node: ast.FunctionDef, hook: str) -> ir.Function | None
     except RecursionError:
         unit.stack.clear()
         unit.report(
-            _at(node.lineno),
+            _at(unit, node.lineno),
             "E299",
             f"{node.name} is nested too deeply",
             "split long expressions into several lines, with locals",
@@ -189,7 +202,7 @@ def _guarded(unit: Unit, node: ast.FunctionDef, hook: str) -> ir.Function | None
     except Exception as error:  # a defect of this compiler must not look like a crash
         unit.stack.clear()
         unit.report(
-            _at(node.lineno),
+            _at(unit, node.lineno),
             "E999",
             f"the compiler failed on {node.name}: {type(error).__name__}: {error}",
             "this is a defect of fusebpf; please report it with this file",
@@ -205,7 +218,7 @@ def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
             continue
         if found.steps > MAX_STEPS:
             unit.report(
-                _at(found.worst_line),
+                _at(unit, found.worst_line),
                 "E244",
                 f"{function.name} can make {found.steps} loop turns in one call, "
                 f"{found.worst_steps} of them here; at most {MAX_STEPS} are possible",
@@ -213,7 +226,7 @@ def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
             )
         if found.size > MAX_SIZE:
             unit.report(
-                _at(function.line),
+                _at(unit, function.line),
                 "E245",
                 f"{function.name} is too large: about {found.size} instructions with its helpers, "
                 f"at most {MAX_SIZE} are possible",
@@ -221,7 +234,7 @@ def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
             )
         if found.frame > MAX_FRAME:
             unit.report(
-                _at(function.line),
+                _at(unit, function.line),
                 "E246",
                 f"{function.name} and its helpers keep {found.frame} bytes of locals in loops; "
                 f"at most {MAX_FRAME} are possible",

@@ -45,6 +45,9 @@ class Results(Statements):
             return []
         result = self.joins.get(RESULT, joined)
         if result.conflict and not self.infer:
+            if RESULT in self.conflicts or joined.assignments < 2:
+                return []
+            self.conflicts.add(RESULT)
             self.error(
                 where,
                 "E274",

@@ -187,12 +187,21 @@ class Scope:
         import fusebpf.constants as constants
 
         near = get_close_matches(node.id, known, n=1, cutoff=0.6)
-        help = f"did you mean {near[0]!r}?" if near else None
+        help = f"did you mean {near[0]!r}?" if near else "assign it first, or import it"
         if hasattr(constants, node.id):
             help = f"import it: from fusebpf.constants import {node.id}"
         elif node.id in _LANGUAGE:
             help = f"import it: from {_LANGUAGE[node.id]} import {node.id}"
         return self.error(node, "E200", f"{node.id!r} is not defined", help)
+
+    def foreign_type(self, node: ast.expr) -> bool:
+        """Whether an annotation names a Python type that filters do not have (str, list, …)."""
+        return (
+            isinstance(node, ast.Name)
+            and node.id not in self.unit.namespace
+            and node.id not in BUILTINS
+            and isinstance(getattr(builtins, node.id, None), type)
+        )
 
     def constant(self, node: ast.expr, value: object, shown: str) -> Operand:
         """What a Python object of the author's file means in a filter."""

@@ -43,6 +43,8 @@ from fusebpf.compiler.types import (
 
 _UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
 
+_SET_HELP = "members of argument structs can be set, and ctx.tag"
+
 _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Try: ("try", "nothing raises in a filter; test for the error with `if`"),
     ast.TryStar: ("try", "nothing raises in a filter; test for the error with `if`"),
@@ -51,11 +53,11 @@ _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.AsyncFor: ("async for", "use a plain `for`"),
     ast.Raise: ("raise", "refuse the operation: return -EIO"),
     ast.Assert: ("assert", "use `if`, and refuse: return -EIO"),
-    ast.Import: ("import inside a filter", "import at the top of the file"),
-    ast.ImportFrom: ("import inside a filter", "import at the top of the file"),
-    ast.FunctionDef: ("a function inside a filter", "move it to the top level of the file"),
-    ast.AsyncFunctionDef: ("a function inside a filter", "move it to the top level of the file"),
-    ast.ClassDef: ("a class inside a filter", "move it to the top level of the file"),
+    ast.Import: ("import", "import at the top of the file"),
+    ast.ImportFrom: ("import", "import at the top of the file"),
+    ast.FunctionDef: ("a nested function", "move it to the top level of the file"),
+    ast.AsyncFunctionDef: ("a nested function", "move it to the top level of the file"),
+    ast.ClassDef: ("a class", "move it to the top level of the file"),
     ast.Global: ("global", "keep state in a map: filters.array(...)"),
     ast.Nonlocal: ("nonlocal", "keep state in a map: filters.array(...)"),
     ast.Delete: ("del", "maps: m.discard(key); locals need no deletion"),
@@ -157,7 +159,7 @@ class Statements(Expressions):
             case ast.Tuple() | ast.List():
                 self.error(target, "E102", "several targets are not supported", "assign one by one")
                 return []
-        self.error(target, "E102", "this cannot be assigned to in a filter", None)
+        self.error(target, "E102", "this cannot be assigned to in a filter", "use a local")
         return []
 
     def set_local(
@@ -183,7 +185,7 @@ class Statements(Expressions):
             )
             operand = POISON
         elif self.no_value(operand):
-            operand = self.error(value, "E207", "this function returns no value", None)
+            operand = self.error(value, "E207", "this function returns no value", "call it alone")
         elif not isinstance(operand, Value | Lit | Fetch | Poison) and not self.infer:
             operand = self.error(
                 value, "E207", f"{describe(operand)} cannot be kept in a local", None
@@ -284,7 +286,9 @@ class Statements(Expressions):
                 inner = None
             if isinstance(inner, ast.Name):
                 return self.annotation(ast.copy_location(inner, node))
-        operand = self.expr(node) if isinstance(node, ast.Name | ast.Attribute) else None
+        operand: Operand | None = None
+        if isinstance(node, ast.Name | ast.Attribute) and not self.foreign_type(node):
+            operand = self.expr(node)
         match operand:
             case TypeRef(name="bool"):
                 return BOOL
@@ -401,7 +405,7 @@ class Statements(Expressions):
         base = self.expr(target.value)
         if isinstance(base, Poison) or not isinstance(base, Value):
             if not isinstance(base, Poison):
-                self.error(target, "E280", f"{describe(base)} has no members to set", None)
+                self.error(target, "E280", f"{describe(base)} has no members to set", _SET_HELP)
             return []
         if base.expr.type == CONTEXT:
             return self._set_context(node, target, value, operand)
@@ -414,7 +418,7 @@ class Statements(Expressions):
             )
             return []
         if not isinstance(base.expr.type, StructType):
-            self.error(target, "E280", f"{describe(base)} has no members to set", None)
+            self.error(target, "E280", f"{describe(base)} has no members to set", _SET_HELP)
             return []
         field = self.expr(target)
         if not isinstance(field, Value) or not isinstance(field.expr, ir.StructField):
@@ -553,7 +557,7 @@ class Statements(Expressions):
         if not isinstance(expr, ir.Local) or expr.type != DIRENT:
             return None
         if call.args or call.keywords:
-            self.error(call, "E252", "drop() takes no arguments", None)
+            self.error(call, "E252", "drop() takes no arguments", f"{expr.name}.drop()")
             return []
         return [ir.Drop(node.lineno, expr.name)]
 
