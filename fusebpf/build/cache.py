@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -19,18 +20,25 @@ def entry_path(key: str) -> Path:
     return cache_dir() / "objects" / key[:2] / f"{key[2:]}.bpf.o"
 
 
-def lookup(key: str) -> Path | None:
-    """The cached object, or None."""
+def lookup(key: str) -> bytes | None:
+    """The cached object's bytes, or None.
+
+    Only a file of our own counts: root may be pointed at a cache that others can write.
+    """
     path = entry_path(key)
     try:
         with path.open("rb") as file:
-            whole = file.read(4) == b"\x7fELF"  # a crash may have left it empty
+            status = os.fstat(file.fileno())
+            if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
+                return None
+            data = file.read()
     except OSError:
         return None
-    if whole:
-        with contextlib.suppress(OSError):
-            os.utime(path)  # the oldest are dropped first
-    return path if whole else None
+    if not data.startswith(b"\x7fELF"):  # a crash may have left it empty
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the oldest are dropped first
+    return data
 
 
 def store(key: str, data: bytes) -> Path:

@@ -15,7 +15,7 @@ from fusebpf.build import cache
 from fusebpf.build.clang import FLAGS, ClangError, compile_c, find_clang, headers_digest
 from fusebpf.build.errors import BuildError
 from fusebpf.build.load import load_file
-from fusebpf.build.metadata import HookMeta, MapMeta, Metadata, c_trailer
+from fusebpf.build.metadata import LOST, HookMeta, MapMeta, Metadata, c_trailer
 
 if TYPE_CHECKING:
     from fusebpf.compiler import CompileResult, Diagnostic
@@ -40,17 +40,13 @@ class CompiledSet:
 
 @dataclass(frozen=True)
 class BuiltObject:
-    """An object file in the cache (`path`), the C it came from, what it says of itself."""
+    """An object (`data`), where it is cached, the C it came from, what it says of itself."""
 
     path: Path
+    data: bytes
     c_source: str
     metadata: Metadata
     warnings: tuple[Diagnostic, ...] = ()
-
-    @property
-    def data(self) -> bytes:
-        """The object's bytes."""
-        return self.path.read_bytes()
 
 
 def compile_file(path: str | os.PathLike[str], set_name: str | None = None) -> CompiledSet:
@@ -115,14 +111,14 @@ def build_compiled(compiled: CompiledSet) -> BuiltObject:
         headers_digest(),
     ]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-    path = cache.lookup(key)
-    if path is None:
+    data = cache.lookup(key)
+    if data is None:
         try:
             data = compile_c(clang, c_source, compiled.path.resolve().parent)
         except ClangError as error:
             raise _located(compiled, error) from None
-        path = cache.store(key, data)
-    return BuiltObject(path, c_source, metadata, compiled.warnings)
+        cache.store(key, data)
+    return BuiltObject(cache.entry_path(key), data, c_source, metadata, compiled.warnings)
 
 
 def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
@@ -156,9 +152,9 @@ def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
 def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
     from fusebpf.abi import ABI_VERSION
 
-    fset = compiled.fset
+    program = compiled.result.ir
     return Metadata(
-        set=fset.name,
+        set=compiled.fset.name,
         abi=ABI_VERSION,
         source_file=compiled.path.name,
         source_sha256=hashlib.sha256(compiled.source.encode()).hexdigest(),
@@ -166,9 +162,12 @@ def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
             HookMeta(entry.hook, entry.function, entry.line, entry.c_name)
             for entry in compiled.result.hooks
         ),
-        maps=tuple(
-            MapMeta(entry.name, entry.kind, str(entry.key), str(entry.value), entry.max_entries)
-            for entry in compiled.result.maps
+        maps=(
+            *(
+                MapMeta(entry.name, entry.kind, str(entry.key), str(entry.value), entry.max_entries)
+                for entry in compiled.result.maps
+            ),
+            *((LOST,) if program is not None and program.counts_lost else ()),
         ),
         fusebpf=__version__,
         clang=clang_version,

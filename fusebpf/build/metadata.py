@@ -40,6 +40,10 @@ class MapMeta:
     max_entries: int
 
 
+LOST = MapMeta("fusebpf_lost", "percpu_array", "u32", "u64", 1)
+"""Counts changes `m[k] += n` that found a map full; only in sets that have such statements."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """All of it. `abi` is `fusebpf.abi.ABI_VERSION` of the builder; hashes are SHA-256, hex."""

@@ -18,6 +18,7 @@ def show(mountpoint: Path, as_json: bool) -> None:
     with mounts.open(mountpoint) as mount:
         contents = {name: dict(view.items()) for name, view in mount.maps.items()}
         kinds = {name: view.meta.kind for name, view in mount.maps.items()}
+        lost = mount.maps.lost
     if as_json:
         import json
 
@@ -27,3 +28,5 @@ def show(mountpoint: Path, as_json: bool) -> None:
         click.echo(f"{name} ({kinds[name]}):" + (" empty" if not values else ""))
         for key, value in sorted(values.items()):
             click.echo(f"  {key}: {value}")
+    if lost:
+        click.echo(f"lost, as a map was full: {lost}")

@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping, MutableMapping
 
-from fusebpf.build.metadata import MapMeta
+from fusebpf.build.metadata import LOST, MapMeta
 from fusebpf.errors import FusebpfError
 from fusebpf.runtime import sysbpf
 
@@ -161,6 +161,12 @@ class Maps(Mapping[str, MapView]):
 
     def __init__(self, views: Mapping[str, MapView]) -> None:
         self._views = dict(views)
+        self._lost = self._views.pop(LOST.name, None)
+
+    @property
+    def lost(self) -> int:
+        """How many `m[k] += n` of the filters were lost because a map was full."""
+        return 0 if self._lost is None else self._lost[0]
 
     def __getitem__(self, name: str) -> MapView:
         try:
@@ -179,3 +185,5 @@ class Maps(Mapping[str, MapView]):
         """Give every descriptor back."""
         for view in self._views.values():
             view.close()
+        if self._lost is not None:
+            self._lost.close()

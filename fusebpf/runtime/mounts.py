@@ -55,8 +55,17 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
         link_id=link_id,
         filter_set=loaded.name if loaded else "",
         hooks=loaded.hooks if loaded else (),
-        maps=tuple(sorted(name for name in loaded.map_ids if "." not in name)) if loaded else (),
+        maps=_declared(loaded) if loaded else (),
         source_sha256=loaded.source_sha256 if loaded else "",
+    )
+
+
+def _declared(loaded: state.LoadedSet) -> tuple[str, ...]:
+    """Names of the set's own maps: not its data sections, not the runtime's."""
+    return tuple(
+        sorted(
+            name for name in loaded.map_ids if "." not in name and not name.startswith("fusebpf_")
+        )
     )
 
 

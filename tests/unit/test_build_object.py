@@ -13,7 +13,7 @@ from fusebpf import objfile
 from fusebpf.abi import ABI_VERSION
 from fusebpf.build import BuildError, build_file, clang
 from fusebpf.build.cache import lookup, store, write_atomically
-from fusebpf.build.metadata import HookMeta, MapMeta, Metadata, c_trailer
+from fusebpf.build.metadata import LOST, HookMeta, MapMeta, Metadata, c_trailer
 from fusebpf.build.paths import share_dir
 from fusebpf.runtime.verify import verify
 from tests.unit.runtime_objects import needs_root
@@ -115,6 +115,15 @@ def test_a_truncated_cache_entry_is_built_again(guard: Path) -> None:
     data = first.data
     first.path.write_bytes(b"")
     assert build_file(guard).data == data
+
+
+@needs_root
+def test_an_object_of_someone_else_is_not_trusted(guard: Path) -> None:
+    first = build_file(guard)
+    first.path.write_bytes(b"\x7fELF planted")
+    os.chown(first.path, 65534, 65534)
+    assert build_file(guard).data == first.data
+    assert first.path.stat().st_uid == 0
 
 
 def test_cache_that_cannot_be_written(
@@ -233,6 +242,14 @@ def build_bytes(directory: Path) -> bytes:
     path = directory / "other.py"
     path.write_text(GUARD)
     return build_file(path).data
+
+
+def test_sets_that_can_lose_counts_have_a_counter(tmp_path: Path) -> None:
+    path = tmp_path / "audit.py"
+    path.write_text(GUARD.replace("return CONTINUE", "trusted[ctx.uid] += 1\n    return CONTINUE"))
+    assert LOST in build_file(path).metadata.maps
+    path.write_text(GUARD)
+    assert LOST not in build_file(path).metadata.maps
 
 
 @needs_root

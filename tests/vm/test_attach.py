@@ -212,7 +212,7 @@ def test_killed_attach_leaves_all_or_nothing(guard: Path, lower: Path, mnt: Path
         subprocess.run(command, check=True)
         usual = time.monotonic() - began
         detach(mnt)
-        for number in range(16):
+        for number in range(12):
             process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
             # Spread over the whole run, most of them over its second half.
             time.sleep(usual * (0.3 + 0.8 * chance.random()))
@@ -326,6 +326,28 @@ def test_200_cycles_leave_nothing(guard: Path, lower: Path, mnt: Path) -> None:
                 assert not (mnt / ".env").exists(), number
                 assert (mnt / "plain").exists(), number
         assert eventually(lambda: ls() == [])
+
+
+def test_counts_lost_to_a_full_map_are_counted(shared: Path, lower: Path, mnt: Path) -> None:
+    path = shared / "audit.py"
+    path.write_text(
+        "from fusebpf import Context, FilterSet, OpenIn\n"
+        "from fusebpf.types import u32, u64\n"
+        'filters = FilterSet("audit")\n'
+        'opens = filters.hash("opens", key=u32, value=u64, max_entries=1)\n'
+        "@filters.open.pre\n"
+        "def count(ctx: Context, req: OpenIn):\n"
+        "    opens[ctx.uid] += 1\n"
+    )
+    with nothing_left(), attach(path, lower, mnt) as mount:
+        for _ in range(3):
+            (mnt / "plain").read_text()
+        assert (dict(mount.maps["opens"]), mount.maps.lost) == ({0: 3}, 0)
+        for directory in mnt.parents[:3]:
+            directory.chmod(0o755)
+        subprocess.run(["setpriv", "--reuid=65534", "cat", mnt / "plain"], check=True)
+        assert (dict(mount.maps["opens"]), mount.maps.lost) == ({0: 3}, 1)
+        assert "lost, as a map was full: 1" in fusebpf("show", mnt).stdout
 
 
 def test_paths_with_odd_names_and_long_ones(guard: Path, tmp_path: Path) -> None:
