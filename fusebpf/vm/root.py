@@ -211,7 +211,10 @@ def _debootstrap(work: Path, wheels: Path, progress: Progress) -> None:
             for line in child.stdout:
                 record.write(line)
                 if line.startswith("I: "):
-                    progress(f"guest root: {line[3:].strip()} ({time.monotonic() - started:.0f} s)")
+                    doing = line[3:].strip().rstrip(".")
+                    if "customize" in doing:
+                        doing = "making the guest's Python"
+                    progress(f"guest root: {doing} ({time.monotonic() - started:.0f} s)")
             status = child.wait()
         except BaseException:
             child.terminate()
