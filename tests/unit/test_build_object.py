@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fusebpf import objfile
 from fusebpf.abi import ABI_VERSION
-from fusebpf.build import BuildError, build_file, clang
+from fusebpf.build import BuildError, build_compiled, build_file, clang, compile_file
 from fusebpf.build.cache import lookup, store, write_atomically
 from fusebpf.build.metadata import LOST, HookMeta, MapMeta, Metadata, c_trailer
 from fusebpf.build.paths import share_dir
@@ -194,6 +195,17 @@ def test_refusals_of_clang_come_back_at_their_line(tmp_path: Path) -> None:
     (first, *_) = caught.value.messages
     assert (first.file, first.line, first.kind) == ("filters.py", 7, "error")
     assert "nonsense" in first.text
+
+
+def test_c_that_clang_refuses_is_shown_at_the_python_line(guard: Path) -> None:
+    compiled = compile_file(guard)
+    broken = compiled.c_source + '\n#line 14 "guard.py"\nint broken = nonsense;\n'
+    with pytest.raises(BuildError) as caught:
+        build_compiled(replace(compiled, c_source=broken))
+    (found,) = caught.value.diagnostics
+    assert (found.file, found.line, found.code) == (str(guard), 14, "E900")
+    assert "nonsense" in found.message
+    assert f" 14 | {GUARD.splitlines()[13]}" in caught.value.render()
 
 
 def test_include_path_variables_do_not_reach_clang(

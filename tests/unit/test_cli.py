@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,21 @@ def test_rejected_filters_are_3_with_all_their_errors(capsys: pytest.CaptureFixt
         assert "\x1b" not in err, "colour only on a terminal"
         assert err.rstrip().endswith("error: bad.py: 2 errors")
     assert [path.name for path in Path().iterdir()] == ["bad.py"]
+
+
+@pytest.mark.parametrize("no_colour", [False, True])
+def test_colour_on_a_terminal_unless_unwanted(no_colour: bool) -> None:
+    Path("bad.py").write_text(GUARD.replace("return -ENOENT", "return ENOENT"))
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": "1"} if no_colour else dict(os.environ)
+    command = [sys.executable, "-m", "fusebpf.cli", "compile", "bad.py"]
+    done = subprocess.run(command, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert done.returncode == 3
+    assert ("\x1b[" in shown) is not no_colour
+    assert "^^^" in shown
 
 
 @pytest.mark.parametrize(
