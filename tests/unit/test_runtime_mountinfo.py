@@ -14,7 +14,7 @@ SAMPLE = (
     b"40 27 0:50 / /mnt/a\\040b\\134c rw,nosuid - fuse_bpf /srv/lower rw,root_bpf=f0a1,link_id=17\n"
     b"41 27 0:51 / /mnt/x rw shared:1 master:2 - fuse_bpf none rw,root_bpf=f0a2,link_id=18,dead\n"
     b"42 27 0:52 / /mnt/y rw - fuse /dev/fuse rw,user_id=0\n"
-    b"43 27 0:53 / /mnt/caf\xe9 rw - fuse_bpf /srv rw\n"
+    b"43 27 0:53 / /mnt/\xe9 rw - fuse_bpf /srv rw\n"
     b"garbage\n"
 )
 
