@@ -231,6 +231,7 @@ static inline bool fbpf_hooked(const struct fbpf_mount *fb, enum fbpf_hook hook)
 /* Read it before a filter is asked: an answer is as old as this */
 static inline u32 fbpf_gen(const struct fbpf_mount *fb)
 {
+	/* Pairs with the release in fbpf_update(): programs are no older */
 	return fb->set ? smp_load_acquire(&fb->set->gen) : 0;
 }
 

@@ -87,161 +87,187 @@ struct bpf_iter_fuse_dirent {
 	u64 __opaque[4];
 } __aligned(8);
 
-typedef const struct bpf_fuse_meta_info fuse_meta;
-
 /* Order is ABI. 64 members are all that a stock kernel allows. */
 struct fuse_ops {
-	int (*default_filter)(fuse_meta *meta);
+	int (*default_filter)(const struct bpf_fuse_meta_info *meta);
 
-	int (*open_prefilter)(fuse_meta *meta, struct fuse_open_in *in);
-	int (*open_postfilter)(fuse_meta *meta, const struct fuse_open_in *in,
-			       struct fuse_open_out *out);
+	int (*open_prefilter)(const struct bpf_fuse_meta_info *meta,
+			      struct fuse_open_in *in);
+	int (*open_postfilter)(const struct bpf_fuse_meta_info *meta,
+			       const struct fuse_open_in *in, struct fuse_open_out *out);
 
-	int (*opendir_prefilter)(fuse_meta *meta, struct fuse_open_in *in);
-	int (*opendir_postfilter)(fuse_meta *meta, const struct fuse_open_in *in,
-				  struct fuse_open_out *out);
+	int (*opendir_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_open_in *in);
+	int (*opendir_postfilter)(const struct bpf_fuse_meta_info *meta,
+				  const struct fuse_open_in *in, struct fuse_open_out *out);
 
-	int (*create_open_prefilter)(fuse_meta *meta, struct fuse_create_in *in,
-				     struct fuse_buffer *name);
-	int (*create_open_postfilter)(fuse_meta *meta,
+	int (*create_open_prefilter)(const struct bpf_fuse_meta_info *meta,
+				     struct fuse_create_in *in, struct fuse_buffer *name);
+	int (*create_open_postfilter)(const struct bpf_fuse_meta_info *meta,
 				      const struct fuse_create_in *in,
 				      const struct fuse_buffer *name,
 				      struct fuse_entry_out *entry_out,
 				      struct fuse_open_out *out);
 
-	int (*release_prefilter)(fuse_meta *meta, struct fuse_release_in *in);
-	int (*release_postfilter)(fuse_meta *meta,
+	int (*release_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_release_in *in);
+	int (*release_postfilter)(const struct bpf_fuse_meta_info *meta,
 				  const struct fuse_release_in *in);
 
-	int (*releasedir_prefilter)(fuse_meta *meta, struct fuse_release_in *in);
-	int (*releasedir_postfilter)(fuse_meta *meta,
+	int (*releasedir_prefilter)(const struct bpf_fuse_meta_info *meta,
+				    struct fuse_release_in *in);
+	int (*releasedir_postfilter)(const struct bpf_fuse_meta_info *meta,
 				     const struct fuse_release_in *in);
 
-	int (*flush_prefilter)(fuse_meta *meta, struct fuse_flush_in *in);
-	int (*flush_postfilter)(fuse_meta *meta, const struct fuse_flush_in *in);
+	int (*flush_prefilter)(const struct bpf_fuse_meta_info *meta,
+			       struct fuse_flush_in *in);
+	int (*flush_postfilter)(const struct bpf_fuse_meta_info *meta,
+				const struct fuse_flush_in *in);
 
-	int (*lseek_prefilter)(fuse_meta *meta, struct fuse_lseek_in *in);
-	int (*lseek_postfilter)(fuse_meta *meta, const struct fuse_lseek_in *in,
-				struct fuse_lseek_out *out);
+	int (*lseek_prefilter)(const struct bpf_fuse_meta_info *meta,
+			       struct fuse_lseek_in *in);
+	int (*lseek_postfilter)(const struct bpf_fuse_meta_info *meta,
+				const struct fuse_lseek_in *in, struct fuse_lseek_out *out);
 
-	int (*copy_file_range_prefilter)(fuse_meta *meta,
+	int (*copy_file_range_prefilter)(const struct bpf_fuse_meta_info *meta,
 					 struct fuse_copy_file_range_in *in);
-	int (*copy_file_range_postfilter)(fuse_meta *meta,
+	int (*copy_file_range_postfilter)(const struct bpf_fuse_meta_info *meta,
 					  const struct fuse_copy_file_range_in *in,
 					  struct fuse_write_out *out);
 
-	int (*fsync_prefilter)(fuse_meta *meta, struct fuse_fsync_in *in);
-	int (*fsync_postfilter)(fuse_meta *meta, const struct fuse_fsync_in *in);
+	int (*fsync_prefilter)(const struct bpf_fuse_meta_info *meta,
+			       struct fuse_fsync_in *in);
+	int (*fsync_postfilter)(const struct bpf_fuse_meta_info *meta,
+				const struct fuse_fsync_in *in);
 
-	int (*dir_fsync_prefilter)(fuse_meta *meta, struct fuse_fsync_in *in);
-	int (*dir_fsync_postfilter)(fuse_meta *meta,
+	int (*dir_fsync_prefilter)(const struct bpf_fuse_meta_info *meta,
+				   struct fuse_fsync_in *in);
+	int (*dir_fsync_postfilter)(const struct bpf_fuse_meta_info *meta,
 				    const struct fuse_fsync_in *in);
 
-	int (*getxattr_prefilter)(fuse_meta *meta, struct fuse_getxattr_in *in,
-				  struct fuse_buffer *name);
-	int (*getxattr_postfilter)(fuse_meta *meta,
+	int (*getxattr_prefilter)(const struct bpf_fuse_meta_info *meta,
+				  struct fuse_getxattr_in *in, struct fuse_buffer *name);
+	int (*getxattr_postfilter)(const struct bpf_fuse_meta_info *meta,
 				   const struct fuse_getxattr_in *in,
 				   const struct fuse_buffer *name,
 				   struct fuse_buffer *value,
 				   struct fuse_getxattr_out *out);
 
-	int (*listxattr_prefilter)(fuse_meta *meta, struct fuse_getxattr_in *in);
-	int (*listxattr_postfilter)(fuse_meta *meta,
+	int (*listxattr_prefilter)(const struct bpf_fuse_meta_info *meta,
+				   struct fuse_getxattr_in *in);
+	int (*listxattr_postfilter)(const struct bpf_fuse_meta_info *meta,
 				    const struct fuse_getxattr_in *in,
 				    struct fuse_buffer *value,
 				    struct fuse_getxattr_out *out);
 
-	int (*setxattr_prefilter)(fuse_meta *meta, struct fuse_setxattr_in *in,
-				  struct fuse_buffer *name,
+	int (*setxattr_prefilter)(const struct bpf_fuse_meta_info *meta,
+				  struct fuse_setxattr_in *in, struct fuse_buffer *name,
 				  struct fuse_buffer *value);
-	int (*setxattr_postfilter)(fuse_meta *meta,
+	int (*setxattr_postfilter)(const struct bpf_fuse_meta_info *meta,
 				   const struct fuse_setxattr_in *in,
 				   const struct fuse_buffer *name,
 				   const struct fuse_buffer *value);
 
-	int (*removexattr_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
-	int (*removexattr_postfilter)(fuse_meta *meta,
+	int (*removexattr_prefilter)(const struct bpf_fuse_meta_info *meta,
+				     struct fuse_buffer *name);
+	int (*removexattr_postfilter)(const struct bpf_fuse_meta_info *meta,
 				      const struct fuse_buffer *name);
 
-	int (*read_iter_prefilter)(fuse_meta *meta, struct fuse_read_in *in);
-	int (*read_iter_postfilter)(fuse_meta *meta,
+	int (*read_iter_prefilter)(const struct bpf_fuse_meta_info *meta,
+				   struct fuse_read_in *in);
+	int (*read_iter_postfilter)(const struct bpf_fuse_meta_info *meta,
 				    const struct fuse_read_in *in,
 				    struct fuse_read_iter_out *out);
 
-	int (*write_iter_prefilter)(fuse_meta *meta, struct fuse_write_in *in);
-	int (*write_iter_postfilter)(fuse_meta *meta,
+	int (*write_iter_prefilter)(const struct bpf_fuse_meta_info *meta,
+				    struct fuse_write_in *in);
+	int (*write_iter_postfilter)(const struct bpf_fuse_meta_info *meta,
 				     const struct fuse_write_in *in,
 				     struct fuse_write_iter_out *out);
 
-	int (*file_fallocate_prefilter)(fuse_meta *meta,
+	int (*file_fallocate_prefilter)(const struct bpf_fuse_meta_info *meta,
 					struct fuse_fallocate_in *in);
-	int (*file_fallocate_postfilter)(fuse_meta *meta,
+	int (*file_fallocate_postfilter)(const struct bpf_fuse_meta_info *meta,
 					 const struct fuse_fallocate_in *in);
 
-	int (*lookup_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
-	int (*lookup_postfilter)(fuse_meta *meta, const struct fuse_buffer *name,
-				 struct fuse_entry_out *out,
-				 struct fuse_buffer *entries);
+	int (*lookup_prefilter)(const struct bpf_fuse_meta_info *meta,
+				struct fuse_buffer *name);
+	int (*lookup_postfilter)(const struct bpf_fuse_meta_info *meta,
+				 const struct fuse_buffer *name,
+				 struct fuse_entry_out *out, struct fuse_buffer *entries);
 
-	int (*mknod_prefilter)(fuse_meta *meta, struct fuse_mknod_in *in,
-			       struct fuse_buffer *name);
-	int (*mknod_postfilter)(fuse_meta *meta, const struct fuse_mknod_in *in,
+	int (*mknod_prefilter)(const struct bpf_fuse_meta_info *meta,
+			       struct fuse_mknod_in *in, struct fuse_buffer *name);
+	int (*mknod_postfilter)(const struct bpf_fuse_meta_info *meta,
+				const struct fuse_mknod_in *in,
 				const struct fuse_buffer *name);
 
-	int (*mkdir_prefilter)(fuse_meta *meta, struct fuse_mkdir_in *in,
-			       struct fuse_buffer *name);
-	int (*mkdir_postfilter)(fuse_meta *meta, const struct fuse_mkdir_in *in,
+	int (*mkdir_prefilter)(const struct bpf_fuse_meta_info *meta,
+			       struct fuse_mkdir_in *in, struct fuse_buffer *name);
+	int (*mkdir_postfilter)(const struct bpf_fuse_meta_info *meta,
+				const struct fuse_mkdir_in *in,
 				const struct fuse_buffer *name);
 
-	int (*rmdir_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
-	int (*rmdir_postfilter)(fuse_meta *meta, const struct fuse_buffer *name);
+	int (*rmdir_prefilter)(const struct bpf_fuse_meta_info *meta,
+			       struct fuse_buffer *name);
+	int (*rmdir_postfilter)(const struct bpf_fuse_meta_info *meta,
+				const struct fuse_buffer *name);
 
-	int (*rename2_prefilter)(fuse_meta *meta, struct fuse_rename2_in *in,
-				 struct fuse_buffer *old_name,
+	int (*rename2_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_rename2_in *in, struct fuse_buffer *old_name,
 				 struct fuse_buffer *new_name);
-	int (*rename2_postfilter)(fuse_meta *meta,
+	int (*rename2_postfilter)(const struct bpf_fuse_meta_info *meta,
 				  const struct fuse_rename2_in *in,
 				  const struct fuse_buffer *old_name,
 				  const struct fuse_buffer *new_name);
 
-	int (*unlink_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
-	int (*unlink_postfilter)(fuse_meta *meta, const struct fuse_buffer *name);
+	int (*unlink_prefilter)(const struct bpf_fuse_meta_info *meta,
+				struct fuse_buffer *name);
+	int (*unlink_postfilter)(const struct bpf_fuse_meta_info *meta,
+				 const struct fuse_buffer *name);
 
-	int (*link_prefilter)(fuse_meta *meta, struct fuse_link_in *in,
-			      struct fuse_buffer *name);
-	int (*link_postfilter)(fuse_meta *meta, const struct fuse_link_in *in,
+	int (*link_prefilter)(const struct bpf_fuse_meta_info *meta,
+			      struct fuse_link_in *in, struct fuse_buffer *name);
+	int (*link_postfilter)(const struct bpf_fuse_meta_info *meta,
+			       const struct fuse_link_in *in,
 			       const struct fuse_buffer *name);
 
-	int (*getattr_prefilter)(fuse_meta *meta, struct fuse_getattr_in *in);
-	int (*getattr_postfilter)(fuse_meta *meta,
+	int (*getattr_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_getattr_in *in);
+	int (*getattr_postfilter)(const struct bpf_fuse_meta_info *meta,
 				  const struct fuse_getattr_in *in,
 				  struct fuse_attr_out *out);
 
-	int (*setattr_prefilter)(fuse_meta *meta, struct fuse_setattr_in *in);
-	int (*setattr_postfilter)(fuse_meta *meta,
+	int (*setattr_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_setattr_in *in);
+	int (*setattr_postfilter)(const struct bpf_fuse_meta_info *meta,
 				  const struct fuse_setattr_in *in,
 				  struct fuse_attr_out *out);
 
-	int (*statfs_prefilter)(fuse_meta *meta);
-	int (*statfs_postfilter)(fuse_meta *meta, struct fuse_statfs_out *out);
+	int (*statfs_prefilter)(const struct bpf_fuse_meta_info *meta);
+	int (*statfs_postfilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_statfs_out *out);
 
-	int (*get_link_prefilter)(fuse_meta *meta, struct fuse_buffer *name);
-	int (*get_link_postfilter)(fuse_meta *meta,
+	int (*get_link_prefilter)(const struct bpf_fuse_meta_info *meta,
+				  struct fuse_buffer *name);
+	int (*get_link_postfilter)(const struct bpf_fuse_meta_info *meta,
 				   const struct fuse_buffer *name);
 
-	int (*symlink_prefilter)(fuse_meta *meta, struct fuse_buffer *name,
-				 struct fuse_buffer *path);
-	int (*symlink_postfilter)(fuse_meta *meta,
+	int (*symlink_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_buffer *name, struct fuse_buffer *path);
+	int (*symlink_postfilter)(const struct bpf_fuse_meta_info *meta,
 				  const struct fuse_buffer *name,
 				  const struct fuse_buffer *path);
 
-	int (*readdir_prefilter)(fuse_meta *meta, struct fuse_read_in *in);
-	int (*readdir_postfilter)(fuse_meta *meta, const struct fuse_read_in *in,
-				  struct fuse_read_out *out,
+	int (*readdir_prefilter)(const struct bpf_fuse_meta_info *meta,
+				 struct fuse_read_in *in);
+	int (*readdir_postfilter)(const struct bpf_fuse_meta_info *meta,
+				  const struct fuse_read_in *in, struct fuse_read_out *out,
 				  struct fuse_buffer *buffer);
 
-	int (*access_prefilter)(fuse_meta *meta, struct fuse_access_in *in);
-	int (*access_postfilter)(fuse_meta *meta,
+	int (*access_prefilter)(const struct bpf_fuse_meta_info *meta,
+				struct fuse_access_in *in);
+	int (*access_postfilter)(const struct bpf_fuse_meta_info *meta,
 				 const struct fuse_access_in *in);
 
 	char name[BPF_FUSE_NAME_MAX];

@@ -3,8 +3,9 @@
  * Backed dentries: what lies below a name, and whether it still does.
  *
  * Locking: lower is set before the dentry is hashed and released with it; it is
- * replaced at most once, under the directory's i_rwsem, by a creation. seq and gen are single words, stored after the check that they stand for. The
- * lower dentry's parent and name are compared under its d_lock.
+ * replaced at most once, under the directory's i_rwsem, by a creation. seq and
+ * gen are single words, stored after the check that they stand for. The lower
+ * dentry's parent and name are compared under its d_lock.
  */
 #include <linux/dcache.h>
 #include <linux/namei.h>

@@ -14,6 +14,7 @@
 #include <linux/user_namespace.h>
 
 #include "bpf.h"
+#include "bpf_kfunc.h"
 
 struct fbpf_iter {
 	struct fbpf_dirbuf *dir;

@@ -24,8 +24,8 @@ struct fbpf_open_call {
 #define FBPF_NOT_LOWER	(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC)
 
 /*
- * Take rights from a file that is being opened. The readers of an inode are
- * counted by mode, so the count has to follow.
+ * Take rights from a file that is being opened. The VFS has counted it as a
+ * reader or a writer already and will uncount it by its mode.
  */
 static void fbpf_drop_mode(struct file *file, fmode_t drop)
 {
@@ -33,6 +33,13 @@ static void fbpf_drop_mode(struct file *file, fmode_t drop)
 	bool was_reader = (file->f_mode & rw) == FMODE_READ;
 	bool is_reader;
 
+	if (drop & FMODE_WRITE && file->f_mode & FMODE_WRITER) {
+		put_write_access(file_inode(file));
+		mnt_put_write_access(file->f_path.mnt);
+		if (file->f_mode & FMODE_BACKING)
+			mnt_put_write_access(backing_file_user_path(file)->mnt);
+		drop |= FMODE_WRITER;
+	}
 	file->f_mode &= ~drop;
 	is_reader = (file->f_mode & rw) == FMODE_READ;
 	if (is_reader && !was_reader)

@@ -179,6 +179,7 @@ static void fbpf_unreg(void *kdata, struct bpf_link *link)
 		set->link = NULL;
 		set->kdata = NULL;
 		RCU_INIT_POINTER(set->ops, NULL);
+		/* Pairs with fbpf_gen() */
 		smp_store_release(&set->gen, set->gen + 1);
 	}
 	mutex_unlock(&fbpf_sets_lock);
@@ -210,7 +211,7 @@ static int fbpf_update(void *kdata, void *old_kdata, struct bpf_link *link)
 		rcu_assign_pointer(set->ops, ops);
 		set->kdata = kdata;
 		WRITE_ONCE(set->hooks, hooks);
-		/* After ops: who sees the new number sees the new programs */
+		/* Pairs with fbpf_gen(): who sees the number sees the programs */
 		smp_store_release(&set->gen, set->gen + 1);
 	}
 	mutex_unlock(&fbpf_sets_lock);
@@ -297,7 +298,7 @@ int fbpf_register(void)
 	if (err)
 		return err;
 	if (!fbpf_btf_found) {
-		pr_err("the module has no BTF that fits this kernel; build it with pahole against the kernel's own headers\n");
+		pr_err("no BTF that fits this kernel: build it against its headers, with pahole\n");
 		return -ENOENT;
 	}
 	return 0;

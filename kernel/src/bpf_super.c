@@ -52,11 +52,11 @@ static const struct constant_table fbpf_creds[] = {
 };
 
 static const struct fs_parameter_spec fbpf_parameters[] = {
-	fsparam_fd	("root_dir",		FBPF_OPT_ROOT_DIR),
-	fsparam_string	("root_bpf",		FBPF_OPT_ROOT_BPF),
-	fsparam_fd	("root_bpf_link",	FBPF_OPT_ROOT_BPF_LINK),
-	fsparam_flag	("no_daemon",		FBPF_OPT_NO_DAEMON),
-	fsparam_enum	("creds",		FBPF_OPT_CREDS, fbpf_creds),
+	fsparam_fd("root_dir", FBPF_OPT_ROOT_DIR),
+	fsparam_string("root_bpf", FBPF_OPT_ROOT_BPF),
+	fsparam_fd("root_bpf_link", FBPF_OPT_ROOT_BPF_LINK),
+	fsparam_flag("no_daemon", FBPF_OPT_NO_DAEMON),
+	fsparam_enum("creds", FBPF_OPT_CREDS, fbpf_creds),
 	{}
 };
 
@@ -281,12 +281,12 @@ static int fbpf_check_root(struct fs_context *fsc, const struct path *root)
 	struct super_block *lower_sb = root->dentry->d_sb;
 
 	if (lower_sb->s_type == fsc->fs_type) {
-		errorfc(fsc, "root_dir is on a %s mount already; filters cannot be stacked on one another",
+		errorfc(fsc, "root_dir is on a %s mount already: they do not stack",
 			fsc->fs_type->name);
 		return -ELOOP;
 	}
 	if (sb_has_encoding(lower_sb) || fbpf_dentry_weird(root->dentry))
-		return invalfc(fsc, "root_dir: file system %s compares names in its own way (case-insensitive or automounting), which is not supported",
+		return invalfc(fsc, "root_dir: %s is case-insensitive or automounts: not supported",
 			       lower_sb->s_type->name);
 	if (lower_sb->s_stack_depth >= FILESYSTEM_MAX_STACK_DEPTH)
 		return invalfc(fsc, "root_dir: too many stacked file systems below");
@@ -302,7 +302,7 @@ static int fbpf_fill_mount(struct fs_context *fsc, struct fbpf_mount *fb,
 
 	mnt = clone_private_mount(&opts->root);
 	if (IS_ERR(mnt)) {
-		errorfc(fsc, "root_dir: the directory's mount cannot be cloned; it is unbindable, detached or has locked mounts below");
+		errorfc(fsc, "root_dir: its mount is unbindable, detached or has locked mounts");
 		return PTR_ERR(mnt);
 	}
 	fb->mnt = mnt;
@@ -400,7 +400,7 @@ int fbpf_get_tree(struct fs_context *fsc)
 	if (!opts->root.mnt)
 		return invalfc(fsc, "root_dir is missing");
 	if (!opts->no_daemon || ctx->fd_present)
-		return invalfc(fsc, "root_dir works only with no_daemon and without fd in this version");
+		return invalfc(fsc, "root_dir works only with no_daemon, without fd");
 	err = fbpf_check_root(fsc, &opts->root);
 	if (err)
 		return err;

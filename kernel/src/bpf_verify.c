@@ -133,7 +133,7 @@ static int fbpf_struct_access(struct bpf_verifier_log *log,
 	int kind;
 
 	if (reg->type & MEM_RDONLY) {
-		bpf_log(log, "fuse_ops: this argument is read-only in a postfilter\n");
+		bpf_log(log, "fuse_ops: this struct is read-only in a postfilter\n");
 		return -EACCES;
 	}
 	if (reg->btf != fbpf_btf)
@@ -144,14 +144,14 @@ static int fbpf_struct_access(struct bpf_verifier_log *log,
 		if (!id || id != reg->btf_id)
 			continue;
 		if (off < 0 || size < 0 || off + size > fbpf_arg_size[kind]) {
-			bpf_log(log, "fuse_ops: store at offset %d, size %d is outside of a struct of %u bytes\n",
+			bpf_log(log, "fuse_ops: store at %d, size %d, is outside of %u bytes\n",
 				off, size, fbpf_arg_size[kind]);
 			return -EACCES;
 		}
 		return 0;
 	}
 refuse:
-	bpf_log(log, "fuse_ops: only the in struct of a prefilter and the out structs of a postfilter are writable\n");
+	bpf_log(log, "fuse_ops: only a prefilter's in and a postfilter's out are writable\n");
 	return -EACCES;
 }
 

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * Included before every file of the module. The kernel's own FUSE exports the
- * same functions; a second export of a name cannot be loaded.
- */
+/* Included before every file of the module, the distribution's and ours */
 #ifndef _FUSEBPF_COMPAT_H
 #define _FUSEBPF_COMPAT_H
 
-#include <linux/export.h>
-
-#undef EXPORT_SYMBOL
-#undef EXPORT_SYMBOL_GPL
-#define EXPORT_SYMBOL(sym)
-#define EXPORT_SYMBOL_GPL(sym)
+/* The kernel's own FUSE exports the same names; a second time cannot be loaded */
+#define __DISABLE_EXPORTS
 
 /* dax.c is not built: virtiofs, its only user, stays with the kernel's FUSE */
 #undef CONFIG_FUSE_DAX

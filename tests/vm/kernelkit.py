@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of the kernel part share: filters with settable behaviour, mounts, cells of maps.
+
+The filters are `kernel_filters.bpf.c`, hand-written against the kernel's own interface; names of
+cells are those of its enums.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import re
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+from fusebpf.build.clang import find_clang
+from fusebpf.runtime import mountinfo, sysbpf
+from fusebpf.runtime.fsmount import FsContext, move_mount, umount
+from fusebpf.runtime.libbpf import Link, Object
+
+SOURCE = Path(__file__).with_name("kernel_filters.bpf.c")
+HEADERS = Path(__file__).parents[2] / "bpf"
+
+CONTINUE, USER, USER_PREFILTER, POSTFILTER, USER_POSTFILTER, CALL_DEFAULT = range(6)
+OPCODE_PRE = 0x10000
+OPCODE_POST = 0x20000
+
+
+def _enum(number: int) -> dict[str, int]:
+    """Names and values of an enum of the C source, in order; only plain counting is used there."""
+    body = re.findall(r"^enum \{\n(.*?)^\};", SOURCE.read_text(), re.S | re.M)[number]
+    names = re.findall(r"^\t([A-Z_]+)[,\s]", body, re.M)
+    return {name: value for value, name in enumerate(names)}
+
+
+_NUMBERS = itertools.count()
+CONFIG = _enum(0)
+SEEN = _enum(1)
+
+
+@lru_cache(maxsize=1)
+def compiled() -> bytes:
+    """The object, compiled with the guest's clang once a session."""
+    target = Path(f"/tmp/kernel_filters.{os.getpid()}.o")
+    clang = str(find_clang().path)
+    flags = ["-g", "-O2", "-mcpu=v3", "-target", "bpf", f"-I{HEADERS}"]
+    subprocess.run([clang, *flags, "-c", str(SOURCE), "-o", str(target)], check=True)
+    data = target.read_bytes()
+    target.unlink()
+    return data
+
+
+def open_ops(members: tuple[str, ...], name: str = "tests", ops: str = "ops") -> Object:
+    """Open the object with some members of the struct_ops map `ops`; () takes all of them."""
+    opened = Object(compiled(), "tests")
+    for entry in opened.maps.values():
+        if entry.name.startswith("ops"):
+            entry.autocreate = entry.name == ops
+    value = opened.maps[ops].initial_value()
+    for field in opened.btf.struct_members("fuse_ops") or []:
+        if field.name == "name":
+            value[field.offset : field.offset + 15] = name.encode()[:15].ljust(15, b"\0")
+        elif members and field.name not in members:
+            struct.pack_into("=Q", value, field.offset, 0)
+    return opened
+
+
+class Filters:
+    """Attached filters: their link and the cells that steer and observe them."""
+
+    def __init__(self, members: tuple[str, ...], name: str | None = None) -> None:
+        # A link that a mount held goes in the kernel's own time, and its name with it
+        self.name = name or f"tests.{next(_NUMBERS)}"
+        self.object = open_ops(members, self.name)
+        try:
+            self.object.load()
+            self.link: Link = self.object.maps["ops"].attach_struct_ops()
+        except BaseException:
+            self.object.close()
+            raise
+
+    def close(self) -> None:
+        self.link.close()
+        self.object.close()
+
+    def _cell(self, table: str, index: int) -> int:
+        raw = sysbpf.map_lookup(self.object.maps[table].fd, struct.pack("=I", index), 8)
+        assert raw is not None
+        return int(struct.unpack("=q", raw)[0])
+
+    def set(self, **cells: int) -> None:
+        """Set cells of config: open_pre=-13 is the verdict of open_prefilter, hide=1 CFG_HIDE."""
+        for name, value in cells.items():
+            key = f"SLOT_{name.upper()}"
+            index = CONFIG[key if key in CONFIG else f"CFG_{name.upper()}"]
+            fd = self.object.maps["config"].fd
+            sysbpf.map_update(fd, struct.pack("=I", index), struct.pack("=q", value))
+
+    def reset(self) -> None:
+        """All verdicts CONTINUE, all counts 0."""
+        for table in ("config", "counts", "seen"):
+            for index in range(32):
+                key = struct.pack("=I", index)
+                sysbpf.map_update(self.object.maps[table].fd, key, bytes(8))
+
+    def count(self, slot: str) -> int:
+        """How often a member ran: "open_pre" is open_prefilter."""
+        return self._cell("counts", CONFIG[f"SLOT_{slot.upper()}"])
+
+    def seen(self, what: str) -> int:
+        """What the member that ran last saw."""
+        return self._cell("seen", SEEN[f"SEEN_{what.upper()}"])
+
+
+@contextmanager
+def filters(*members: str, name: str | None = None) -> Iterator[Filters]:
+    """Attach members of the test filters (none named: all)."""
+    attached = Filters(members, name)
+    try:
+        yield attached
+    finally:
+        attached.close()
+
+
+def make_mount(lower: Path, target: Path, **options: str | int | bool) -> None:
+    """Mount a lower directory. An option is a flag (True), a string or a descriptor (int)."""
+    root = os.open(lower, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with FsContext("fuse_bpf") as context:
+            context.set_string("source", lower)
+            context.set_string("root_dir", str(root))
+            context.set_flag("no_daemon")
+            for key, value in options.items():
+                if value is True:
+                    context.set_flag(key)
+                elif isinstance(value, str):
+                    context.set_string(key, value)
+                else:
+                    context.set_fd(key, int(value))
+            fd = context.mount()
+    finally:
+        os.close(root)
+    try:
+        move_mount(fd, target)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def mounted(lower: Path, target: Path, **options: str | int | bool) -> Iterator[Path]:
+    """A mount of `lower` at `target` that is taken off at the end."""
+    make_mount(lower, target, **options)
+    try:
+        yield target
+    except BaseException:
+        umount(target, lazy=True)
+        raise
+    if mountinfo.at(target) is not None:
+        umount(target)
+
+
+@contextmanager
+def filtered(lower: Path, target: Path, *members: str) -> Iterator[Filters]:
+    """A mount of `lower` at `target` with members of the test filters."""
+    with filters(*members) as attached, mounted(lower, target, root_bpf_link=attached.link.fd):
+        attached.reset()
+        yield attached
+
+
+def options_of(target: Path) -> list[str]:
+    """Super block options of a mount, from mountinfo."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[4] == str(target):
+            return fields[-1].split(",")
+    return []
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
+    """Wait until something holds that the kernel does in its own time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+class Dirents:
+    """getdents64 with a buffer of any size (getdents(2); no wrapper in Python takes one)."""
+
+    NR = 217
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self._size = size
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def read(self) -> list[tuple[str, int]]:
+        """Names and following positions of one call; empty at the end. Raises OSError."""
+        buffer = ctypes.create_string_buffer(self._size)
+        got = self._libc.syscall(self.NR, self.fd, buffer, self._size)
+        if got < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        found: list[tuple[str, int]] = []
+        at = 0
+        while at < got:
+            _ino, off, reclen = struct.unpack_from("=QqH", buffer.raw, at)
+            raw = buffer.raw[at + 19 : at + reclen].split(b"\0", 1)[0]
+            found.append((os.fsdecode(raw), off))
+            at += reclen
+        return found
+
+    def all(self) -> list[str]:
+        names: list[str] = []
+        while part := self.read():
+            names += [name for name, _off in part]
+        return names
+
+    def seek(self, position: int) -> None:
+        os.lseek(self.fd, position, os.SEEK_SET)
+
+    def __enter__(self) -> Dirents:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self.fd)
