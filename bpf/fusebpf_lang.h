@@ -17,6 +17,15 @@
 /* Forget what the compiler knows about a value, so that the next check of it stays. */
 #define fusebpf_hide(value) asm volatile("" : "+r"(value))
 
+/*
+ * The same for a 64-bit number, and for the verifier: what it learns about this copy it does not
+ * learn about the original, so that paths which differ only in such knowledge meet again.
+ */
+#define fusebpf_fresh(value) asm volatile("%0 ^= 0" : "+r"(value))
+
+/* Load a member anew instead of keeping what an earlier test told about it. */
+#define FUSEBPF_READ(member) (*(const volatile typeof(member) *)&(member))
+
 /* Loops: fusebpf_for(loop, count) { ... loop.k ... }, k = 0, 1, ... */
 struct fusebpf_loop {
 	__u64 *state;
@@ -50,6 +59,15 @@ static __always_inline void fusebpf_loop_end(struct fusebpf_loop *loop)
 	for (struct fusebpf_loop loop __attribute__((cleanup(fusebpf_loop_end))) = \
 		     fusebpf_loop_begin((__u64[1]){}, (count)); \
 	     fusebpf_loop_next(&loop);)
+
+/* Length of a name in bytes. */
+static __always_inline __u64 fusebpf_len(const struct fusebpf_buf *name)
+{
+	__u64 len = name->len;
+
+	fusebpf_fresh(len);
+	return len;
+}
 
 /* Names. `text` is a string literal of `size` bytes; `fold` takes ASCII letters as lower case. */
 static __always_inline __u64 fusebpf_text_byte(const char *text, __u32 size, __u32 at, __u32 i)
@@ -119,6 +137,7 @@ static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *tex
 
 	if (size == 0)
 		return 1;
+	fusebpf_hide(data);
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < (size + width - 1) / width; i++) {
 		const __u32 at = (i + 1) * width <= size ? i * width : size - width;
@@ -127,6 +146,8 @@ static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *tex
 		if (fold)
 			word |= fusebpf_fold_word(text, size, at, width);
 		differ |= word ^ fusebpf_text_word(text, size, at, width);
+		/* Else clang makes a branch of every word, and the verifier follows all of them. */
+		fusebpf_hide(differ);
 	}
 	return differ == 0;
 }
@@ -134,13 +155,13 @@ static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *tex
 static __always_inline _Bool fusebpf_name_is(const struct fusebpf_buf *name, const char *text,
 					     const __u32 size, const _Bool fold)
 {
-	return name->len == size && fusebpf_bytes_are(name->data, text, size, fold);
+	return fusebpf_len(name) == size && fusebpf_bytes_are(name->data, text, size, fold);
 }
 
 static __always_inline _Bool fusebpf_name_starts(const struct fusebpf_buf *name, const char *text,
 						 const __u32 size, const _Bool fold)
 {
-	return name->len >= size && fusebpf_bytes_are(name->data, text, size, fold);
+	return fusebpf_len(name) >= size && fusebpf_bytes_are(name->data, text, size, fold);
 }
 
 /* The bytes from `at` on; `whole`: and the name ends there. */
@@ -148,7 +169,9 @@ static __always_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name,
 						 const char *text, const __u32 size,
 						 const _Bool fold, const _Bool whole)
 {
-	if (at + size > 255 || name->len < at + size || (whole && name->len != at + size))
+	__u64 len = fusebpf_len(name);
+
+	if (at + size > 255 || len < at + size || (whole && len != at + size))
 		return 0;
 	return fusebpf_bytes_are(name->data + at, text, size, fold);
 }
@@ -156,36 +179,37 @@ static __always_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name,
 static __always_inline _Bool fusebpf_name_ends(const struct fusebpf_buf *name, const char *text,
 					       const __u32 size, const _Bool fold)
 {
-	__u64 at = name->len - (__u64)size;
+	__u64 at = fusebpf_len(name) - size;
 
-	if (name->len < size)
-		return 0;
+	/* A name that is too short wraps to a large number. */
 	fusebpf_hide(at);
 	if (at > 255 - size)
 		return 0;
 	return fusebpf_bytes_are(name->data + at, text, size, fold);
 }
 
-/* A byte of a name; negative indices count from the end; 0 outside. */
+/* A byte of a name; negative indices count from the end; 0 outside. Without a branch: one path. */
 static __always_inline __u8 fusebpf_name_byte(const struct fusebpf_buf *name, __s64 index)
 {
-	__u64 at = (__u64)index;
+	__u64 len = fusebpf_len(name), at, inside;
 
-	if (index < 0)
-		at += name->len;
-	if (at >= name->len)
-		return 0;
-	fusebpf_hide(at);
-	return name->data[at & 255];
+	at = (__u64)index + (len & (__u64)(index >> 63));
+	/* All ones when 0 <= at < len. */
+	inside = (__u64)((__s64)((at - len) & ~at) >> 63);
+	fusebpf_hide(inside);
+	fusebpf_fresh(at);
+	return (__u8)(name->data[at & 255] & inside);
 }
 
 /* Whether two names are the same. Bytes behind the end are unspecified. */
 static __always_inline _Bool fusebpf_name_same(const struct fusebpf_buf *a,
 					       const struct fusebpf_buf *b)
 {
-	if (a->len != b->len)
+	__u64 len = fusebpf_len(a);
+
+	if (len != fusebpf_len(b))
 		return 0;
-	fusebpf_for(loop, a->len) {
+	fusebpf_for(loop, len) {
 		__u64 at = (__u64)loop.k;
 
 		fusebpf_hide(at);

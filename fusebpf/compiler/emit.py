@@ -9,7 +9,8 @@ from pathlib import PurePath
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
-from fusebpf.compiler.lower import Cost, all_locals, frame_size, private_loops
+from fusebpf.compiler.expressions import CONTEXT_FIELDS
+from fusebpf.compiler.lower import Cost, all_locals, frame_size, framed_context, private_loops
 from fusebpf.compiler.types import (
     CONTEXT,
     DIRENT,
@@ -104,7 +105,7 @@ class Emitter:
     def _name_set(self, name: str, values: tuple[bytes, ...]) -> None:
         self.out.append(f"static __always_inline _Bool {name}(const struct fusebpf_buf *name)")
         self.out.append("{")
-        self.out.append("\tswitch (name->len) {")
+        self.out.append("\tswitch (fusebpf_len(name)) {")
         sizes = sorted({len(value) for value in values})
         for size in sizes:
             tests = [
@@ -136,16 +137,6 @@ class Emitter:
                 if isinstance(expr, ir.Call):
                     found |= set(self.needs[expr.function])
         return tuple(sorted(found))
-
-    def is_global(self, function: ir.Function) -> bool:
-        """Helpers on plain numbers are verified once, on their own."""
-        return (
-            function.hook is None
-            and not self.needs[function.name]
-            and all(isinstance(p.type, _SCALAR) for p in function.params)
-            and len(function.params) <= 5
-            and not any(isinstance(s, ir.For) for s in statements(function.body))
-        )
 
     def _function(self, function: ir.Function) -> None:
         FunctionEmitter(self, function).emit()
@@ -180,6 +171,8 @@ class FunctionEmitter:
             parent.maps,
             parent.sets,
         )
+        self.names.anew = function.branchy
+        self.ctx_fields = self._ctx_fields()
         self.exprs = ExprEmitter(self.names)
 
     def _local_names(self) -> dict[str, str]:
@@ -193,13 +186,20 @@ class FunctionEmitter:
                 names[name] = identifier(name, [*self.parent.taken, *names.values()])
         return names
 
+    def _ctx_fields(self) -> dict[str, str]:
+        """Members of ctx that are kept in the frame, and their names there."""
+        return {
+            field: identifier(f"ctx_{field}", [*self.parent.taken, *self.locals.values()])
+            for field in framed_context(self.function)
+        }
+
     def emit(self) -> None:
         """The whole function."""
         function = self.function
         self.out.append('#line 1 "<generated>"')
         name = self.parent.functions[function.name]
         void = function.returns == NONE
-        is_global = function.hook is None and self.parent.is_global(function)
+        is_global = function.alone
         if function.hook is not None:
             params = ", ".join(self.locals[p.name] for p in function.params)
             self.out.append(f"FUSEBPF_{function.hook.upper()}({name}, {params})")
@@ -252,7 +252,7 @@ class FunctionEmitter:
 
     def _declarations(self) -> None:
         function = self.function
-        private = private_loops(function)
+        private = private_loops(function) - function.frame
         params = {p.name for p in function.params}
         read = {
             (type(e), e.name)
@@ -279,6 +279,9 @@ class FunctionEmitter:
                 plain.append(f"\t{kind} {name}{unused(ir.Local, local.name)} = 0;")
                 if local.optional:
                     plain.append(f"\t_Bool {name}_set{unused(ir.IsPresent, local.name)} = 0;")
+        for field, name in self.ctx_fields.items():
+            type_ = CONTEXT_FIELDS[field]
+            framed.append((type_.bits, f"{type_.c_name} {name};"))
         self.out += plain
         self._frame(sorted(framed, key=lambda f: -f[0]))
         if plain or framed:
@@ -301,7 +304,12 @@ class FunctionEmitter:
             self.out.append("\tframe = memory;")
             for param in function.params:
                 if param.name in function.frame:
-                    raise AssertionError("parameters never live in the frame")
+                    name = self.locals[param.name]
+                    self.out.append(f"\tframe->{name} = {name};")
+            for field, name in sorted(self.ctx_fields.items()):
+                access = self.exprs.context(field)
+                self.out.append(f"\tframe->{name} = {access};")
+            self.names.ctx_fields.update({k: f"frame->{v}" for k, v in self.ctx_fields.items()})
 
     # ------------------------------------------------------------ statements
 
@@ -365,8 +373,7 @@ class FunctionEmitter:
 
     def _return(self, value: ir.Expr | None) -> None:
         if value is None:
-            is_global = self.parent.is_global(self.function)
-            self._put("return 0;" if is_global else "return;")
+            self._put("return 0;" if self.function.alone else "return;")
             return
         self._put(f"return {strip(self.exprs.expr(value))};")
 
@@ -422,7 +429,7 @@ class FunctionEmitter:
             self._put("}")
 
     def _declared(self) -> set[str]:
-        private = private_loops(self.function)
+        private = private_loops(self.function) - self.function.frame
         return {v.name for v in all_locals(self.function)} - private
 
     def _for_entries(self, stmt: ir.ForEntries) -> None:

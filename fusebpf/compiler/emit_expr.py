@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fusebpf.abi import VERDICTS
 from fusebpf.compiler import ir
@@ -47,6 +47,10 @@ class Names:
     maps: Mapping[str, str]
     #: Sets of names that got a function of their own, by their values.
     sets: Mapping[tuple[bytes, ...], str] = field(default_factory=dict)
+    #: Members of ctx that are kept elsewhere.
+    ctx_fields: dict[str, str] = field(default_factory=dict)
+    #: Whether members of structs are loaded anew each time.
+    anew: bool = False
 
 
 def c_type(type_: Type) -> str:
@@ -111,6 +115,12 @@ class ExprEmitter:
         """Access to the Boolean half of an optional local."""
         return f"{self.local(name)}_set"
 
+    def context(self, field: str) -> str:
+        """Access to a member of the context itself."""
+        if field in _ACCESSORS:
+            return f"fusebpf_{field}({self.names.ctx})"
+        return f"{self.names.ctx}->{field}"
+
     def struct_field(self, param: str, path: tuple[str, ...]) -> str:
         """Access to a member of a struct parameter."""
         return f"{self.names.locals[param]}->{'.'.join(path)}"
@@ -132,17 +142,14 @@ class ExprEmitter:
             case ir.IsPresent(name=name):
                 return self.present(name)
             case ir.CtxField(field=name):
-                if name in _ACCESSORS:
-                    return f"fusebpf_{name}({self.names.ctx})"
-                return f"{self.names.ctx}->{name}"
+                return self.names.ctx_fields.get(name) or self.context(name)
             case ir.StructField(param=param, path=path):
-                return self.struct_field(param, path)
+                member = self.struct_field(param, path)
+                return f"FUSEBPF_READ({member})" if self.names.anew else member
             case ir.DirentField(var=var, field=name):
                 return f"{self.names.locals[var]}.{name}"
             case ir.NameLen(name=name_expr):
-                pointer = self.name(name_expr)
-                access = f"{pointer[1:]}.len" if pointer.startswith("&") else f"{pointer}->len"
-                return f"(__s64){access}"
+                return f"(__s64)fusebpf_len({self.name(name_expr)})"
             case ir.NameByte(name=name_expr, index=index):
                 return f"fusebpf_name_byte({self.name(name_expr)}, {strip(self.expr(index))})"
             case ir.NameTest():
@@ -246,6 +253,11 @@ class ExprEmitter:
         left_signed = _signed(left_type, left_expr)
         right_signed = _signed(right_type, right_expr)
         if left_signed is None or right_signed is None or left_signed == right_signed:
+            # A literal takes the other side's type, or C would compare as unsigned.
+            if isinstance(right_expr, ir.Const) and right_signed is None and left_signed:
+                right_text = constant(right_expr.value, S64)
+            if isinstance(left_expr, ir.Const) and left_signed is None and right_signed:
+                left_text = constant(left_expr.value, S64)
             return f"({left_text} {op} {right_text})"
         wide = U64
         if (right_type if left_signed else left_type) != wide:
@@ -286,15 +298,7 @@ class ExprEmitter:
         self, op: str, left: ir.Expr, left_text: str, right: ir.Expr, right_text: str
     ) -> str:
         saved = self.names
-        self.names = Names(
-            saved.ctx,
-            {**saved.locals, right_text: right_text},
-            saved.frame,
-            saved.functions,
-            saved.hidden,
-            saved.maps,
-            saved.sets,
-        )
+        self.names = replace(saved, locals={**saved.locals, right_text: right_text})
         text = self._compare(op, (left.type, left_text, left), ir.Local(right.type, right_text))
         self.names = saved
         return text

@@ -538,6 +538,10 @@ class Function:
     body: tuple[Stmt, ...]
     #: Names of locals that live in the operation's frame memory.
     frame: frozenset[str] = frozenset()
+    #: Emitter only: many branches, so that values are loaded anew for each test.
+    branchy: bool = False
+    #: Emitter only: a function of its own, verified once for all callers; else it is inlined.
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,11 @@
 
 The verifier follows every path with the values it knows. A local that a loop changes, kept in a
 register or on the stack, makes each turn a new state; kept in the operation's memory it is an
-unknown number that each turn finds again. So such locals go to the frame. The same holds for
-locals that several of many branches assign.
+unknown number that each turn finds again. So such locals go to the frame.
+
+Branches do the same harm: each test of a value that stays in a register splits what is known of
+it, and n independent tests make 2**n states when the values are tested again. A function with
+many branches therefore keeps all its numbers in the frame and loads members anew for each test.
 """
 
 from __future__ import annotations
@@ -14,12 +17,17 @@ from dataclasses import dataclass, replace
 
 from fusebpf.abi import SCRATCH_SIZE
 from fusebpf.compiler import ir
-from fusebpf.compiler.types import IntType
+from fusebpf.compiler.expressions import CONTEXT_FIELDS
+from fusebpf.compiler.types import BoolType, IntType, VerdictType
 from fusebpf.compiler.walk import blocks, expressions, statements
 
-#: More branches than this send locals that are assigned more than once to the frame. Each branch
-#: can double the states that differ in such a local.
+#: More decisions than this in a filter with its inlined helpers make its functions branchy.
 MANY_BRANCHES = 8
+
+_SCALAR = IntType | BoolType | VerdictType
+
+#: Most arguments of a BPF function.
+MAX_ARGS = 5
 
 #: Limits of one filter with its helpers.
 MAX_STEPS = 65536
@@ -27,23 +35,76 @@ MAX_SIZE = 16000
 MAX_FRAME = SCRATCH_SIZE
 
 
-def place_locals(function: ir.Function) -> ir.Function:
-    """The function with its frame locals chosen."""
-    in_loops: set[str] = set()
-    counts: dict[str, int] = {}
-    branches = 0
+def place_all(
+    helpers: tuple[ir.Function, ...], filters: tuple[ir.Function, ...]
+) -> tuple[tuple[ir.Function, ...], tuple[ir.Function, ...]]:
+    """The functions with their frame locals chosen. ``helpers`` come before their callers."""
+    decisions: dict[str, int] = {}
+    alone: set[str] = set()
+    by_name = {f.name: f for f in (*helpers, *filters)}
+    for function in (*helpers, *filters):
+        count = _decisions(function, decisions)
+        if _plain(function) and count <= MANY_BRANCHES and set(_called(function)) <= alone:
+            alone.add(function.name)
+            count = 0
+        decisions[function.name] = count
+    branchy: set[str] = set()
+    pending = [f.name for f in filters if decisions[f.name] > MANY_BRANCHES]
+    while pending:
+        name = pending.pop()
+        if name not in branchy and name not in alone:
+            branchy.add(name)
+            pending.extend(_called(by_name[name]))
+
+    def placed(functions: tuple[ir.Function, ...]) -> tuple[ir.Function, ...]:
+        return tuple(
+            replace(f, alone=True) if f.name in alone else _place(f, f.name in branchy)
+            for f in functions
+        )
+
+    return placed(helpers), placed(filters)
+
+
+def _called(function: ir.Function) -> list[str]:
+    return [
+        e.function
+        for s in statements(function.body)
+        for e in expressions(s)
+        if isinstance(e, ir.Call)
+    ]
+
+
+def _decisions(function: ir.Function, helpers: Mapping[str, int]) -> int:
+    """Branches that depend on data, those of called helpers included."""
+    count = 0
+    for stmt in statements(function.body):
+        count += isinstance(stmt, ir.If)
+        for expr in expressions(stmt):
+            if isinstance(expr, ir.BoolOp):
+                count += len(expr.operands) - 1
+            elif isinstance(expr, ir.Chain):
+                count += len(expr.ops) - 1
+            elif isinstance(expr, ir.Conditional):
+                count += 1
+            elif isinstance(expr, ir.Call):
+                count += helpers[expr.function]
+    return count
+
+
+def _place(function: ir.Function, branchy: bool) -> ir.Function:
+    frame: set[str] = set()
     for stmt, depth in _with_depth(function.body, 0):
-        branches += isinstance(stmt, ir.If)
-        name = stmt.target if isinstance(stmt, ir.Assign | ir.MapFetch) else None
-        if isinstance(stmt, ir.For) and not _private(function, stmt):
-            in_loops.add(stmt.var)
-        if name is not None:
-            counts[name] = counts.get(name, 0) + 1
-            if depth:
-                in_loops.add(name)
-    if branches > MANY_BRANCHES:
-        in_loops |= {name for name, count in counts.items() if count > 1}
-    return replace(function, frame=frozenset(in_loops))
+        if isinstance(stmt, ir.For) and (not _private(function, stmt) or _has_loop(stmt.body)):
+            frame.add(stmt.var)
+        if isinstance(stmt, ir.Assign | ir.MapFetch) and (depth or branchy):
+            frame.add(stmt.target)
+    if branchy:
+        frame |= {p.name for p in function.params if isinstance(p.type, _SCALAR)}
+    return replace(function, frame=frozenset(frame), branchy=branchy)
+
+
+def _has_loop(body: tuple[ir.Stmt, ...]) -> bool:
+    return any(isinstance(s, ir.For | ir.ForEntries) for s in statements(body))
 
 
 def _with_depth(body: tuple[ir.Stmt, ...], depth: int) -> list[tuple[ir.Stmt, int]]:
@@ -100,17 +161,42 @@ class Cost:
 def frame_size(function: ir.Function) -> int:
     """Bytes of a function's own frame, a multiple of 8."""
     total = 0
-    for local in sorted(all_locals(function), key=lambda v: -_width(v)):
+    for local in all_locals(function):
         if local.name in function.frame:
             total += _width(local) + local.optional
+    total += sum(CONTEXT_FIELDS[name].bits // 8 for name in framed_context(function))
     return -(-total // 8) * 8
 
 
 def all_locals(function: ir.Function) -> tuple[ir.LocalVar, ...]:
-    """Locals, and the parameters that are assigned to."""
-    assigned = {s.target for s in statements(function.body) if isinstance(s, ir.Assign)}
-    params = tuple(ir.LocalVar(p.name, p.type) for p in function.params if p.name in assigned)
+    """Locals, loop variables, and the parameters that are numbers."""
+    params = tuple(
+        ir.LocalVar(p.name, p.type) for p in function.params if isinstance(p.type, _SCALAR)
+    )
     return function.locals + params
+
+
+def framed_context(function: ir.Function) -> tuple[str, ...]:
+    """Members of ctx that a branchy function reads once and keeps in its frame."""
+    if not function.branchy:
+        return ()
+    found = {
+        e.field
+        for s in statements(function.body)
+        for e in expressions(s)
+        if isinstance(e, ir.CtxField) and e.field not in ("tag", "ktime")
+    }
+    return tuple(sorted(found))
+
+
+def _plain(function: ir.Function) -> bool:
+    """Whether a helper only knows numbers and makes no loops: it can be verified on its own."""
+    return (
+        function.hook is None
+        and len(function.params) <= MAX_ARGS
+        and all(isinstance(p.type, _SCALAR) for p in function.params)
+        and not _has_loop(function.body)
+    )
 
 
 def _width(local: ir.LocalVar) -> int:

@@ -13,7 +13,7 @@ from fusebpf.compiler.diagnostics import Diagnostic
 from fusebpf.compiler.emit import Emitter
 from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
-from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_locals
+from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_all
 from fusebpf.compiler.scope import Unit
 from fusebpf.compiler.types import INT_TYPES
 
@@ -78,14 +78,8 @@ def compile_set(
     filters = _check_filters(unit)
     if _failed(unit):
         return _result(unit, None, None, ())
-    program = ir.Program(
-        fset.name,
-        path,
-        tuple(maps.values()),
-        tuple(place_locals(f) for f in unit.order),
-        tuple(place_locals(f) for f in filters),
-        unit.counts_lost,
-    )
+    helpers, placed = place_all(tuple(unit.order), tuple(filters))
+    program = ir.Program(fset.name, path, tuple(maps.values()), helpers, placed, unit.counts_lost)
     costs = _costs(unit, program)
     if _failed(unit):
         return _result(unit, None, None, ())

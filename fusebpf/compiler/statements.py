@@ -215,7 +215,9 @@ class Statements(Expressions):
         if type_ is None or isinstance(operand, Poison) or self.infer:
             return []
         made = self.convert(value, operand, type_)
-        return [] if made is None else [ir.Assign(node.lineno, name, made)]
+        if made is None or self.joins[name].constant is not None:
+            return []  # a constant is put in where it is read
+        return [ir.Assign(node.lineno, name, made)]
 
     def _conflict(self, value: ast.expr, name: str, operand: Operand) -> None:
         seen = self.next_joins[name].assignments
