@@ -46,7 +46,8 @@ def vm() -> None:
     """Boot a kernel with fuse-bpf in QEMU and run a command in it."""
 
 
-@vm.command(context_settings={"ignore_unknown_options": False})
+# Options after the command are the command's, with and without "--".
+@vm.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--kernel",
     metavar="K",

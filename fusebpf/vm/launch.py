@@ -10,7 +10,7 @@ from pathlib import Path
 import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
-from fusebpf.vm.errors import BootPanicError
+from fusebpf.vm.errors import BootPanicError, PrepareError
 from fusebpf.vm.kernel import STOCK, BootFiles, KernelSource, find_kernel, prepare_kernel
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
@@ -18,7 +18,7 @@ from fusebpf.vm.root import PYTHON, Progress, prepare_disk, prepare_root
 from fusebpf.vm.run import GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
-_VENV = "/opt/fusebpf"
+_VENV = "/usr/lib/fusebpf-guest"
 _GUEST_FILES = "/run/fusebpf"
 
 _ENVIRONMENT = {
@@ -91,6 +91,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     Raises:
         VmError: the machine, not the command, failed (see ``fusebpf.vm.errors``).
     """
+    shares, files = _visible(request)
     ready = prepare(
         progress,
         request.kernel,
@@ -98,7 +99,9 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         module=request.module,
         with_module=request.with_module,
     )
-    shares, files = _visible(request, ready)
+    if ready.kernel.modules is not None and not ready.kernel.in_root:
+        target = Path("/lib/modules", ready.kernel.release)
+        shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
     spec = MachineSpec(
         boot=ready.boot,
         disk=ready.disk,
@@ -110,7 +113,10 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     env = {**_ENVIRONMENT, "FUSEBPF_VM": ready.kernel.release}
     modules = []
     if ready.module is not None:
-        files[MODULE_NAME] = ready.module.read_bytes()
+        try:
+            files[MODULE_NAME] = ready.module.read_bytes()
+        except OSError as error:
+            raise PrepareError(f"cannot read the module {ready.module}: {error.strerror}") from None
         modules.append(f"{_GUEST_FILES}/{MODULE_NAME}")
         env["FUSEBPF_MODULE"] = modules[-1]
     job = Job(
@@ -134,15 +140,12 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         return run(spec, job, output)
 
 
-def _visible(request: Request, ready: Prepared) -> tuple[list[sharing.Share], dict[str, bytes]]:
+def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:
     """Return the shares of the run and the files that make this package importable in the guest."""
     shares = sharing.plan(request.cwd, request.read_only, request.writable)
     package, entry = sharing.package_shares(Path(fusebpf.__file__).resolve().parent)
     for share in package:
         if not any(share.target.is_relative_to(known.target) for known in shares):
             shares.append(share)
-    if ready.kernel.modules is not None and not ready.kernel.in_root:
-        target = Path("/lib/modules", ready.kernel.release)
-        shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
     site = f"{_VENV}/lib/python{PYTHON}/site-packages/fusebpf.pth"
     return shares, {site: f"{entry}\n".encode()}

@@ -18,7 +18,7 @@ SUSPECT = re.compile(
     | \bpossible\ (circular|recursive|irq\ lock)\b | \binconsistent\ lock\ state\b | \block\ held\b
     | \bsuspicious\ RCU\ usage\b | \brcu:\ INFO:\ | \bself-detected\ stall\b | \bsoft\ lockup\b
     | \bblocked\ for\ more\ than\b | \bscheduling\ while\ atomic\b | \bsleeping\ function\ called\b
-    | \brefcount_t:\ | \blist_(add|del)\ corruption\b | \b[Oo]bjects?\ remaining\b
+    | \brefcount_t:\ | \blist_(add|del)\ corruption\b | \b(objects?|Objects?)\ remaining\b
     | \bkmem_cache_destroy\b | \bBusy\ inodes\ after\ unmount\b | \bstill\ in\ use\b
     | \bsysfs:\ cannot\ create\ duplicate\b | \bKASAN\b | \bKCSAN\b | \bUBSAN\b | \bkmemleak\b
     | \bCall\ Trace:

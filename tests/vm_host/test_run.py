@@ -128,8 +128,8 @@ def test_the_guest_is_what_it_should_be(tmp_path: Path) -> None:
     assert seen["release"] == seen["env"]
     assert seen["release"].startswith("6.12.")
     assert seen["package"] == str(TREE / "fusebpf/__init__.py")
-    assert seen["python"] == "/opt/fusebpf/bin/python"
-    assert seen["command"] == "/opt/fusebpf/bin/fusebpf"
+    assert seen["python"] == "/usr/lib/fusebpf-guest/bin/python"
+    assert seen["command"] == "/usr/lib/fusebpf-guest/bin/fusebpf"
     assert seen["clang"] == "/usr/bin/clang"
     assert seen["mounted"]["/sys/fs/bpf"] == "bpf"
     assert seen["mounted"]["/sys/kernel/tracing"] == "tracefs"

@@ -14,23 +14,25 @@ inside() {
 }
 
 # The guest's own Python: bcc comes from the system, the rest from the wheels fetched outside.
+# In no place where a host's tree may be shared.
+venv=/usr/lib/fusebpf-guest
 mkdir "$root/wheels"
 cp "$wheels"/*.whl "$root/wheels/"
-inside python3 -m venv --system-site-packages /opt/fusebpf
-inside /opt/fusebpf/bin/pip install --quiet --no-index --find-links /wheels \
+inside python3 -m venv --system-site-packages $venv
+inside $venv/bin/pip install --quiet --no-index --find-links /wheels \
 	--disable-pip-version-check --root-user-action=ignore -r /dev/stdin <"$wheels/requirements.txt"
 rm -rf "$root/wheels"
 
 # `fusebpf` runs from the host's tree, which the runner puts on this Python's path at boot.
-cat >"$root/opt/fusebpf/bin/fusebpf" <<'EOF'
-#!/opt/fusebpf/bin/python3
+cat >"$root$venv/bin/fusebpf" <<'EOF'
+#!/usr/lib/fusebpf-guest/bin/python3
 import sys
 
 from fusebpf.cli import main
 
 sys.exit(main())
 EOF
-chmod 755 "$root/opt/fusebpf/bin/fusebpf"
+chmod 755 "$root$venv/bin/fusebpf"
 
 # git refuses trees of another owner; in the guest everything is root's, shares are the host's.
 printf '[safe]\n\tdirectory = *\n' >"$root/etc/gitconfig"
