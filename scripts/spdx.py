@@ -13,7 +13,9 @@ _EXEMPT_TREES = ("tests/golden/",)
 
 
 def expected(path: Path) -> str:
-    """Return the licence of a file, by the folder it lies in."""
+    """Return the licence of a file, by the folder it lies in; BPF programs anywhere are dual."""
+    if path.name.endswith(".bpf.c"):
+        return "GPL-2.0-only OR MIT"
     return {"kernel": "GPL-2.0-only", "bpf": "GPL-2.0-only OR MIT"}.get(path.parts[0], "MIT")
 
 
