@@ -79,7 +79,7 @@ class Metadata:
                 clang=str(data["clang"]),
             )
         except (KeyError, TypeError) as error:
-            raise ValueError(f"metadata is incomplete: {error}") from None
+            raise ValueError("it is not the metadata of this version") from error
 
 
 def maps_from_list(entries: Sequence[Mapping[str, object]]) -> tuple[MapMeta, ...]:

@@ -23,6 +23,7 @@ from typing import Any
 from fusebpf.errors import FusebpfError
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.btf import Btf, Field
+from fusebpf.runtime.signals import uninterrupted
 
 LOG_BUFFER_BYTES = 16 << 20
 """Room for a verifier log; a log that does not fit would lose its head, where the cause is."""
@@ -177,13 +178,20 @@ def version() -> tuple[int, int]:
 
 @contextmanager
 def _captured() -> Iterator[list[str]]:
+    """Collect what libbpf prints.
+
+    Signals are held back, as Python would run their handlers in our print callback, where
+    ctypes drops the exception: a Ctrl-C would be lost. What the block made must be where a
+    KeyboardInterrupt at its end finds it.
+    """
     lines: list[str] = []
     outer = getattr(_capture, "lines", None)
-    _capture.lines = lines
-    try:
-        yield lines
-    finally:
-        _capture.lines = outer
+    with uninterrupted():
+        _capture.lines = lines
+        try:
+            yield lines
+        finally:
+            _capture.lines = outer
 
 
 class Program:
@@ -276,11 +284,19 @@ class Map:
     def attach_struct_ops(self) -> Link:
         """Register a struct_ops map with its subsystem. The link undoes that when closed."""
         pointer = self._owner.alive(self._pointer)
-        with _captured() as reasons:
-            link = library().call("bpf_map__attach_struct_ops", pointer)
-        if not link:
-            raise LibbpfError(f"cannot register {self.name}", ctypes.get_errno(), tuple(reasons))
-        return Link(link)
+        link: Link | None = None
+        try:
+            with _captured() as reasons:
+                made = library().call("bpf_map__attach_struct_ops", pointer)
+                code = ctypes.get_errno()
+                link = Link(made) if made else None
+        except BaseException:
+            if link is not None:
+                link.close()
+            raise
+        if link is None:
+            raise LibbpfError(f"cannot register {self.name}", code, tuple(reasons))
+        return link
 
 
 class Link:
@@ -324,11 +340,18 @@ class Object:
             kernel_log_buf=log_address,
             kernel_log_size=LOG_BUFFER_BYTES,
         )
-        with _captured() as reasons:
-            pointer = library().call("bpf_object__open_mem", data, len(data), ctypes.byref(opts))
-        if not pointer:
-            raise LibbpfError(f"cannot open object {name}", ctypes.get_errno(), tuple(reasons))
-        self._pointer = pointer
+        try:
+            with _captured() as reasons:
+                pointer = library().call(
+                    "bpf_object__open_mem", data, len(data), ctypes.byref(opts)
+                )
+                code = ctypes.get_errno()
+                self._pointer = pointer or None
+        except BaseException:
+            self.close()
+            raise
+        if self._pointer is None:
+            raise LibbpfError(f"cannot open object {name}", code, tuple(reasons))
 
     @classmethod
     def open_file(cls, path: str | os.PathLike[str]) -> Object:

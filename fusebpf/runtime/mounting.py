@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -25,6 +22,7 @@ from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.load import check_abi, load, open_ops
 from fusebpf.runtime.maps import Maps, MapView
+from fusebpf.runtime.signals import uninterrupted
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -125,7 +123,7 @@ def attach(
         mount = Mount(target, lower_path, name, link.id, maps)
         placed = False
         try:
-            with _uninterrupted():
+            with uninterrupted():
                 _place(mount_fd, target)
                 placed = True
                 stack.close()  # from here on the mount alone holds the filters
@@ -229,19 +227,6 @@ def _maps(opened: Object, metadata: Metadata) -> Maps:
             view.close()
         raise
     return Maps(views)
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold SIGINT and SIGTERM back; they arrive when the block ends."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from collections.abc import Iterator
 import pytest
 
 from fusebpf.errors import FusebpfError
-from fusebpf.runtime import sysbpf
+from fusebpf.runtime import libbpf, sysbpf
 from fusebpf.runtime.libbpf import LibbpfError, Object, version
 from tests.unit.runtime_objects import REFUSED, WORKING, compiled, needs_root
 
@@ -159,6 +161,39 @@ def test_rubbish_is_no_object() -> None:
 def test_no_initial_value_for_an_ordinary_map(working: Object) -> None:
     with pytest.raises(LibbpfError, match="cases has no initial value"):
         working.maps["cases"].initial_value()
+
+
+class _Interrupting(libbpf._Library):
+    """A library during whose next message the user presses Ctrl-C."""
+
+    armed = False
+
+    def _on_print(self, level: int, fmt: bytes, va_list: int | None) -> int:
+        if self.armed:
+            self.armed = False
+            os.kill(os.getpid(), signal.SIGINT)
+        return super()._on_print(level, fmt, va_list)
+
+
+@needs_root
+def test_interrupt_inside_libbpf_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupting = _Interrupting(libbpf.library().path)
+    monkeypatch.setattr(libbpf, "_library", interrupting)
+    data = compiled(WORKING)
+    try:
+        interrupting.armed = True
+        with pytest.raises(KeyboardInterrupt):
+            Object(data, "working")
+        with Object(data, "working") as opened:
+            interrupting.armed = True
+            with pytest.raises(KeyboardInterrupt):
+                opened.load()
+    finally:
+        # libbpf keeps the last callback it was given: give it that of the usual library.
+        monkeypatch.undo()
+        usual = libbpf.library()
+        usual.call("libbpf_set_print", ctypes.cast(usual._print, ctypes.c_void_p))
+    assert not interrupting.armed
 
 
 def test_missing_library_is_one_clear_error() -> None:
