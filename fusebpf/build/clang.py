@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fusebpf.build.errors import BuildError
 from fusebpf.build.paths import share_dir
+from fusebpf.build.symbols import drop_dead_externs
 
 OLDEST_CLANG = 14
 """Below, `typeof` maps and the BPF v3 instruction set are not served together with `-g`."""
@@ -184,4 +185,4 @@ def compile_c(clang: Clang, c_source: str, source_dir: Path) -> bytes:
             )
             if stripped.returncode != 0:
                 raise BuildError(f"{clang.strip} failed: {stripped.stderr.strip()}")
-        return target.read_bytes()
+        return drop_dead_externs(target.read_bytes())

@@ -130,7 +130,7 @@ class Emitter:
     def _hidden_params(self, function: ir.Function) -> tuple[str, ...]:
         """Leading parameters that the author did not write: the context, the frame's memory."""
         found: set[str] = set()
-        if function.frame:
+        if frame_size(function):
             found.add("memory")
         for stmt in statements(function.body):
             for expr in expressions(stmt):
@@ -337,19 +337,19 @@ class FunctionEmitter:
         maps = self.parent.maps
         match stmt:
             case ir.Assign(target=target, value=value):
-                self._put(f"{self.exprs.local(target)} = {strip(text(value))};")
+                self._put(f"{self.exprs.local(target)} = {self.exprs.value(value)};")
             case ir.MapFetch(target=target, map=name, key=key):
                 self._put(
-                    f"fusebpf_map_fetch({maps[name]}, {strip(text(key))}, "
+                    f"fusebpf_map_fetch({maps[name]}, {self.exprs.value(key)}, "
                     f"{self.exprs.local(target)}, {self.exprs.present(target)});"
                 )
             case ir.SetField(param=param, path=path, value=value):
-                self._put(f"{self.exprs.struct_field(param, path)} = {strip(text(value))};")
+                self._put(f"{self.exprs.struct_field(param, path)} = {self.exprs.value(value)};")
             case ir.SetTag(value=value):
-                self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {strip(text(value))});")
+                self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {self.exprs.value(value)});")
             case ir.MapSet(map=name, index=index, value=value):
                 self._put(
-                    f"fusebpf_array_set({maps[name]}, {strip(text(index))}, {strip(text(value))});"
+                    f"fusebpf_array_set({maps[name]}, {self.exprs.value(index)}, {self.exprs.value(value)});"
                 )
             case ir.MapUpdate():
                 self._update(stmt)
@@ -379,7 +379,7 @@ class FunctionEmitter:
 
     def _update(self, stmt: ir.MapUpdate) -> None:
         decl = next(m for m in self.parent.program.maps if m.name == stmt.map)
-        value = strip(self.exprs.expr(stmt.value))
+        value = self.exprs.value(stmt.value)
         if stmt.op == "-":
             if isinstance(stmt.value, ir.Const):
                 value = strip(constant(-stmt.value.value, stmt.value.type))
@@ -387,7 +387,7 @@ class FunctionEmitter:
                 value = f"0 - (__u64)({value})"
         kind = "hash" if "hash" in decl.kind else "array"
         self._put(
-            f"fusebpf_{kind}_update({decl.name}, {strip(self.exprs.expr(stmt.key))}, "
+            f"fusebpf_{kind}_update({decl.name}, {self.exprs.value(stmt.key)}, "
             f"{_UPDATE[stmt.op]}, {value});"
         )
 
@@ -403,7 +403,7 @@ class FunctionEmitter:
     def _for(self, stmt: ir.For) -> None:
         self.loops += 1
         loop = f"_loop{self.loops}"
-        start, count = strip(self.exprs.expr(stmt.start)), strip(self.exprs.expr(stmt.count))
+        start, count = self.exprs.value(stmt.start), self.exprs.value(stmt.count)
         step = f" * {constant(stmt.step, stmt.var_type)}" if stmt.step != 1 else ""
         turn = f"{loop}.k{step}"
         simple = isinstance(stmt.start, ir.Const)

@@ -99,12 +99,25 @@ def constant(value: int, type_: Type) -> str:
     return f"({value}{suffix})" if value < 0 else f"{value}{suffix}"
 
 
+def bare(expr: ir.Expr, text: str) -> str:
+    """The text of an expression where C knows the width wanted: small literals as they are."""
+    if isinstance(expr, ir.Const) and isinstance(expr.type, IntType):
+        value = expr.value
+        if -(1 << 31) < value < 1 << 31:
+            return f"({value})" if value < 0 else str(value)
+    return text
+
+
 class ExprEmitter:
     """Writes expressions with the names of one function."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
         self.temporaries = 0
+
+    def value(self, expr: ir.Expr) -> str:
+        """An expression that is stored or passed where C knows its type."""
+        return strip(bare(expr, self.expr(expr)))
 
     def local(self, name: str) -> str:
         """Access to a local."""
@@ -151,7 +164,7 @@ class ExprEmitter:
             case ir.NameLen(name=name_expr):
                 return f"(__s64)fusebpf_len({self.name(name_expr)})"
             case ir.NameByte(name=name_expr, index=index):
-                return f"fusebpf_name_byte({self.name(name_expr)}, {strip(self.expr(index))})"
+                return f"fusebpf_name_byte({self.name(name_expr)}, {self.value(index)})"
             case ir.NameTest():
                 return self._name_test(expr)
             case ir.NameSame(left=left, right=right):
@@ -202,14 +215,14 @@ class ExprEmitter:
             expr.type, IntType | BoolType | VerdictType | ErrnoType
         ):
             return ("&" if str(expr.type) == "Dirent" else "") + self.names.locals[expr.name]
-        return strip(self.expr(expr))
+        return self.value(expr)
 
     # ------------------------------------------------------------ numbers
 
     def _binary(self, expr: ir.Binary) -> str:
         left, right = self.expr(expr.left), self.expr(expr.right)
         op, type_ = expr.op, expr.type
-        both = f"{strip(left)}, {strip(right)}"
+        both = f"{self.value(expr.left)}, {self.value(expr.right)}"
         if op in ("//", "%"):
             if bounds(expr.left, _NOTHING_KNOWN)[0] >= 0 and (
                 bounds(expr.right, _NOTHING_KNOWN)[0] >= 0
@@ -221,12 +234,20 @@ class ExprEmitter:
         if op == "<<":
             if type_.signed:
                 return f"fusebpf_shl({both})"
-            return f"({left} << ({right} & 63))"
+            return f"({left} << {self._count(expr.right, right)})"
         if op == ">>":
-            return f"({left} >> ({right} & 63))"
+            return f"({left} >> {self._count(expr.right, right)})"
         if op in _WRAPPING and type_.signed and self._may_wrap(expr):
             return f"{_WRAPPING[op]}({both})"
+        if not isinstance(expr.left, ir.Const):
+            right = bare(expr.right, right)
+        elif not isinstance(expr.right, ir.Const):
+            left = bare(expr.left, left)
         return f"({left} {op} {right})"
+
+    def _count(self, expr: ir.Expr, text: str) -> str:
+        """A shift count: provably 0…63, which clang does not know."""
+        return bare(expr, text) if isinstance(expr, ir.Const) else f"({text} & 63)"
 
     def _unsigned(self, expr: ir.Expr) -> str:
         if isinstance(expr, ir.Const) or expr.type == U64:
@@ -250,14 +271,14 @@ class ExprEmitter:
     def _compare(self, op: str, left: tuple[Type, str, ir.Expr | None], right_expr: ir.Expr) -> str:
         left_type, left_text, left_expr = left
         right_type, right_text = right_expr.type, self.expr(right_expr)
+        # Beside another value a literal needs no width of its own, and must not impose one.
+        if isinstance(left_expr, ir.Const) and not isinstance(right_expr, ir.Const):
+            left_text = bare(left_expr, left_text)
+        if isinstance(right_expr, ir.Const) and not isinstance(left_expr, ir.Const):
+            right_text = bare(right_expr, right_text)
         left_signed = _signed(left_type, left_expr)
         right_signed = _signed(right_type, right_expr)
         if left_signed is None or right_signed is None or left_signed == right_signed:
-            # A literal takes the other side's type, or C would compare as unsigned.
-            if isinstance(right_expr, ir.Const) and right_signed is None and left_signed:
-                right_text = constant(right_expr.value, S64)
-            if isinstance(left_expr, ir.Const) and left_signed is None and right_signed:
-                left_text = constant(left_expr.value, S64)
             return f"({left_text} {op} {right_text})"
         wide = U64
         if (right_type if left_signed else left_type) != wide:
@@ -287,11 +308,13 @@ class ExprEmitter:
         self.temporaries += 1
         low, mid = f"_a{self.temporaries}", f"_b{self.temporaries}"
         kept = ir.Local(middle.type, mid)
-        link = self._compare_texts(ops[0], left, low, middle, mid)
+        first_text = left_text if isinstance(left, ir.Const) else low
+        link = self._compare_texts(ops[0], left, first_text, middle, mid)
         tail = self._chain(ops[1:], (kept, *rest), mid)
+        begin = "" if first_text != low else f"{c_type(left.type)} {low} = {strip(left_text)}; "
         return (
-            f"({{ {c_type(left.type)} {low} = {strip(left_text)}; "
-            f"{c_type(middle.type)} {mid} = {strip(self.expr(middle))}; {link} && {tail}; }})"
+            f"({{ {begin}{c_type(middle.type)} {mid} = {strip(self.expr(middle))}; "
+            f"{link} && {tail}; }})"
         )
 
     def _compare_texts(
@@ -361,17 +384,17 @@ class ExprEmitter:
     def _map(self, expr: ir.Expr) -> str:
         match expr:
             case ir.MapGet(map=name, key=key, default=default):
-                args = [self.names.maps[name], strip(self.expr(key)), strip(self.expr(default))]
+                args = [self.names.maps[name], self.value(key), self.value(default)]
                 return f"fusebpf_map_get({', '.join(args)})"
             case ir.MapHas(map=name, key=key):
-                return f"fusebpf_map_has({self.names.maps[name]}, {strip(self.expr(key))})"
+                return f"fusebpf_map_has({self.names.maps[name]}, {self.value(key)})"
             case ir.MapItem(map=name, index=index):
-                return f"fusebpf_map_get({self.names.maps[name]}, {strip(self.expr(index))}, 0)"
+                return f"fusebpf_map_get({self.names.maps[name]}, {self.value(index)}, 0)"
             case ir.MapPut(map=name, key=key, value=value):
-                args = [self.names.maps[name], strip(self.expr(key)), strip(self.expr(value))]
+                args = [self.names.maps[name], self.value(key), self.value(value)]
                 return f"fusebpf_map_put({', '.join(args)})"
             case ir.MapDiscard(map=name, key=key):
-                return f"fusebpf_map_discard({self.names.maps[name]}, {strip(self.expr(key))})"
+                return f"fusebpf_map_discard({self.names.maps[name]}, {self.value(key)})"
         raise AssertionError(f"no C for {type(expr).__name__}")
 
 

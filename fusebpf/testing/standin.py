@@ -12,7 +12,6 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 
 from fusebpf.compiler import ir
@@ -42,9 +41,9 @@ class StandIn:
     Loading raises ``LibbpfError`` with the verifier's log when a program is refused.
     """
 
-    def __init__(self, path: str | os.PathLike[str], program: ir.Program) -> None:
+    def __init__(self, data: bytes, program: ir.Program) -> None:
         self.program = program
-        self._object = Object.open_file(Path(path))
+        self._object = Object(data, program.name)
         try:
             self._prepare()
         except BaseException:

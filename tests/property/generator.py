@@ -25,6 +25,7 @@ PIECES = (".pem", ".", "id_", "READ", "a", "é", ".env", "x" * 20)
 
 ERRNOS = ("EPERM", "ENOENT", "EIO", "EACCES", "EROFS", "ENOSPC")
 VERDICTS = ("CONTINUE", "POSTFILTER", "USER", "USER_PREFILTER", "USER_POSTFILTER", "CALL_DEFAULT")
+POST_VERDICTS = ("CONTINUE", "USER_POSTFILTER", "CALL_DEFAULT")
 
 CTX_FIELDS = ("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag")
 
@@ -393,11 +394,12 @@ class Generator:
 
     def _verdict(self, scope: _Scope) -> str:
         form = self._chooser.below(6)
+        verdicts = POST_VERDICTS if scope.hook and scope.hook.phase == "post" else VERDICTS
         if form < 2:
-            return self._pick(VERDICTS)
+            return self._pick(verdicts)
         if form < 5:
             return f"-{self._pick(ERRNOS)}"
-        return f"-{self._pick(ERRNOS)} if {self._bool(scope, 1)} else {self._pick(VERDICTS)}"
+        return f"-{self._pick(ERRNOS)} if {self._bool(scope, 1)} else {self._pick(verdicts)}"
 
     def _int(self, scope: _Scope, kind: str, depth: int) -> str:
         """An expression of exactly the type ``kind`` (s64 or u64)."""
