@@ -100,11 +100,16 @@ def constant(value: int, type_: Type) -> str:
 
 
 def bare(expr: ir.Expr, text: str) -> str:
-    """The text of an expression where C knows the width wanted: small literals as they are."""
+    """The text of an expression where C knows the width wanted: literals without a sign of theirs.
+
+    A literal that ``s64`` holds is written as such, so that it never makes the other side unsigned.
+    """
     if isinstance(expr, ir.Const) and isinstance(expr.type, IntType):
         value = expr.value
         if -(1 << 31) < value < 1 << 31:
             return f"({value})" if value < 0 else str(value)
+        if S64.holds(value):
+            return constant(value, S64)
     return text
 
 
