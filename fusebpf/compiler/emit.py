@@ -348,9 +348,8 @@ class FunctionEmitter:
             case ir.SetTag(value=value):
                 self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {self.exprs.value(value)});")
             case ir.MapSet(map=name, index=index, value=value):
-                self._put(
-                    f"fusebpf_array_set({maps[name]}, {self.exprs.value(index)}, {self.exprs.value(value)});"
-                )
+                args = [maps[name], self.exprs.value(index), self.exprs.value(value)]
+                self._put(f"fusebpf_array_set({', '.join(args)});")
             case ir.MapUpdate():
                 self._update(stmt)
             case ir.Drop(var=var):
