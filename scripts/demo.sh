@@ -27,4 +27,7 @@ tar -cf "$work/lower.tar" -C "$work/lower" .
 rm -rf "$work/lower"
 
 cd "$here"
-"$fusebpf" vm run --memory 3072 --timeout 600 --share "$work" -- python scripts/demo_guest.py "$work/lower.tar"
+for example in hide_secrets read_only audit_opens; do
+	"$fusebpf" compile "examples/$example.py" -o "$work/$example.o"
+done
+"$fusebpf" vm run --memory 3072 --timeout 600 --share "$work" -- python scripts/demo_guest.py "$work/lower.tar" "$work"

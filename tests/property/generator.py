@@ -83,6 +83,7 @@ class Generator:
         self._lines: list[str] = []
         self._fresh = 0
         self._left = 0
+        self._calls = 0
         self._maps: list[MapShape] = []
         self._helpers: list[tuple[str, list[str], str]] = []
         self.counts: Counter[str] = Counter()
@@ -442,7 +443,7 @@ class Generator:
                 options += ["len", "byte"]
             if scope.entry:
                 options.append("entry")
-        options += ["helper"] if self._helpers and scope.hook else []
+        options += ["helper"] if self._helpers and scope.hook and self._calls < 2 else []
         choice = self._pick(options)
         self.counts[f"atom {choice}"] += 1
         if choice == "literal":
@@ -460,7 +461,9 @@ class Generator:
             return f"{kind}({scope.entry}.{self._pick(('ino', 'type'))})"
         if choice == "helper":
             name, kinds, _result = self._pick(self._helpers)
+            self._calls += 1
             args = ", ".join(self._int(scope, arg, 0) for arg in kinds)
+            self._calls -= 1
             return f"{kind}({name}({args}))"
         assert scope.hook is not None
         param = self._pick(list(scope.structs))
