@@ -203,6 +203,17 @@ def test_left_over_processes_do_not_hold_the_machine() -> None:
     assert time.monotonic() - began < 100
 
 
+def test_a_process_that_cannot_be_killed_does_not_hold_the_machine() -> None:
+    script = """
+        truncate -s 8M /tmp/disk; mkfs.ext4 -q /tmp/disk; mkdir /tmp/frozen
+        modprobe loop; mount /tmp/disk /tmp/frozen; fsfreeze -f /tmp/frozen
+        touch /tmp/frozen/file & while ! grep -q "State:.D" /proc/$!/status; do sleep 0.1; done
+        echo stuck; exit 4
+    """
+    status, out, _ = vm("--timeout", "100", "--", "bash", "-c", script)
+    assert (status, out) == (4, b"stuck\n")
+
+
 def test_statuses_of_commands_that_cannot_run() -> None:
     status, _, err = vm("--", "no-such-command")
     assert status == 127

@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Frame types; fusebpf/vm/wire.py has the same numbers. */
@@ -52,6 +53,7 @@ struct header {
 #define MAX_LIST 1024
 #define PORT_NAME "fusebpf"
 #define DEVICE_WAIT_MS 20000
+#define LINGER_MS 5000
 #define ROOT_DEVICE "/dev/vda"
 #define P9_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,"
 
@@ -68,7 +70,6 @@ static const char *cwd = "/";
 
 static void __attribute__((noreturn)) power_off(void)
 {
-	sync();
 	reboot(RB_POWER_OFF);
 	for (;;)
 		pause();
@@ -458,15 +459,25 @@ static bool reap(pid_t command, int *status)
 	return ended;
 }
 
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /*
  * Forwards both streams until the command has ended and its output is through. What it left
  * running is killed then: a background process that holds the pipe must not hold the machine.
+ * One that sleeps in the kernel, deaf to the signal, is waited for LINGER_MS and left.
  */
 static int supervise(void)
 {
 	struct pollfd fds[3];
 	int out[2], err[2], status = 0;
 	sigset_t children;
+	long deadline = 0;
 	pid_t command;
 
 	if (pipe2(out, O_CLOEXEC) || pipe2(err, O_CLOEXEC))
@@ -485,7 +496,11 @@ static int supervise(void)
 	fds[1] = (struct pollfd){ .fd = err[0], .events = POLLIN };
 	fds[2] = (struct pollfd){ .fd = signalfd(-1, &children, SFD_CLOEXEC), .events = POLLIN };
 	while (fds[0].fd >= 0 || fds[1].fd >= 0 || fds[2].fd >= 0) {
-		if (poll(fds, 3, -1) < 0)
+		long left = deadline ? deadline - now_ms() : -1;
+
+		if (deadline && left <= 0)
+			break;
+		if (poll(fds, 3, left) < 0)
 			continue;
 		if (fds[0].revents && !forward(fds[0].fd, FRAME_STDOUT))
 			fds[0].fd = -1;
@@ -499,12 +514,29 @@ static int supervise(void)
 			if (reap(command, &status)) {
 				kill(-1, SIGKILL);
 				fds[2].fd = -1;
+				deadline = now_ms() + LINGER_MS;
 			}
 		}
 	}
-	while (waitpid(-1, NULL, 0) > 0)
-		;
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* What was written reaches the host before the status does: the host ends the machine on it. */
+static void sync_shares(void)
+{
+	for (int i = 0; i < nshares; i++) {
+		int fd;
+
+		if (strncmp(shares[i], "rw:", 3))
+			continue;
+		/* mount_share() cut the record after the tag; the path follows. */
+		fd = open(shares[i] + strlen(shares[i]) + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (syncfs(fd))
+			fail("cannot write back a share: %s", strerror(errno));
+		close(fd);
+	}
 }
 
 static void report(int status)
@@ -545,10 +577,7 @@ int main(void)
 		fail("no command");
 	send_frame(FRAME_START, "", 0);
 	status = supervise();
-	/* Writable shares reach the host before the status does: the host ends the machine on it. */
-	for (int i = nshares - 1; i >= 0; i--)
-		umount2(shares[i] + strlen(shares[i]) + 1, 0);
-	sync();
+	sync_shares();
 	report(status);
 	power_off();
 }
