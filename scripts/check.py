@@ -74,7 +74,7 @@ def guest_step(name: str, *arguments: str) -> Step:
     )
 
 
-STEPS = (
+STEPS: tuple[Step, ...] = (
     Step("lint", ["scripts/lint.sh", "quick"]),
     pytest_step("unit", "tests/unit", "tests/golden"),
     pytest_step("property", "tests/property"),
@@ -82,8 +82,9 @@ STEPS = (
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
     pytest_step("runner", "tests/vm_host", needs="guest"),
     guest_step("vm", "tests/vm"),
-    guest_step("e2e", "tests/e2e"),
 )
+if any(TREE.glob("tests/e2e/test_*.py")):
+    STEPS = (*STEPS, guest_step("e2e", "tests/e2e"))
 
 
 def counts(suite: str) -> tuple[int, int, int]:
