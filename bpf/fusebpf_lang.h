@@ -69,52 +69,12 @@ static __always_inline __u64 fusebpf_len(const struct fusebpf_buf *name)
 	return len;
 }
 
-/* Names. `text` is a string literal of `size` bytes; `fold` takes ASCII letters as lower case. */
-static __always_inline __u64 fusebpf_text_byte(const char *text, __u32 size, __u32 at, __u32 i)
-{
-	return at + i < size ? (__u64)(__u8)text[at + i] << (8 * i) : 0;
-}
-
-/* Up to eight bytes of a literal, as a little-endian load sees them. */
-static __always_inline __u64 fusebpf_text_word(const char *text, __u32 size, __u32 at, __u32 width)
-{
-	__u64 word = fusebpf_text_byte(text, size, at, 0);
-
-	if (width > 1)
-		word |= fusebpf_text_byte(text, size, at, 1);
-	if (width > 2)
-		word |= fusebpf_text_byte(text, size, at, 2) | fusebpf_text_byte(text, size, at, 3);
-	if (width > 4)
-		word |= fusebpf_text_byte(text, size, at, 4) | fusebpf_text_byte(text, size, at, 5) |
-			fusebpf_text_byte(text, size, at, 6) | fusebpf_text_byte(text, size, at, 7);
-	return word;
-}
-
-static __always_inline __u64 fusebpf_fold_byte(const char *text, __u32 size, __u32 at, __u32 i)
-{
-	return at + i < size && text[at + i] >= 'a' && text[at + i] <= 'z' ? 0x20ULL << (8 * i) : 0;
-}
-
-/* The case bit of every letter of up to eight bytes of a literal. */
-static __always_inline __u64 fusebpf_fold_word(const char *text, __u32 size, __u32 at, __u32 width)
-{
-	__u64 word = fusebpf_fold_byte(text, size, at, 0);
-
-	if (width > 1)
-		word |= fusebpf_fold_byte(text, size, at, 1);
-	if (width > 2)
-		word |= fusebpf_fold_byte(text, size, at, 2) | fusebpf_fold_byte(text, size, at, 3);
-	if (width > 4)
-		word |= fusebpf_fold_byte(text, size, at, 4) | fusebpf_fold_byte(text, size, at, 5) |
-			fusebpf_fold_byte(text, size, at, 6) | fusebpf_fold_byte(text, size, at, 7);
-	return word;
-}
-
 typedef __u16 __attribute__((may_alias)) fusebpf_u16;
 typedef __u32 __attribute__((may_alias)) fusebpf_u32;
 typedef __u64 __attribute__((may_alias)) fusebpf_u64;
 
-static __always_inline __u64 fusebpf_load(const __u8 *at, __u32 width)
+/* 1, 2, 4 or 8 bytes, at any alignment. Of a literal, clang makes a constant. */
+static __always_inline __u64 fusebpf_load(const void *at, __u32 width)
 {
 	if (width == 8)
 		return *(const fusebpf_u64 *)at;
@@ -122,9 +82,20 @@ static __always_inline __u64 fusebpf_load(const __u8 *at, __u32 width)
 		return *(const fusebpf_u32 *)at;
 	if (width == 2)
 		return *(const fusebpf_u16 *)at;
-	return *at;
+	return *(const __u8 *)at;
 }
 
+/* The case bit of every byte that is a small ASCII letter. */
+static __always_inline __u64 fusebpf_case_bits(__u64 word)
+{
+	const __u64 each = 0x0101010101010101ULL;
+	__u64 low = word & 0x7f * each;
+	__u64 small = (low + 0x1f * each) & ~(low + 0x05 * each) & ~word & 0x80 * each;
+
+	return small >> 2;
+}
+
+/* Names. `text` is a string literal of `size` bytes; `fold` takes ASCII letters as lower case. */
 /*
  * Whether `size` bytes are those of the literal. Loads the widest words that fit; the last one
  * overlaps its neighbour instead of reading past the end. No branch between the words: one path.
@@ -141,11 +112,12 @@ static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *tex
 #pragma clang loop unroll(full)
 	for (__u32 i = 0; i < (size + width - 1) / width; i++) {
 		const __u32 at = (i + 1) * width <= size ? i * width : size - width;
+		const __u64 wanted = fusebpf_load(text + at, width);
 		__u64 word = fusebpf_load(data + at, width);
 
 		if (fold)
-			word |= fusebpf_fold_word(text, size, at, width);
-		differ |= word ^ fusebpf_text_word(text, size, at, width);
+			word |= fusebpf_case_bits(wanted);
+		differ |= word ^ wanted;
 		/* Else clang makes a branch of every word, and the verifier follows all of them. */
 		fusebpf_hide(differ);
 	}
