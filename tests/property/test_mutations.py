@@ -27,8 +27,8 @@ BROKEN = sorted((ROOT / "tests/golden/errors").glob("*.py"))
 TEXT = (
     "0 -1 256 2**70 'x' b'\\xff' None True ctx name req entries filters hits CONTINUE POSTFILTER "
     "-ENOENT ENOENT == < in not and or + - // % << >> & [ ] ( ) { } : , . = += return if else for "
-    "while range(3) range(10**9) len lambda: yield await break continue pass del global import u32 s64 "
-    "Context Name Dirents 1.5 ... @ f'{ctx}' :="
+    "while range(3) range(10**9) len lambda: yield await break continue pass del global import u32 "
+    "s64 Context Name Dirents 1.5 ... @ f'{ctx}' :="
 )
 WORDS = TEXT.split()
 
