@@ -49,9 +49,12 @@ class ObjectFile:
 
 
 def is_object(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is ELF, by its first bytes. Raises OSError when it cannot be read."""
-    with Path(path).open("rb") as file:
-        return file.read(len(ELF_MAGIC)) == ELF_MAGIC
+    """Whether a file is ELF, by its first bytes; False for what cannot be read."""
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(ELF_MAGIC)) == ELF_MAGIC
+    except OSError:
+        return False
 
 
 def read(path: str | os.PathLike[str]) -> ObjectFile:

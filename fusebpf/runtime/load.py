@@ -7,8 +7,8 @@ One object carries both kinds, all of them off: see bpf/fusebpf.h.
 from __future__ import annotations
 
 import errno
+import os
 import re
-import secrets
 import struct
 from pathlib import Path
 
@@ -36,7 +36,9 @@ class VerifierError(FusebpfError):
     exit_code = EXIT_REJECTED
 
     def __init__(self, message: str, log: str, program: str | None) -> None:
-        super().__init__(message, "this is a defect of fusebpf: please report it with the log")
+        super().__init__(
+            message, "this is a defect of fusebpf: report it with what fusebpf check --log shows"
+        )
         self.log = log
         self.program = program
 
@@ -69,7 +71,7 @@ def open_ops(data: bytes, kernel: FuseBpf) -> tuple[Object, str]:
         )
     opened = _open(data, "fusebpf", "struct_ops")
     try:
-        name = "f" + secrets.token_hex(6)
+        name = "f" + os.urandom(6).hex()
         _fill_ops(opened, opened.maps[OPS_MAP], name, kernel)
     except BaseException:
         opened.close()

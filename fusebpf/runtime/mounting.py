@@ -171,11 +171,7 @@ def _object(
         built = build_set(filters)
         return built.data, built.metadata, built.path
     path = Path(filters)
-    try:
-        compiled = is_object(path)
-    except OSError:
-        compiled = False  # build_file says what is wrong with it
-    if compiled:
+    if is_object(path):
         found = read(path)
         return found.data, found.metadata, path
     from fusebpf.build import build_file

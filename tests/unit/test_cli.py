@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.abi import ABI_VERSION
+from fusebpf.build.clang import compile_c, find_clang
+from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
 from fusebpf.cli import _COMMANDS, cli, run
 from fusebpf.runtime import features, mountinfo
 from tests.unit.runtime_objects import needs_root
@@ -161,6 +164,26 @@ def test_check_says_as_what_it_was_verified(capsys: pytest.CaptureFixture[str]) 
     assert out == (
         "../guard.py: set guard, 2 filters: verified as a stand-in (this kernel has no fuse-bpf)\n"
     )
+
+
+@needs_root
+def test_check_takes_an_object_and_shows_the_log(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    meta = Metadata(
+        "odd", ABI_VERSION, "odd.py", "0", (HookMeta("h", "wild", 7, "wild"),), (), "", ""
+    )
+    source = '#include "fusebpf.h"\nFUSEBPF_LOOKUP_PREFILTER(wild, ctx, name)\n{\n'
+    source += "return *(int *)(ctx->nodeid + name->len);\n}\n"
+    source += 'FUSEBPF_OPS("odd", .lookup_prefilter = FUSEBPF_PROG(wild))\n' + c_trailer(meta)
+    path = tmp_path / "odd.o"
+    path.write_bytes(compile_c(find_clang(), source, tmp_path))
+    assert run(["check", str(path)]) == 3
+    short = capfd.readouterr().err
+    assert short.startswith("error: odd.py:7: filter wild: the kernel's verifier refused it: ")
+    assert "processed " not in short
+    assert run(["check", "--log", str(path)]) == 3
+    assert "processed " in capfd.readouterr().err
 
 
 @needs_root
