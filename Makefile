@@ -10,7 +10,7 @@ ARGS ?=
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
 KVER ?=
 
-.PHONY: help dev lint test test-unit test-vm demo vm module clean
+.PHONY: help dev lint test test-long test-unit test-vm demo vm module clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ lint: dev ## ruff, mypy, codespell, shellcheck, licences; checkpatch and sparse 
 
 test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
+
+test-long: dev ## the property tests with their big counts (about an hour)
+	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 
 test-unit: dev ## unit and golden tests: no guest, seconds
 	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)
