@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import mmap
 import os
 import re
 import struct
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from fusebpf.build.clang import find_clang
 from fusebpf.runtime import mountinfo, sysbpf
@@ -180,6 +182,12 @@ def options_of(target: Path) -> list[str]:
         if fields[4] == str(target):
             return fields[-1].split(",")
     return []
+
+
+def map_alone(fd: int, size: int) -> mmap.mmap:
+    """Map a file without the descriptor that Python otherwise keeps with a mapping."""
+    alone: dict[str, Any] = {"trackfd": False}  # Python 3.13
+    return mmap.mmap(fd, size, **alone)
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
