@@ -235,6 +235,23 @@ static inline u32 fbpf_gen(const struct fbpf_mount *fb)
 	return fb->set ? smp_load_acquire(&fb->set->gen) : 0;
 }
 
+/* Was the tag decided under a set of filters that is no longer the one? */
+static inline bool fbpf_tag_stale(struct inode *inode, u32 gen)
+{
+	return READ_ONCE(fbpf_i(inode)->gen) != gen;
+}
+
+int fbpf_settle_slow(struct dentry *dentry);
+
+/* Before a tag is used: see fbpf_settle_slow() */
+static inline int fbpf_settle(struct dentry *dentry)
+{
+	if (likely(!fbpf_tag_stale(d_inode(dentry),
+				   fbpf_gen(fbpf_sb(dentry->d_sb)))))
+		return 0;
+	return fbpf_settle_slow(dentry);
+}
+
 /* Lower calls run between these two */
 static inline const struct cred *fbpf_enter(const struct fbpf_mount *fb)
 {

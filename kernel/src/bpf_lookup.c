@@ -179,39 +179,6 @@ static const struct fbpf_desc fbpf_lookup_desc = {
 	.finish		= fbpf_lookup_finish,
 };
 
-struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
-			   unsigned int flags)
-{
-	u32 gen = fbpf_gen(fbpf_sb(dir->i_sb));
-	struct fbpf_dentry *fd = fbpf_d(dentry);
-	struct fbpf_lookup_call call = {
-		.dir = dir,
-		.lower_dir = fbpf_lower_dentry(dentry->d_parent),
-		.dentry = dentry,
-		.name = &dentry->d_name,
-	};
-	struct inode *inode = NULL;
-	int err;
-
-	if (dentry->d_name.len > NAME_MAX)
-		return ERR_PTR(-ENAMETOOLONG);
-
-	err = fbpf_dispatch(&fbpf_lookup_desc, dir, &call);
-	if (err) {
-		dput(call.lower);
-		return ERR_PTR(err);
-	}
-
-	fd->tag = call.tag;
-	fd->seq = call.seq;
-	fd->gen = gen;
-	WRITE_ONCE(fd->lower, call.lower);
-	if (call.lower_inode)
-		inode = fbpf_iget(dir->i_sb, call.lower_inode, call.nodeid,
-				  call.tag, gen);
-	return d_splice_alias(inode, dentry);
-}
-
 /* Ask the lower file system about its own dentry */
 static int fbpf_revalidate_lower(const struct fbpf_mount *fb,
 				 struct dentry *lower, unsigned int flags)
@@ -230,8 +197,9 @@ static int fbpf_revalidate_lower(const struct fbpf_mount *fb,
 }
 
 /**
- * fbpf_relookup - check a dentry in full, outside of RCU walk
+ * fbpf_check_again - check a dentry in full, outside of RCU walk
  * @dentry: dentry with a lower dentry
+ * @parent: its parent, referenced, whose tag is settled
  * @flags: LOOKUP_*
  *
  * A refusal is returned as the error that it is: 0 would drop the subtree and
@@ -239,13 +207,13 @@ static int fbpf_revalidate_lower(const struct fbpf_mount *fb,
  *
  * Return: 1 when it holds, 0 when not, or what ->d_revalidate() may return
  */
-int fbpf_relookup(struct dentry *dentry, unsigned int flags)
+static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
+			    unsigned int flags)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	u32 gen = fbpf_gen(fb);
 	struct fbpf_dentry *fd = fbpf_d(dentry);
 	struct inode *inode = d_inode(dentry);
-	struct dentry *parent = dget_parent(dentry);
 	struct name_snapshot name;
 	struct fbpf_lookup_call call = {
 		.dir = d_inode(parent),
@@ -281,6 +249,100 @@ int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 	ret = 1;
 out:
 	release_dentry_name_snapshot(&name);
+	return ret;
+}
+
+/*
+ * The first stale dentry on the way from the root to @dentry, with a reference,
+ * and its parent
+ */
+static struct dentry *fbpf_first_stale(struct dentry *dentry, u32 gen,
+				       struct dentry **parentp)
+{
+	struct dentry *parent;
+
+	dget(dentry);
+	for (;;) {
+		parent = dget_parent(dentry);
+		if (IS_ROOT(parent) || !fbpf_tag_stale(d_inode(parent), gen))
+			break;
+		dput(dentry);
+		dentry = parent;
+	}
+	*parentp = parent;
+	return dentry;
+}
+
+/**
+ * fbpf_settle_slow - make a tag hold under the current set of filters
+ * @dentry: positive dentry, held by the caller
+ *
+ * A working directory, an open descriptor or the root of a bind mount can be
+ * kept while the filters are replaced. The tag depends on the names from the
+ * root on, so those are asked again from the top.
+ *
+ * Return: 0; -ESTALE when it would have another tag now or is no longer where
+ * it was; or what a filter refused with
+ */
+int fbpf_settle_slow(struct dentry *dentry)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+	struct dentry *stale, *parent;
+	int ret = 1;
+
+	while (ret > 0 && !IS_ROOT(dentry) &&
+	       fbpf_tag_stale(d_inode(dentry), fbpf_gen(fb))) {
+		stale = fbpf_first_stale(dentry, fbpf_gen(fb), &parent);
+		ret = fbpf_check_again(stale, parent, 0);
+		dput(stale);
+		dput(parent);
+	}
+	return ret > 0 ? 0 : ret ?: -ESTALE;
+}
+
+/* fbpf_check_again() for ->d_revalidate() */
+int fbpf_relookup(struct dentry *dentry, unsigned int flags)
+{
+	struct dentry *parent = dget_parent(dentry);
+	int ret = fbpf_settle(parent);
+
+	if (!ret)
+		ret = fbpf_check_again(dentry, parent, flags);
 	dput(parent);
 	return ret;
+}
+
+struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
+			   unsigned int flags)
+{
+	u32 gen = fbpf_gen(fbpf_sb(dir->i_sb));
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct fbpf_lookup_call call = {
+		.dir = dir,
+		.lower_dir = fbpf_lower_dentry(dentry->d_parent),
+		.dentry = dentry,
+		.name = &dentry->d_name,
+	};
+	struct inode *inode = NULL;
+	int err;
+
+	if (dentry->d_name.len > NAME_MAX)
+		return ERR_PTR(-ENAMETOOLONG);
+
+	err = fbpf_settle(dentry->d_parent);
+	if (!err)
+		err = fbpf_dispatch(&fbpf_lookup_desc, dir, &call);
+	if (err) {
+		dput(call.lower);
+		return ERR_PTR(err);
+	}
+
+	fd->tag = call.tag;
+	fd->seq = call.seq;
+	fd->gen = gen;
+	WRITE_ONCE(fd->lower, call.lower);
+	if (call.lower_inode)
+		inode = fbpf_iget(dir->i_sb, call.lower_inode, call.nodeid,
+				  call.tag, gen);
+	return d_splice_alias(inode, dentry);
 }

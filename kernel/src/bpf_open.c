@@ -209,7 +209,12 @@ static const struct fbpf_desc fbpf_opendir_desc = {
 int fbpf_open(struct inode *inode, struct file *file)
 {
 	struct fbpf_open_call call = { .inode = inode, .file = file };
+	int err;
 
+	/* Not every open comes from a path walk */
+	err = fbpf_settle(file_dentry(file));
+	if (err)
+		return err;
 	return fbpf_dispatch(S_ISDIR(inode->i_mode) ? &fbpf_opendir_desc :
 						      &fbpf_open_desc,
 			     inode, &call);

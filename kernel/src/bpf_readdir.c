@@ -258,9 +258,12 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 static int fbpf_iterate(struct file *file, struct dir_context *ctx)
 {
 	struct fbpf_file *ff = file->private_data;
+	int err;
 
-	if (fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), FBPF_READDIR))
-		return fbpf_iterate_filtered(file, ff->lower, ctx);
+	if (fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), FBPF_READDIR)) {
+		err = fbpf_settle(file_dentry(file));
+		return err ?: fbpf_iterate_filtered(file, ff->lower, ctx);
+	}
 	return fbpf_iterate_lower(file, ff->lower, ctx);
 }
 

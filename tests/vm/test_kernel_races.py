@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT
+"""Many things at once, and what is kept while filters change under it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import random
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fusebpf.runtime import mountinfo, sysbpf
+from fusebpf.runtime.fsmount import umount
+from fusebpf.runtime.libbpf import Object
+from tests.vm import kernelkit as kit
+
+SECONDS = float(os.environ.get("FUSEBPF_RACE_SECONDS", "5"))
+
+# What a path operation may give while its objects are moved about; ESTALE only after two retries
+EXPECTED = {
+    errno.ENOENT,
+    errno.EPERM,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EINVAL,
+    errno.EXDEV,
+    errno.ESTALE,
+    errno.EBUSY,
+}
+
+
+@pytest.fixture
+def lower(tmp_path: Path) -> Path:
+    directory = tmp_path / "lower"
+    for name in ("a", "b", "tagged/sub"):
+        (directory / name).mkdir(parents=True)
+    (directory / "tagged/inner").write_text("inner\n")
+    (directory / "tagged/sub/deep").write_text("deep\n")
+    (directory / "hidden").write_text("secret\n")
+    return directory
+
+
+@pytest.fixture
+def mnt(tmp_path: Path) -> Iterator[Path]:
+    directory = tmp_path / "mnt"
+    directory.mkdir()
+    yield directory
+    while mountinfo.at(directory) is not None:
+        umount(directory, lazy=True)
+
+
+def replace(f: kit.Filters, other: Object) -> None:
+    """Put other programs behind the link of `f`."""
+    libbpf = ctypes.CDLL("libbpf.so.1")
+    libbpf.bpf_link__update_map.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    assert libbpf.bpf_link__update_map(f.link._pointer, other.maps["ops"]._pointer) == 0
+
+
+def configure(opened: Object, cell: str, value: int) -> None:
+    key = struct.pack("=I", kit.CONFIG[cell])
+    sysbpf.map_update(opened.maps["config"].fd, key, struct.pack("=q", value))
+
+
+def code_of(call: Callable[[], object]) -> int:
+    try:
+        call()
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def test_kept_directories_take_the_new_filters(lower: Path, mnt: Path) -> None:
+    """A descriptor or working directory never continues under a tag of filters that are gone."""
+    members = ("lookup_prefilter", "open_prefilter", "readdir_prefilter")
+    with kit.filtered(lower, mnt, *members) as f:
+        f.set(tag=7)
+        kept = os.open(mnt / "tagged/sub", os.O_RDONLY | os.O_DIRECTORY)
+        inner = os.open(mnt / "tagged/inner", os.O_PATH)
+        same = kit.open_ops(members, f.name)
+        other = kit.open_ops(members, f.name)
+        none = kit.open_ops(("open_prefilter",), f.name)
+        try:
+            for opened in (same, other, none):
+                opened.load()
+            configure(same, "CFG_TAG", 7)
+            replace(f, same)
+            os.close(os.open("deep", os.O_RDONLY, dir_fd=kept))
+            os.close(os.open(f"/proc/self/fd/{inner}", os.O_RDONLY))
+            os.listdir(kept)
+
+            configure(other, "CFG_TAG", 8)
+            replace(f, other)
+            for call in (
+                lambda: os.open("deep", os.O_RDONLY, dir_fd=kept),
+                lambda: os.open("new", os.O_CREAT | os.O_RDWR, dir_fd=kept),
+                lambda: os.stat("deep", dir_fd=kept),
+                lambda: os.listdir(kept),
+                lambda: os.open(f"/proc/self/fd/{inner}", os.O_RDONLY),
+            ):
+                assert code_of(call) == errno.ESTALE
+            assert (mnt / "tagged/sub/deep").read_text() == "deep\n"
+
+            replace(f, none)
+            assert code_of(lambda: os.stat("deep", dir_fd=kept)) == errno.ESTALE
+            assert (mnt / "tagged/sub/deep").read_text() == "deep\n"
+            assert not (lower / "tagged/sub/new").exists()
+        finally:
+            for opened in (same, other, none):
+                opened.close()
+            os.close(kept)
+            os.close(inner)
+
+
+class Crowd:
+    """Threads that run until the time is over; what one of them raised fails the test."""
+
+    def __init__(self) -> None:
+        self.end = time.monotonic() + SECONDS
+        self.threads: list[threading.Thread] = []
+        self.problems: list[str] = []
+
+    def add(self, body: Callable[[random.Random], None]) -> None:
+        def run(seed: int) -> None:
+            source = random.Random(seed)
+            while time.monotonic() < self.end and not self.problems:
+                try:
+                    body(source)
+                except OSError as error:
+                    if error.errno not in EXPECTED:
+                        self.problems.append(f"{body.__name__}: {error!r}")
+                except BaseException as error:
+                    self.problems.append(f"{body.__name__}: {error!r}")
+
+        self.threads.append(threading.Thread(target=run, args=(len(self.threads),)))
+
+    def run(self) -> None:
+        for thread in self.threads:
+            thread.start()
+        for thread in self.threads:
+            thread.join()
+        assert not self.problems
+
+
+def test_changes_above_and_below(lower: Path, mnt: Path) -> None:
+    """Both sides create, rename and remove the same few names."""
+
+    def name(source: random.Random, base: Path) -> Path:
+        return base / source.choice("ab") / source.choice("uvwx")
+
+    def churn(base: Path) -> Callable[[random.Random], None]:
+        def body(source: random.Random) -> None:
+            step = source.randrange(6)
+            if step == 0:
+                name(source, base).write_text("x")
+            elif step == 1:
+                os.rename(name(source, base), name(source, base))
+            elif step == 2:
+                os.unlink(name(source, base))
+            elif step == 3:
+                name(source, base).mkdir()
+            elif step == 4:
+                name(source, base).rmdir()
+            else:
+                os.link(name(source, base), name(source, base))
+
+        body.__name__ = f"churn {base.name}"
+        return body
+
+    def look(source: random.Random) -> None:
+        for directory in ("a", "b"):
+            for found in os.scandir(mnt / directory):
+                if found.is_file():
+                    Path(found.path).read_text()
+        assert not (mnt / "hidden").exists()
+        assert "hidden" not in os.listdir(mnt)
+
+    with kit.filtered(lower, mnt, "lookup_prefilter", "readdir_postfilter") as f:
+        f.set(hide=1, drop=1)
+        crowd = Crowd()
+        for _ in range(2):
+            crowd.add(churn(mnt))
+            crowd.add(churn(lower))
+            crowd.add(look)
+        crowd.run()
+
+
+def test_filters_come_and_go(lower: Path, mnt: Path) -> None:
+    """Replaced all the time: hidden is hidden at every moment, by the old or the new set."""
+    members = ("lookup_prefilter", "lookup_postfilter", "open_prefilter", "release_prefilter")
+    with kit.filtered(lower, mnt, *members) as f:
+        f.set(hide=1)
+        spare = kit.open_ops(members, f.name)
+        try:
+            spare.load()
+            configure(spare, "CFG_HIDE", 1)
+            turn = [spare, f.object]
+
+            def swap(_source: random.Random) -> None:
+                replace(f, turn[0])
+                turn.reverse()
+
+            def look(_source: random.Random) -> None:
+                assert code_of(lambda: os.stat(mnt / "hidden")) == errno.ENOENT
+                assert (mnt / "tagged/inner").read_text() == "inner\n"
+
+            crowd = Crowd()
+            crowd.add(swap)
+            crowd.add(look)
+            crowd.add(look)
+            crowd.run()
+        finally:
+            spare.close()
+
+
+def test_torn_away_in_the_middle(lower: Path, mnt: Path) -> None:
+    with kit.filtered(lower, mnt, "lookup_prefilter", "release_prefilter") as f:
+        f.set(hide=1)
+        crowd = Crowd()
+        dead = threading.Event()
+
+        def look(_source: random.Random) -> None:
+            late = dead.is_set()
+            code = code_of(lambda: os.stat(mnt / "hidden"))
+            assert code in ((errno.EIO,) if late else (errno.EIO, errno.ENOENT))
+            code = code_of(lambda: (mnt / "tagged/inner").read_text())
+            assert code in ((errno.EIO,) if late else (errno.EIO, 0))
+
+        def tear(_source: random.Random) -> None:
+            if not dead.is_set() and time.monotonic() > crowd.end - SECONDS / 2:
+                sysbpf.link_detach(f.link.fd)
+                dead.set()
+            time.sleep(0.01)
+
+        crowd.add(look)
+        crowd.add(look)
+        crowd.add(tear)
+        crowd.run()
+        assert dead.is_set()
