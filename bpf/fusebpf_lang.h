@@ -249,6 +249,12 @@ static __always_inline int fusebpf_cmp_us(__u64 a, __s64 b)
 	return a == (__u64)b ? 0 : -1;
 }
 
+/* The same with the sides the other way round. */
+static __always_inline int fusebpf_cmp_su(__s64 a, __u64 b)
+{
+	return -fusebpf_cmp_us(b, a);
+}
+
 static __always_inline __s64 fusebpf_min_s(__s64 a, __s64 b)
 {
 	return a < b ? a : b;

@@ -24,7 +24,6 @@ from fusebpf.compiler.types import (
 _NOTHING_KNOWN = Flow()
 _WRAPPING = {"+": "fusebpf_add", "-": "fusebpf_sub", "*": "fusebpf_mul"}
 _VERDICTS = tuple(VERDICTS)
-_FLIP = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _TESTS = {
     "equal": "fusebpf_name_is",
     "prefix": "fusebpf_name_starts",
@@ -290,9 +289,9 @@ class ExprEmitter:
             if left_signed:
                 return f"({left_text} {op} (__s64){_paren(right_text)})"
             return f"((__s64){_paren(left_text)} {op} {right_text})"
-        if left_signed:
-            op, left_text, right_text = _FLIP[op], right_text, left_text
-        return f"(fusebpf_cmp_us({strip(left_text)}, {strip(right_text)}) {op} 0)"
+        # Not one function with the sides swapped: calls in them run from left to right.
+        how = "su" if left_signed else "us"
+        return f"(fusebpf_cmp_{how}({strip(left_text)}, {strip(right_text)}) {op} 0)"
 
     def _chain(
         self,
