@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Every static check. `lint.sh quick` leaves out the kernel's, which need the guest root.
+# Every static check; `lint.sh quick` all but those of the kernel code, `lint.sh kernel` only those.
 set -eu
 cd "$(dirname "$0")/.."
 bin=.venv/bin
@@ -22,23 +22,33 @@ spdx() {
 	git ls-files -z 2>/dev/null | "$bin/python" scripts/spdx.py
 }
 
-step ruff "$bin/ruff" check --quiet .
-step format "$bin/ruff" format --quiet --check .
-# mypy takes no directory without Python in it.
-typed=$(for tree in fusebpf tests examples kernel scripts; do
-	[ -z "$(find "$tree" -name '*.py' -print -quit)" ] || echo "$tree"
-done)
-# shellcheck disable=SC2086 # one word per directory
-step mypy "$bin/mypy" --strict --no-error-summary $typed
-# Struct classes (OpenIn), the kernel's own words and errors shown on purpose are no typing errors.
-step codespell "$bin/codespell" --ignore-regex '\b[A-Z][a-z]+(In|Out)\b|\bcaf\b' -L iput,iput_final --skip 'tests/golden/*' \
-	fusebpf bpf kernel scripts tests examples docs Makefile ./*.md
-find scripts fusebpf kernel .ci -name '*.sh' -o -path .ci/run | sort >"${TMPDIR:-/tmp}/fusebpf-sh.$$"
-step shellcheck xargs shellcheck <"${TMPDIR:-/tmp}/fusebpf-sh.$$"
-rm -f "${TMPDIR:-/tmp}/fusebpf-sh.$$"
-step licences spdx
+shell_scripts() {
+	find scripts fusebpf kernel .ci -name '*.sh' -o -path .ci/run | xargs shellcheck
+}
 
-if [ "${1:-all}" != quick ]; then
+# No typing errors: struct classes (OpenIn), the kernel's own words, mistakes made on purpose.
+codespell_identifiers='\b[A-Z][a-z]+(In|Out)\b|\bcaf\b'
+codespell_words=iput,iput_final,wronly,opne
+
+what=${1:-all}
+
+if [ "$what" != kernel ]; then
+	step ruff "$bin/ruff" check --quiet .
+	step format "$bin/ruff" format --quiet --check .
+	# mypy takes no directory without Python in it.
+	typed=$(for tree in fusebpf tests examples kernel scripts; do
+		[ -z "$(find "$tree" -name '*.py' -print -quit)" ] || echo "$tree"
+	done)
+	# shellcheck disable=SC2086 # one word per directory
+	step mypy "$bin/mypy" --strict --no-error-summary $typed
+	step codespell "$bin/codespell" --ignore-regex "$codespell_identifiers" \
+		--ignore-words-list "$codespell_words" --skip 'tests/golden/*' \
+		fusebpf bpf kernel scripts tests examples docs Makefile ./*.md
+	step shellcheck shell_scripts
+	step licences spdx
+fi
+
+if [ "$what" != quick ]; then
 	root=$("$bin/python" -m fusebpf.vm info --json |
 		"$bin/python" -c 'import json, sys; d = json.load(sys.stdin); print(d["root"] if d["prepared"] else "")')
 	if [ -n "$root" ]; then
