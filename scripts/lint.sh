@@ -23,7 +23,7 @@ spdx() {
 }
 
 shell_scripts() {
-	find scripts fusebpf kernel .ci -name '*.sh' -o -path .ci/run | xargs shellcheck
+	find scripts fusebpf kernel .ci '(' -name '*.sh' -o -path .ci/run ')' -exec shellcheck {} +
 }
 
 # No typing errors: struct classes (OpenIn), the kernel's own words, mistakes made on purpose.
