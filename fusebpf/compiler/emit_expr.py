@@ -208,9 +208,7 @@ class ExprEmitter:
 
     def _tight(self, expr: ir.Expr) -> str:
         """An operand of a cast or prefix operator."""
-        text = self.expr(expr)
-        cast = text.startswith("(") and strip(text) == text
-        return f"({text})" if cast or text[0] in "-!~" else text
+        return _tight(self.expr(expr))
 
     def _argument(self, expr: ir.Expr) -> str:
         if isinstance(expr, ir.DirentName):
@@ -226,13 +224,13 @@ class ExprEmitter:
     def _binary(self, expr: ir.Binary) -> str:
         left, right = self.expr(expr.left), self.expr(expr.right)
         op, type_ = expr.op, expr.type
-        both = f"{self.value(expr.left)}, {self.value(expr.right)}"
+        both = f"{strip(bare(expr.left, left))}, {strip(bare(expr.right, right))}"
         if op in ("//", "%"):
             if bounds(expr.left, _NOTHING_KNOWN)[0] >= 0 and (
                 bounds(expr.right, _NOTHING_KNOWN)[0] >= 0
             ):
                 c_op = "/" if op == "//" else "%"
-                plain = f"({self._unsigned(expr.left)} {c_op} {self._unsigned(expr.right)})"
+                plain = f"({_unsigned(expr.left, left)} {c_op} {_unsigned(expr.right, right)})"
                 return plain if not type_.signed else f"((__s64){plain})"
             return f"fusebpf_floor{'div' if op == '//' else 'mod'}({both})"
         if op == "<<":
@@ -252,11 +250,6 @@ class ExprEmitter:
     def _count(self, expr: ir.Expr, text: str) -> str:
         """A shift count: provably 0…63, which clang does not know."""
         return bare(expr, text) if isinstance(expr, ir.Const) else f"({text} & 63)"
-
-    def _unsigned(self, expr: ir.Expr) -> str:
-        if isinstance(expr, ir.Const) or expr.type == U64:
-            return self.expr(expr)
-        return f"(__u64){self._tight(expr)}"
 
     def _may_wrap(self, expr: ir.Binary) -> bool:
         (a, b), (c, d) = bounds(expr.left, _NOTHING_KNOWN), bounds(expr.right, _NOTHING_KNOWN)
@@ -413,6 +406,17 @@ def _signed(type_: Type, expr: ir.Expr | None) -> bool | None:
     if isinstance(type_, IntType):
         return type_.signed
     return not isinstance(type_, BoolType)
+
+
+def _tight(text: str) -> str:
+    cast = text.startswith("(") and strip(text) == text
+    return f"({text})" if cast or text[0] in "-!~" else text
+
+
+def _unsigned(expr: ir.Expr, text: str) -> str:
+    if isinstance(expr, ir.Const) or expr.type == U64:
+        return text
+    return f"(__u64){_tight(text)}"
 
 
 def _paren(text: str) -> str:

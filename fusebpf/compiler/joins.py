@@ -41,6 +41,8 @@ class Joined:
                 self._add_type(expr.type, bounds(expr, flow)[0])
             case Value(expr=expr) if expr.type in (VERDICT, ERRNO):
                 self._add_type(expr.type, 0)
+        if self.type in (VERDICT, ERRNO) and (self.lit or self.flexible):
+            self.conflict = True
 
     def _add_type(self, type_: Type, low: int) -> None:
         if self.declared:
@@ -66,11 +68,9 @@ class Joined:
     def final(self) -> Type | None:
         """The type once inference is over; None when nothing sensible was assigned."""
         if self.type is None:
-            if self.flexible:
-                return S64
-            if self.lit is not None:
-                return U64 if self.lit[1] > S64.hi else S64
-            return None
+            if self.lit is not None and self.lit[1] > S64.hi:
+                return U64
+            return S64 if self.flexible or self.lit else None
         if self.declared or not (self.flexible or self.lit):
             return self.type
         if self.type == BOOL:

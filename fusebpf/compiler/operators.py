@@ -563,11 +563,12 @@ class Operators(Scope):
         special = types & {BOOL, VERDICT, ERRNO, NAME}
         if special and len(types) == 1 and all(isinstance(o, Value) for o in operands):
             return [o.expr for o in operands if isinstance(o, Value)]
-        if (VERDICT in types or ERRNO in types) and len(types) > 1:
+        if VERDICT in types or ERRNO in types:
+            kinds = " and ".join(dict.fromkeys(describe(o) for o in operands))
             self.error(
                 node,
                 "E221",
-                f"the two sides are {' and '.join(sorted(str(t) for t in types))}",
+                f"the sides differ: {kinds}",
                 "a Verdict is CONTINUE and its like, or a negated Errno: -ENOENT",
             )
             return None

@@ -15,7 +15,8 @@ from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_all
 from fusebpf.compiler.scope import Unit
-from fusebpf.compiler.types import INT_TYPES
+from fusebpf.compiler.types import INT_TYPES, VERDICT
+from fusebpf.compiler.walk import expressions, statements
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -78,6 +79,7 @@ def compile_set(
     filters = _check_filters(unit)
     if _failed(unit):
         return _result(unit, None, None, ())
+    _idle_postfilters(unit, filters)
     helpers, placed = place_all(tuple(unit.order), tuple(filters))
     program = ir.Program(fset.name, path, tuple(maps.values()), helpers, placed, unit.counts_lost)
     costs = _costs(unit, program)
@@ -180,6 +182,39 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
         if function is not None:
             made.append(function)
     return made
+
+
+def _idle_postfilters(unit: Unit, filters: list[ir.Function]) -> None:
+    """Warn about postfilters that no prefilter asks for."""
+    by_hook = {f.hook: f for f in filters}
+    default = by_hook.get("default_filter")
+    for function in filters:
+        hook = function.hook or ""
+        if not hook.endswith("_postfilter"):
+            continue
+        op = hook.removesuffix("_postfilter")
+        before = by_hook.get(f"{op}_prefilter", default)
+        if before is not None and (_may_ask(before) or (default and _may_ask(default))):
+            continue
+        unit.report(
+            _at(unit, function.line),
+            "W103",
+            f"{function.name} never runs: nothing returns POSTFILTER for {op}",
+            f"return POSTFILTER from a filter of @filters.{op}.pre",
+            "warning",
+        )
+
+
+def _may_ask(function: ir.Function) -> bool:
+    """Whether a filter may return POSTFILTER: says so, or returns what it computed."""
+    for stmt in statements(function.body):
+        if isinstance(stmt, ir.Return):
+            for expr in expressions(stmt):
+                if isinstance(expr, ir.Const) and expr.type == VERDICT and expr.value == 3:
+                    return True
+                if isinstance(expr, ir.Local | ir.Call) and expr.type == VERDICT:
+                    return True
+    return False
 
 
 def _guarded(unit: Unit, node: ast.FunctionDef, hook: str) -> ir.Function | None:

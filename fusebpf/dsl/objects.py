@@ -7,7 +7,7 @@ They work in plain Python too, so that a filter can be called like any function.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, overload
+from typing import TYPE_CHECKING, ClassVar, overload
 
 Text = str | bytes
 
@@ -156,16 +156,19 @@ class Struct:
     #: Member → (bits, signed); nested structs are not listed.
     _widths: ClassVar[dict[str, tuple[int, bool]]] = {}
 
-    def __setattr__(self, name: str, value: object) -> None:
-        width = self._widths.get(name)
-        if width is not None and isinstance(value, int):
-            bits, signed = width
-            value &= (1 << bits) - 1
-            if signed and value >> (bits - 1):
-                value -= 1 << bits
-        elif name not in self.__class__.__annotations__:
-            raise AttributeError(f"{type(self).__name__} has no member {name!r}")
-        object.__setattr__(self, name, value)
+    # Hidden from type checkers, which would take every member for known.
+    if not TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: object) -> None:
+            width = self._widths.get(name)
+            if width is not None and isinstance(value, int):
+                bits, signed = width
+                value &= (1 << bits) - 1
+                if signed and value >> (bits - 1):
+                    value -= 1 << bits
+            elif name not in self.__class__.__annotations__:
+                raise AttributeError(f"{type(self).__name__} has no member {name!r}")
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         members = ", ".join(f"{k}={v!r}" for k, v in self.__dict__.items())
