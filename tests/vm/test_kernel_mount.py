@@ -408,3 +408,52 @@ def test_classic_fuse_still_mounts(mnt: Path) -> None:
         umount(mnt, lazy=True)
     finally:
         os.close(fd)
+
+
+LANDLOCK = """
+import ctypes, errno, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+READ_FILE, READ_DIR, WRITE_FILE, MAKE_REG = 1 << 2, 1 << 3, 1 << 1, 1 << 8
+access = READ_FILE | READ_DIR | WRITE_FILE | MAKE_REG
+rules = libc.syscall(444, struct.pack("=Q", access), 8, 0)
+beneath = os.open(sys.argv[1], os.O_PATH)
+assert libc.syscall(445, rules, 1, struct.pack("=Qi", access, beneath), 0) == 0
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.syscall(446, rules, 0) == 0
+def code(call):
+    try:
+        call()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "ok"
+print(code(lambda: open(sys.argv[1] + "/file").read()),
+      code(lambda: os.listdir(sys.argv[1])),
+      code(lambda: open(sys.argv[1] + "/made", "w").write("x")),
+      code(lambda: open(sys.argv[2] + "/file").read()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("creds", "expected"),
+    [("mounter", "ok ok ok EACCES"), ("caller", "EACCES EACCES EACCES EACCES")],
+)
+def test_landlock_below_the_mount(lower: Path, mnt: Path, creds: str, expected: str) -> None:
+    """A sandbox that may use only the mount can: lower calls are the mounter's."""
+    with kit.mounted(lower, mnt, creds=creds):
+        command = ["python", "-c", LANDLOCK, str(mnt), str(lower)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    assert done.stdout.split() == expected.split()
+
+
+def test_on_a_network_like_file_system(mnt: Path) -> None:
+    """The tree that the guest shares over 9p has d_revalidate: it is asked."""
+    source = Path(__file__).parents[2]
+    with kit.filtered(source, mnt, "lookup_prefilter", "readdir_postfilter"):
+        assert sorted(os.listdir(mnt)) == sorted(os.listdir(source))
+        assert (mnt / "kernel/build.py").read_bytes() == (source / "kernel/build.py").read_bytes()
+        with pytest.raises(FileNotFoundError):
+            os.stat(mnt / "no such file")
+    with kit.mounted(source, mnt):
+        assert (mnt / "kernel/build.py").stat().st_size == (
+            source / "kernel/build.py"
+        ).stat().st_size
