@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning"]
 
 
+def source_lines(source: str) -> list[str]:
+    """Lines as Python's parser counts them: form feeds and the like end none."""
+    return re.split(r"\r\n|\r|\n", source)
+
+
 @dataclass(frozen=True)
 class Diagnostic:
     """One finding. Lines and columns count characters from 1; ``end_col`` is behind the last."""
@@ -30,7 +35,7 @@ class Diagnostic:
     def render(self, source: str) -> str:
         """The text form: position and message, the source line with a caret span, the help."""
         out = [f"{self.file}:{self.line}:{self.col}: {self.severity}: {self.message} [{self.code}]"]
-        lines = source.splitlines()
+        lines = source_lines(source)
         if 0 < self.line <= len(lines):
             text = lines[self.line - 1]
             # A tab stays a tab under the line, so that the carets keep their place.
@@ -62,7 +67,7 @@ def render_all(diagnostics: tuple[Diagnostic, ...], source: str) -> str:
 
 def declaration_error(error: DslError, source: str) -> Diagnostic:
     """A mistake in a declaration, found while the file was imported, as a diagnostic."""
-    lines = source.splitlines()
+    lines = source_lines(source)
     text = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
     found = re.search(rf"(?<!\w){re.escape(error.word)}(?!\w)", text) if error.word else None
     if found:

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
+from fusebpf.compiler.diagnostics import source_lines
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
 from fusebpf.compiler.lower import Cost, all_locals, frame_size, framed_context, private_loops
@@ -35,7 +36,7 @@ class Emitter:
 
     def __init__(self, program: ir.Program, source: str, costs: Mapping[str, Cost]) -> None:
         self.program = program
-        self.lines = source.splitlines()
+        self.lines = source_lines(source)
         self.file = PurePath(program.file).name
         self.costs = costs
         self.out: list[str] = []

@@ -133,7 +133,7 @@ class Expressions(Calls):
             return self.error(node, "E100", "`...` does nothing", "write `pass`, or the code")
         if isinstance(node.value, complex):
             return self.error(node, "E202", "complex numbers do not exist in the kernel", "use int")
-        return self.constant(node, node.value, self.source_of(node))
+        return self.constant(node, node.value, repr(node.value))
 
     def name(self, node: ast.Name) -> Operand:
         """A parameter, local, or a constant of the module."""

@@ -131,8 +131,7 @@ def _definitions(tree: ast.Module) -> dict[tuple[str, int], ast.FunctionDef]:
 
 def _at(unit: Unit, line: int) -> ast.AST:
     """A node that spans the text of a line."""
-    lines = unit.source.splitlines()
-    text = lines[line - 1] if line <= len(lines) else ""
+    text = unit.lines[line - 1] if line <= len(unit.lines) else ""
     node = ast.Pass()
     node.lineno, node.end_lineno = line, line + 1
     node.col_offset = len(text) - len(text.lstrip())
@@ -142,7 +141,7 @@ def _at(unit: Unit, line: int) -> ast.AST:
 
 def _declaration(unit: Unit) -> ast.AST:
     """The line that makes the set."""
-    for number, text in enumerate(unit.source.splitlines(), 1):
+    for number, text in enumerate(unit.lines, 1):
         if "FilterSet(" in text and unit.fset.name in text:
             return _at(unit, number)
     return _at(unit, 1)
@@ -163,7 +162,7 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
         node = unit.definitions.get((name, entry.line))
         if node is None:
             unit.report(
-                _at(unit, min(entry.line, unit.source.count("\n") + 1)),
+                _at(unit, min(entry.line, len(unit.lines))),
                 "E298",
                 f"filter {name} is not a function at the top level of this file",
                 "filters are written with `def`, in the file that declares the set",

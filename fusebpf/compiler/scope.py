@@ -12,11 +12,12 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.diagnostics import Diagnostic, Severity
+from fusebpf.compiler.diagnostics import Diagnostic, Severity, source_lines
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.operands import (
@@ -84,6 +85,21 @@ class Unit:
     stack: list[str] = field(default_factory=list)
     counts_lost: bool = False
 
+    @cached_property
+    def lines(self) -> list[str]:
+        """The file's lines."""
+        return source_lines(self.source)
+
+    def segment(self, node: ast.AST) -> str:
+        """The text of a node."""
+        first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
+        if not 0 < first <= last <= len(self.lines):
+            return ""
+        raw = [line.encode() for line in self.lines[first - 1 : last]]
+        raw[-1] = raw[-1][: getattr(node, "end_col_offset", None)]
+        raw[0] = raw[0][getattr(node, "col_offset", 0) :]
+        return b"\n".join(raw).decode("utf-8", "ignore")
+
     def report(
         self,
         node: ast.AST,
@@ -95,8 +111,7 @@ class Unit:
     ) -> None:
         """Note a finding at a node; the same finding at one place counts once."""
         line = getattr(node, "lineno", 1)
-        lines = self.source.splitlines()
-        text = lines[line - 1] if line <= len(lines) else ""
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
         col = _column(text, getattr(node, "col_offset", 0))
         end = len(text)
         if getattr(node, "end_lineno", line) == line:
@@ -149,8 +164,7 @@ class Scope:
 
     def source_of(self, node: ast.AST) -> str:
         """The author's text of a node, on one line, shortened when long."""
-        text = ast.get_source_segment(self.unit.source, node)
-        text = " ".join((text or ast.unparse(node)).split())
+        text = " ".join((self.unit.segment(node) or ast.unparse(node)).split())
         return text if len(text) <= 60 else text[:57] + "..."
 
     # ------------------------------------------------------------ hooks for the other parts
