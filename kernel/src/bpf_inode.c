@@ -31,11 +31,15 @@ static umode_t fbpf_mode(const struct fbpf_mount *fb, const struct inode *lower)
 
 static kuid_t fbpf_uid(const struct fbpf_mount *fb, const struct inode *lower)
 {
+	if (likely(fb->idmap == &nop_mnt_idmap))
+		return lower->i_uid;
 	return vfsuid_into_kuid(i_uid_into_vfsuid(fb->idmap, lower));
 }
 
 static kgid_t fbpf_gid(const struct fbpf_mount *fb, const struct inode *lower)
 {
+	if (likely(fb->idmap == &nop_mnt_idmap))
+		return lower->i_gid;
 	return vfsgid_into_kgid(i_gid_into_vfsgid(fb->idmap, lower));
 }
 
@@ -76,10 +80,11 @@ void fbpf_copy_attr(struct inode *inode)
 	spin_unlock(&inode->i_lock);
 }
 
-/* The cheap form, for places that are passed often */
+/* The cheap form, for places that are passed often; times are asked below */
 void fbpf_refresh(struct inode *inode)
 {
-	if (unlikely(fbpf_attr_stale(inode)))
+	if (unlikely(fbpf_attr_stale(inode) ||
+		     i_size_read(inode) != i_size_read(fbpf_lower_inode(inode))))
 		fbpf_copy_attr(inode);
 }
 

@@ -102,7 +102,8 @@ static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
 	struct fbpf_file *ff;
 	struct file *lower;
 
-	ff = kzalloc(sizeof(*ff), GFP_KERNEL_ACCOUNT);
+	/* As small as it is, not worth charging beside the file itself */
+	ff = kmalloc(sizeof(*ff), GFP_KERNEL);
 	if (!ff)
 		return -ENOMEM;
 	lower = fbpf_open_lower(file, flags);
@@ -110,11 +111,10 @@ static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
 		kfree(ff);
 		return PTR_ERR(lower);
 	}
-	ff->lower = lower;
-	ff->keep_data = keep_data;
+	*ff = (struct fbpf_file) { .lower = lower, .keep_data = keep_data };
 	file->private_data = ff;
 	file->f_mode |= lower->f_mode & can;
-	fbpf_copy_attr(inode);
+	fbpf_refresh(inode);
 	return 0;
 }
 
