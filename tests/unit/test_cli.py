@@ -186,26 +186,46 @@ def test_check_takes_an_object_and_shows_the_log(
     assert "processed " in capfd.readouterr().err
 
 
-@needs_root
-def test_check_without_root_says_it_was_not_verified(tmp_path: Path) -> None:
+def as_nobody(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the CLI as an ordinary user, with a cache of theirs.
+
+    The tree may lie where that user cannot go (a clone in /root): a bind mount in a namespace of
+    its own brings it below `tmp_path`.
+    """
     for path in (tmp_path, *tmp_path.parents[:2]):
         path.chmod(0o755)
-    cache = tmp_path / "theirs"
+    cache, tree = tmp_path / "theirs", tmp_path / "tree"
     cache.mkdir()
+    tree.mkdir()
     os.chown(cache, NOBODY, NOBODY)
-    environment = {**os.environ, "FUSEBPF_CACHE": str(cache)}
-    done = program(
-        "check", tmp_path / "guard.py", user=NOBODY, group=NOBODY, extra_groups=[], env=environment
+    root = Path(__file__).resolve().parents[2]
+    python = tree / Path(sys.executable).relative_to(root)
+    enter = """
+        mount --bind "$1" "$2"
+        shift 2
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
+    """
+    command = ["unshare", "--mount", "sh", "-ec", enter, "sh", str(root), str(tree)]
+    return subprocess.run(
+        [*command, str(python), "-m", "fusebpf.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "FUSEBPF_CACHE": str(cache), "PYTHONPATH": str(tree)},
     )
+
+
+@needs_root
+def test_check_without_root_says_it_was_not_verified(tmp_path: Path) -> None:
+    done = as_nobody(tmp_path, "check", tmp_path / "guard.py")
     assert done.returncode == 0, done.stderr
     assert "compiled, not verified (loading BPF programs needs root)" in done.stdout
 
 
 @needs_root
 def test_attach_and_detach_need_root(tmp_path: Path) -> None:
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
-    done = program("attach", "x.py", "/srv", "/mnt", user=NOBODY, group=NOBODY, extra_groups=[])
+    done = as_nobody(tmp_path, "attach", "x.py", "/srv", "/mnt")
     assert done.returncode == 5
     assert done.stderr == "error: attach needs root\nhelp: run it as root, e.g. with sudo\n"
 
