@@ -6,6 +6,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ def entry(name: str, build: Callable[[Path], None]) -> Path:
         if final.is_dir():
             return final
         for stale in final.parent.glob(f"{name}.tmp-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            remove_tree(stale)
         work = final.parent / f"{name}.tmp-{os.getpid()}"
         try:
             work.mkdir()
@@ -76,8 +77,33 @@ def entry(name: str, build: Callable[[Path], None]) -> Path:
             raise PrepareError(f"cannot prepare {final}: {error}") from error
         finally:
             if work.exists():
-                shutil.rmtree(work, ignore_errors=True)
+                remove_tree(work)
     return final
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory of the cache, but never what is mounted in it.
+
+    Raises:
+        PrepareError: something is mounted in it, or a file cannot be removed.
+    """
+    mounted = [place for place in _mounts() if place.is_relative_to(path)]
+    if mounted:
+        raise PrepareError(f"{mounted[0]} is mounted, so {path} cannot be removed", "unmount it")
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise PrepareError(f"cannot remove {path}: {error}") from error
+
+
+def _mounts() -> list[Path]:
+    """Return every mount point of this process (proc_pid_mountinfo(5): octal escapes)."""
+    places = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        escaped = line.split(b" ")[4]
+        raw = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), escaped)
+        places.append(Path(os.fsdecode(raw)))
+    return places
 
 
 def remove_unused(root_name: str) -> list[Path]:
@@ -90,11 +116,11 @@ def remove_unused(root_name: str) -> list[Path]:
     for path in sorted(cache_dir().glob("root-*")):
         if path.is_dir() and path != current and ".tmp-" not in path.name:
             with locked(path.name):
-                shutil.rmtree(path)
+                remove_tree(path)
             removed.append(path)
     for path in sorted([*cache_dir().glob("boot-*"), *cache_dir().glob("disk-*")]):
         if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:
             with locked(path.name):
-                shutil.rmtree(path)
+                remove_tree(path)
             removed.append(path)
     return removed

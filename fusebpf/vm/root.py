@@ -15,6 +15,7 @@ from pathlib import Path
 from fusebpf.vm import mirror
 from fusebpf.vm.cache import cache_dir, digest, entry
 from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.isolate import run_isolated
 
 SUITE = "trixie"
 """Debian 13: the first stable release whose libbpf (1.5) loads a module's struct_ops."""
@@ -197,29 +198,16 @@ def _debootstrap(work: Path, wheels: Path, progress: Progress) -> None:
     env = {**os.environ, "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
     started = time.monotonic()
     with log.open("w") as record:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=env,
-        )
-        try:
-            assert child.stdout is not None
-            for line in child.stdout:
-                record.write(line)
-                if line.startswith("I: "):
-                    doing = line[3:].strip().rstrip(".")
-                    if "customize" in doing:
-                        doing = "making the guest's Python"
-                    progress(f"guest root: {doing} ({time.monotonic() - started:.0f} s)")
-            status = child.wait()
-        except BaseException:
-            child.terminate()
-            child.wait()
-            raise
+
+        def on_line(line: str) -> None:
+            record.write(line)
+            if line.startswith("I: "):
+                doing = line[3:].strip().rstrip(".")
+                if "customize" in doing:
+                    doing = "making the guest's Python"
+                progress(f"guest root: {doing} ({time.monotonic() - started:.0f} s)")
+
+        status = run_isolated(command, env, on_line)
     if status != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
         raise PrepareError(f"mmdebstrap failed with status {status}; the end of {log}:\n{tail}")

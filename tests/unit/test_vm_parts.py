@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import shutil
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.console import Console
 from fusebpf.vm.errors import PrepareError
 from fusebpf.vm.initramfs import BOOT_MODULES, Archive, module_files
+from fusebpf.vm.isolate import run_isolated
 from fusebpf.vm.kernel import BootFiles, find_kernel
 from fusebpf.vm.machine import Export, MachineSpec, command_line
 from fusebpf.vm.shares import Share, package_shares, plan
@@ -71,6 +73,52 @@ def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
     removed = cache.remove_unused("root-new")
     assert sorted(path.name for path in removed) == ["boot-1-x", "disk-old", "root-old"]
     assert (own_cache / "objects").is_dir()
+
+
+def test_nothing_mounted_is_ever_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tree/dev").mkdir(parents=True)
+    (tmp_path / "tree/dev/null").write_text("")
+    monkeypatch.setattr(cache, "_mounts", lambda: [Path("/"), tmp_path / "tree/dev"])
+    with pytest.raises(PrepareError, match="is mounted"):
+        cache.remove_tree(tmp_path / "tree")
+    assert (tmp_path / "tree/dev/null").exists()
+    monkeypatch.setattr(cache, "_mounts", lambda: [Path("/"), tmp_path / "tree2"])
+    cache.remove_tree(tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+def test_mount_points_are_read_as_the_kernel_writes_them() -> None:
+    assert {Path("/"), Path("/proc")} <= set(cache._mounts())
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces and mounts need root")
+
+
+@needs_root
+def test_isolated_command_gives_output_and_status(tmp_path: Path) -> None:
+    lines: list[str] = []
+    script = f"mount -t tmpfs none {tmp_path}; touch {tmp_path}/x; echo one; echo two >&2; exit 3"
+    assert run_isolated(["sh", "-c", script], os.environ, lines.append) == 3
+    assert lines == ["one\n", "two\n"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_root
+def test_isolated_command_is_ended_with_everything_it_started(tmp_path: Path) -> None:
+    seconds = f"{1000 + os.getpid()}.25"
+    script = (
+        f"mount -t tmpfs none {tmp_path}; setsid sleep {seconds} & trap '' TERM INT;"
+        f"echo ready; sleep {seconds}"
+    )
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    with pytest.raises(KeyboardInterrupt, match="ready"):
+        run_isolated(["sh", "-c", script], os.environ, stop)
+    found = subprocess.run(["pgrep", "-f", f"sleep {seconds}"], capture_output=True, check=False)
+    assert found.stdout == b""
+    assert not any(place.is_relative_to(tmp_path) for place in cache._mounts())
 
 
 # guest root
