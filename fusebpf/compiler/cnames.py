@@ -13,29 +13,63 @@ _KEYWORDS = """
     alignof thread_local static_assert NULL SEC main frame memory
 """
 
-# Functions that clang knows by name and would warn about.
+# Functions that clang and LLVM know by name (clang/Basic/Builtins, TargetLibraryInfo).
 _LIBRARY = """
-    abort abs accept access acos alloca asin atan atexit atof atoi bcmp bcopy bzero calloc ceil
-    cos exit exp fabs floor fork fprintf free frexp getc index isalnum isalpha iscntrl isdigit
-    islower isprint ispunct isspace isupper isxdigit ldexp log longjmp malloc memchr memcmp
-    memcpy memmove memset modf pow printf putchar puts qsort realloc rindex round scanf setjmp
-    sin sinh snprintf sprintf sqrt sscanf stpcpy strcasecmp strcat strchr strcmp strcpy strcspn
-    strdup strerror strlen strncasecmp strncat strncmp strncpy strndup strpbrk strrchr strspn
-    strstr strtod strtok strtol strtoul strxfrm tan tolower toupper vfork vprintf vsnprintf
-    trunc fmin fmax fma cbrt erf hypot labs llabs ffs nan gamma j0 j1 jn y0 y1 yn
+    _exit abort abs accept acos acosh aligned_alloc asin asinh atan atan2 atanh atexit atof
+    atoi atol atoll bcmp bcopy bzero cabs calloc carg cbrt ceil conj copysign cos cosh creal
+    erf erfc exit exp exp10 exp2 expm1 fabs fdim ffs ffsl ffsll floor fma fmax fmin fmod fork
+    fprintf free frexp gamma getc hypot ilogb index isalnum isalpha isascii isblank iscntrl
+    isdigit isgraph islower isprint ispunct isspace isupper isxdigit j0 j1 jn labs ldexp
+    lgamma llabs llrint llround log log10 log1p log2 logb longjmp lrint lround malloc memccpy
+    memchr memcmp memcpy memmove mempcpy memrchr memset modf nan nearbyint nextafter
+    nexttoward posix_memalign pow printf putchar puts qsort realloc remainder remquo rindex
+    rint round roundeven scalbln scalbn scanf setjmp sigsetjmp sin sincos sinh snprintf
+    sprintf sqrt sscanf stpcpy stpncpy strcasecmp strcat strchr strcmp strcoll strcpy strcspn
+    strdup strerror strlcat strlcpy strlen strncasecmp strncat strncmp strncpy strndup strnlen
+    strpbrk strrchr strsep strspn strstr strtod strtof strtok strtok_r strtol strtold strtoll
+    strtoul strtoull strxfrm tan tanh tgamma toascii tolower toupper trunc vfork vfprintf
+    vprintf vscanf vsnprintf vsprintf wcschr wcscmp wcslen wcsncmp wmemchr wmemcmp wmemcpy
+    wmemmove y0 y1 yn
 """
 
-_RESERVED = frozenset((_KEYWORDS + _LIBRARY).split())
+# Functions that LLVM knows when they are visible outside their file.
+_SYSTEM = """
+    access chmod chown clearerr closedir ctermid execl execle execlp execv execvp execve
+    fchmod fclose fdopen feof ferror fflush fgetc fgets fileno fopen fputc fputs fread fscanf
+    fseek fstat ftell fwrite getchar getenv getgid getitimer getpid getpwnam gets getuid htonl
+    htons lchown lstat memalign mkdir mktime ntohl ntohs open opendir pclose perror popen
+    pread putc pwrite read readlink realpath remove rename rewind rmdir setbuf setitimer
+    setvbuf stat statvfs system times tmpfile uname ungetc unlink unsetenv utime utimes valloc
+    write
+"""
+
+_RESERVED = frozenset(_KEYWORDS.split())
+_KNOWN = frozenset(_LIBRARY.split())
+_VISIBLE = frozenset(_SYSTEM.split())
 
 
-def identifier(name: str, taken: Iterable[str] = ()) -> str:
-    """A C identifier for a Python one, different from every name in ``taken``."""
+def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> str:
+    """A C identifier for a Python one, different from every name in ``taken``.
+
+    ``visible``: for a function that is not static.
+    """
     name = "".join(c if c.isascii() else f"u{ord(c):x}" for c in name)
     reserved = name.startswith(("__", "fusebpf_", "bpf_", "FUSEBPF_", "fuse_", "FUSE_", "BPF_"))
-    if reserved or name in _RESERVED or re.fullmatch(r"_[A-Z].*|_key|_found|_value|_k|_zero", name):
+    # The math functions exist for float and long double, too: sinf, sinl.
+    known = (
+        (visible and name in _VISIBLE)
+        or name in _KNOWN
+        or (name[-1] in "fl" and name[:-1] in _KNOWN)
+    )
+    if (
+        reserved
+        or known
+        or name in _RESERVED
+        or re.fullmatch(r"_[A-Z].*|_key|_found|_value|_k|_zero", name)
+    ):
         name = f"py_{name.lstrip('_')}" if reserved or name.startswith("_") else f"{name}_"
-    known = set(taken)
-    while name in known:
+    others = set(taken)
+    while name in others:
         name += "_"
     return name
 

@@ -44,7 +44,7 @@ class Emitter:
         self.functions: dict[str, str] = {}
         for function in (*program.helpers, *program.filters):
             self.functions[function.name] = identifier(
-                function.name, [*globals_, *self.functions.values()]
+                function.name, [*globals_, *self.functions.values()], function.alone
             )
         self.maps = {m.name: m.name for m in program.maps}
         self.sets: dict[tuple[bytes, ...], str] = {}

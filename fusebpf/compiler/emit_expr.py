@@ -85,7 +85,7 @@ def strip(text: str) -> str:
 
 def constant(value: int, type_: Type) -> str:
     """A literal of the type."""
-    if isinstance(type_, VerdictType) and value >= 0:
+    if isinstance(type_, VerdictType) and 0 <= value < len(_VERDICTS):
         return f"FUSEBPF_{_VERDICTS[value]}"
     if value == S64.lo:
         return "(-9223372036854775807LL - 1)"

@@ -149,7 +149,14 @@ class Expressions(Calls):
     def _local(self, node: ast.Name) -> Operand:
         name = node.id
         joined = self.joins.get(name)
-        if joined is None or joined.conflict:
+        if joined is None and name not in self.aliases:
+            return self.error(
+                node,
+                "E210",
+                f"{name!r} is used before it is assigned",
+                "the lines that assign it never run, or come later",
+            )
+        if joined is not None and joined.conflict:
             return POISON
         if name not in self.flow.assigned:
             if name in self.aliases:
@@ -165,6 +172,8 @@ class Expressions(Calls):
                 f"{name!r} may be used before it is assigned",
                 f"assign it on every path before this line, e.g. {name} = 0",
             )
+        if joined is None:
+            return POISON
         if joined.optional:
             if name not in self.flow.present:
                 return Optional(name)

@@ -544,6 +544,14 @@ class Operators(Scope):
                     "error_in holds the negated number: compare with -ENOENT",
                 )
                 return None
+            if any(isinstance(e, ir.Const) and isinstance(e.type, IntType) for e in (left, right)):
+                self.error(
+                    node,
+                    "E220",
+                    "a Verdict is compared with a number",
+                    "compare it with CONTINUE and its like, or with a negated Errno: -ENOENT",
+                )
+                return None
             if op not in ("==", "!="):
                 self.error(
                     node, "E220", f"verdicts have no order: {op} is not defined", "use == or !="

@@ -85,8 +85,12 @@ def compile_set(
     costs = _costs(unit, program)
     if _failed(unit):
         return _result(unit, None, None, ())
-    emitter = Emitter(program, source, costs)
-    text = emitter.program_text()
+    try:
+        emitter = Emitter(program, source, costs)
+        text = emitter.program_text()
+    except Exception as error:  # a defect of this compiler must not look like a crash
+        _defect(unit, _declaration(unit), fset.name, error)
+        return _result(unit, None, None, ())
     hooks = tuple(
         HookFunction(
             f.hook or "",
@@ -229,13 +233,17 @@ def _guarded(unit: Unit, node: ast.FunctionDef, hook: str) -> ir.Function | None
         )
     except Exception as error:  # a defect of this compiler must not look like a crash
         unit.stack.clear()
-        unit.report(
-            _at(unit, node.lineno),
-            "E999",
-            f"the compiler failed on {node.name}: {type(error).__name__}: {error}",
-            "this is a defect of fusebpf; please report it with this file",
-        )
+        _defect(unit, _at(unit, node.lineno), node.name, error)
     return None
+
+
+def _defect(unit: Unit, node: ast.AST, what: str, error: Exception) -> None:
+    unit.report(
+        node,
+        "E999",
+        f"the compiler failed on {what}: {type(error).__name__}: {error}",
+        "this is a defect of fusebpf; please report it with this file",
+    )
 
 
 def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
