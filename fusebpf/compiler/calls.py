@@ -30,7 +30,6 @@ from fusebpf.compiler.operands import (
     TypeRef,
     Value,
 )
-from fusebpf.compiler.operators import describe
 from fusebpf.compiler.types import (
     BOOL,
     DIRENT,
@@ -42,6 +41,7 @@ from fusebpf.compiler.types import (
     ErrnoType,
     IntType,
 )
+from fusebpf.compiler.words import describe
 from fusebpf.dsl.values import MAX_ERRNO
 
 HASHES = ("hash", "lru_hash", "percpu_hash")

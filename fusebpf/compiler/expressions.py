@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from fusebpf.abi import STRUCTS
 from fusebpf.compiler import ir
-from fusebpf.compiler.calls import Calls
+from fusebpf.compiler.comparisons import Comparisons
 from fusebpf.compiler.flow import refine
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
@@ -25,11 +25,10 @@ from fusebpf.compiler.operands import (
     Operand,
     Optional,
     Poison,
-    Range,
     Text,
     Value,
 )
-from fusebpf.compiler.operators import BINARY, COMPARE, describe
+from fusebpf.compiler.operators import BINARY
 from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
@@ -46,6 +45,7 @@ from fusebpf.compiler.types import (
     VerdictType,
     int_type_of,
 )
+from fusebpf.compiler.words import describe
 
 #: Members of Context and their types. Ids are those of the initial user namespace.
 CONTEXT_FIELDS: dict[str, IntType] = {
@@ -77,7 +77,7 @@ _SYNTAX: dict[type[ast.expr], tuple[str, str]] = {
 }
 
 
-class Expressions(Calls):
+class Expressions(Comparisons):
     """The dispatcher over ``ast.expr``."""
 
     #: Walrus expressions that were lifted in front of the statement being checked.
@@ -103,7 +103,7 @@ class Expressions(Calls):
             case ast.BoolOp():
                 return self._boolop(node)
             case ast.Compare():
-                test = self._compare(node)
+                test = self.compare(node)
                 return POISON if test is None else Value(test)
             case ast.IfExp():
                 return self._ifexp(node)
@@ -358,14 +358,6 @@ class Expressions(Calls):
             )
         return self.error(node, "E224", "`@` is not supported in a filter", "use * on numbers")
 
-    def negate(self, test: ir.Expr) -> ir.Expr:
-        """``not test``."""
-        if isinstance(test, ir.Const):
-            return ir.Const(BOOL, int(not test.value))
-        if isinstance(test, ir.Not) and test.operand.type == BOOL:
-            return test.operand
-        return ir.Not(BOOL, test)
-
     def as_bool(self, test: ir.Expr) -> ir.Expr:
         """A condition as a Boolean."""
         if test.type == BOOL:
@@ -456,178 +448,3 @@ class Expressions(Calls):
         if made is None:
             return POISON
         return Value(ir.Conditional(made[0].type, test, made[0], made[1]))
-
-    # ------------------------------------------------------------ comparison
-
-    def _compare(self, node: ast.Compare) -> ir.Expr | None:
-        if len(node.ops) > 1:
-            return self._chain(node)
-        op, right_node = node.ops[0], node.comparators[0]
-        left, right = self.expr(node.left), self.expr(right_node)
-        if isinstance(left, Poison) or isinstance(right, Poison):
-            return None
-        if isinstance(op, ast.Is | ast.IsNot):
-            return self._is(node, left, right, isinstance(op, ast.IsNot))
-        if isinstance(op, ast.In | ast.NotIn):
-            found = self._in(node, left, right)
-            if found is None:
-                return None
-            return self.negate(found) if isinstance(op, ast.NotIn) else found
-        if isinstance(left, Nothing) or isinstance(right, Nothing):
-            self.error(node, "E225", "None is compared with ==", "write `is None` or `is not None`")
-            return None
-        if as_view(left) is not None or as_view(right) is not None:
-            return self.name_compare(node, op, left, right)
-        if self._byte_against_text(node, left, right):
-            return None
-        lhs, rhs = self.comparable(node.left, left), self.comparable(right_node, right)
-        if lhs is None or rhs is None:
-            return None
-        return self.compare_values(node, COMPARE[type(op)], lhs, rhs)
-
-    def _byte_against_text(self, node: ast.Compare, left: Operand, right: Operand) -> bool:
-        """Catch ``name[0] == "."``: in Python a byte is a number, never a string."""
-        for side, other, where in (
-            (left, right, node.left),
-            (right, left, node.comparators[0]),
-        ):
-            if (
-                isinstance(side, Value)
-                and isinstance(side.expr, ir.NameByte)
-                and isinstance(other, Text)
-                and isinstance(where, ast.Subscript)
-            ):
-                name = self.source_of(where.value)
-                start = self.source_of(where.slice)
-                width = len(other.raw)
-                part = f"[{start}:{start} + {width}]"
-                if isinstance(where.slice, ast.Constant) and isinstance(where.slice.value, int):
-                    first = where.slice.value
-                    part = f"[{first}:{first + width}]" if first else f"[:{width}]"
-                self.error(
-                    node,
-                    "E226",
-                    f"{self.source_of(where)} is a number, {other.shown} is a string: "
-                    "they are never equal",
-                    f"compare a part: {name}{part} == {other.shown}"
-                    + (f"; or the number: == {other.raw[0]}" if width == 1 else ""),
-                )
-                return True
-        return False
-
-    def _chain(self, node: ast.Compare) -> ir.Expr | None:
-        for op in node.ops:
-            if type(op) not in COMPARE:
-                self.error(
-                    node, "E227", "`in` and `is` cannot be part of a chain", "write it with `and`"
-                )
-                return None
-        nodes = [node.left, *node.comparators]
-        made = [self.comparable(n, self.expr(n)) for n in nodes]
-        operands = [m for m in made if m is not None]
-        if len(operands) < len(nodes):
-            return None
-        ops = tuple(COMPARE[type(op)] for op in node.ops)
-        for i, link in enumerate(ops):
-            if self.compare_values(node, link, operands[i], operands[i + 1]) is None:
-                return None
-        return ir.Chain(BOOL, ops, tuple(operands))
-
-    def _is(
-        self, node: ast.Compare, left: Operand, right: Operand, negated: bool
-    ) -> ir.Expr | None:
-        if not isinstance(right, Nothing):
-            self.error(
-                node,
-                "E225",
-                "`is` compares with None only",
-                "use == (or != for `is not`)",
-            )
-            return None
-        found: ir.Expr
-        match left:
-            case Optional(name=name):
-                found = ir.IsPresent(BOOL, name)
-            case Fetch(map=decl, key=key):
-                found = ir.MapHas(BOOL, decl.name, key)
-            case Value(expr=ir.Local(name=name)) if (
-                name in self.joins and self.joins[name].optional
-            ):
-                found = ir.Const(BOOL, 1)
-            case _:
-                self.error(
-                    node,
-                    "E225",
-                    f"{self.source_of(node.left)} is never None",
-                    "only results of map.get(key) can be None",
-                )
-                return None
-        return found if negated else self.negate(found)
-
-    def _in(self, node: ast.Compare, left: Operand, right: Operand) -> ir.Expr | None:
-        where = node.comparators[0]
-        view = as_view(left)
-        if isinstance(right, Group):
-            if view is not None:
-                values = self.texts(where, right, view)
-                return None if values is None else self.name_equal(node, view, values)
-            return self._one_of(node, left, right)
-        if isinstance(right, MapRef):
-            if right.decl.kind in ("array", "percpu_array"):
-                self.error(
-                    node,
-                    "E263",
-                    "`in` on an array map asks nothing: every index has a value",
-                    f"compare the value: {self.source_of(where)}[i] != 0",
-                )
-                return None
-            key = self.key(node.left, right.decl, left)
-            return None if key is None else ir.MapHas(BOOL, right.decl.name, key)
-        if isinstance(right, Range):
-            return self._in_range(node, left, right)
-        if as_view(right) is not None:
-            self.error(
-                node,
-                "E228",
-                "searching inside a name is not supported",
-                "use startswith, endswith, or compare name[i]",
-            )
-            return None
-        self.error(
-            node,
-            "E228",
-            f"`in` does not work on {describe(right)}",
-            "use a constant set or tuple, a hash map, or range(...)",
-        )
-        return None
-
-    def _one_of(self, node: ast.Compare, left: Operand, group: Group) -> ir.Expr | None:
-        value = self.comparable(node.left, left)
-        if value is None:
-            return None
-        values: list[int] = []
-        for item in group.items:
-            constant = self.comparable(node.comparators[0], item)
-            if constant is None:
-                return None
-            if self.compare_values(node, "==", value, constant) is None:
-                return None
-            assert isinstance(constant, ir.Const)
-            values.append(constant.value)
-        if isinstance(value, ir.Const):
-            return ir.Const(BOOL, int(value.value in values))
-        return ir.OneOf(BOOL, value, tuple(dict.fromkeys(values)))
-
-    def _in_range(self, node: ast.Compare, left: Operand, right: Range) -> ir.Expr | None:
-        if right.step != 1:
-            self.error(
-                node, "E228", "`in range` with a step is not supported", "use % for the step"
-            )
-            return None
-        where = node.comparators[0]
-        low = self.comparable(where, right.start)
-        value = self.comparable(node.left, left)
-        high = self.comparable(where, right.stop)
-        if low is None or value is None or high is None:
-            return None
-        return ir.Chain(BOOL, ("<=", "<"), (low, value, high))

@@ -11,7 +11,6 @@ from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.loops import Loops
 from fusebpf.compiler.operands import POISON, ClassRef, HelperRef, Operand, Poison, TypeRef, Value
-from fusebpf.compiler.operators import article
 from fusebpf.compiler.results import RESULT
 from fusebpf.compiler.scope import HelperInfo, Unit
 from fusebpf.compiler.types import (
@@ -28,6 +27,7 @@ from fusebpf.compiler.types import (
     StructType,
     Type,
 )
+from fusebpf.compiler.words import article
 
 #: The deepest chain of calls, the filter itself counted.
 MAX_DEPTH = 8

@@ -10,9 +10,9 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Bounds, Flow, bounds
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
-from fusebpf.compiler.operators import describe
 from fusebpf.compiler.results import Results
 from fusebpf.compiler.types import DIRENT, DIRENTS, NAME, S64, U8
+from fusebpf.compiler.words import describe
 
 #: The most turns of one loop, and of a filter with its helpers.
 MAX_STEPS = 65536

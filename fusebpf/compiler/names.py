@@ -17,8 +17,9 @@ from fusebpf.compiler.operands import (
     Text,
     Value,
 )
-from fusebpf.compiler.operators import Operators, describe
+from fusebpf.compiler.operators import Operators
 from fusebpf.compiler.types import BOOL, NAME, S64, U8
+from fusebpf.compiler.words import describe
 
 #: The longest name that a file system takes, in bytes (NAME_MAX of linux/limits.h).
 NAME_MAX = 255

@@ -13,24 +13,17 @@ from fusebpf.compiler.flow import bounds, excludes_zero
 from fusebpf.compiler.operands import (
     FLEXIBLE,
     POISON,
-    Builtin,
-    ClassRef,
     Fetch,
     Flexible,
-    Group,
     HelperRef,
     Lit,
     MapRef,
     Method,
-    Namespace,
-    NameView,
     Nothing,
     Operand,
     Optional,
     Poison,
-    Range,
     Text,
-    TypeRef,
     Value,
 )
 from fusebpf.compiler.scope import Scope
@@ -48,6 +41,7 @@ from fusebpf.compiler.types import (
     Type,
     VerdictType,
 )
+from fusebpf.compiler.words import describe
 
 BinaryOp = Literal["+", "-", "*", "//", "%", "&", "|", "^", "<<", ">>"]
 
@@ -92,49 +86,6 @@ _FOLD_COMPARE: dict[str, Callable[[int, int], bool]] = {
     ">=": operator.ge,
 }
 _ZERO_HELP = "Python would raise ZeroDivisionError; divide by something else"
-
-
-def describe(operand: Operand) -> str:
-    """The operand in the author's words, for messages."""
-    match operand:
-        case Value(expr=expr):
-            if isinstance(expr, ir.Const) and isinstance(expr.type, IntType):
-                return f"the number {expr.value}"
-            return article(str(expr.type))
-        case Lit(value=value):
-            return f"the number {value}"
-        case Text(shown=shown):
-            return f"the string {shown}"
-        case Group():
-            return "a set or tuple"
-        case Nothing():
-            return "None"
-        case Fetch() | Optional():
-            return "a value that may be None"
-        case NameView():
-            return "a part of a Name" if operand.sliced else "a Name"
-        case MapRef(decl=decl):
-            return f"map {decl.name!r}"
-        case HelperRef(node=node):
-            return f"function {node.name!r}"
-        case TypeRef(name=name) | ClassRef(name=name):
-            return f"type {name}"
-        case Builtin(name=name):
-            return f"function {name!r}"
-        case Namespace(name=name):
-            return f"module {name!r}"
-        case Method(name=name):
-            return f"method {name!r} (not called)"
-        case Range():
-            return "a range"
-        case Flexible():
-            return "an int"
-    return "a mistake"
-
-
-def article(word: str) -> str:
-    """The word with "a" or "an": read aloud, s64 begins with a vowel and u64 does not."""
-    return f"{'an' if word[0] in 'AEIOs' else 'a'} {word}"
 
 
 class Operators(Scope):

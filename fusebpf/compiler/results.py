@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from fusebpf.compiler import ir
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.operands import Fetch, Lit, Nothing, Operand, Poison, Value
-from fusebpf.compiler.operators import describe
 from fusebpf.compiler.statements import Statements
 from fusebpf.compiler.types import BOOL, VERDICT, ErrnoType, IntType
+from fusebpf.compiler.words import describe
 
 #: Key of a function's result among the joins.
 RESULT = "<return>"

@@ -27,7 +27,7 @@ from fusebpf.compiler.operands import (
     TypeRef,
     Value,
 )
-from fusebpf.compiler.operators import BINARY, describe
+from fusebpf.compiler.operators import BINARY
 from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
@@ -40,6 +40,7 @@ from fusebpf.compiler.types import (
     StructType,
     Type,
 )
+from fusebpf.compiler.words import describe
 
 _UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
 
