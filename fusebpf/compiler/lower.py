@@ -29,6 +29,9 @@ _SCALAR = IntType | BoolType | VerdictType
 #: Most arguments of a BPF function.
 MAX_ARGS = 5
 
+#: Turns of the loop that compares two names.
+NAME_STEPS = 255
+
 #: Limits of one filter with its helpers.
 MAX_STEPS = 65536
 MAX_SIZE = 16000
@@ -255,7 +258,12 @@ def _steps(body: tuple[ir.Stmt, ...], helpers: Mapping[str, Cost]) -> tuple[int,
     """Turns of all loops of a block; line and turns of the loop with the most."""
     total, line, worst = 0, 0, 0
     for stmt in body:
-        here = sum(helpers[e.function].steps for e in expressions(stmt) if isinstance(e, ir.Call))
+        here = 0
+        for expr in expressions(stmt):
+            if isinstance(expr, ir.Call):
+                here += helpers[expr.function].steps
+            elif isinstance(expr, ir.NameSame):
+                here += NAME_STEPS
         if here > worst:
             line, worst = stmt.line, here
         for block in blocks(stmt):

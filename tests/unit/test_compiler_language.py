@@ -328,3 +328,12 @@ def printf(ctx: Context, struct: OpenIn):
     result = compile_text(text)
     assert result.hooks[0].c_name == "printf_"
     assert result.c_source is not None
+
+
+def test_comparing_names_counts_as_a_loop() -> None:
+    result = body(
+        "for i in range(100):\n    if old == new:\n        return -EPERM",
+        "rename2.pre",
+        "req: Rename2In, old: Name, new: Name",
+    )
+    assert result.hooks[0].steps == 25500
