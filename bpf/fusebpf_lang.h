@@ -26,6 +26,16 @@
 /* Load a member anew instead of keeping what an earlier test told about it. */
 #define FUSEBPF_READ(member) (*(const volatile typeof(member) *)&(member))
 
+/*
+ * Return from inside a loop. A plain return there leaves the value unset on paths that cannot be
+ * taken, which the verifier does not know of.
+ */
+#define fusebpf_leave(value) \
+	do { \
+		fusebpf_result = (value); \
+		goto fusebpf_out; \
+	} while (0)
+
 /* Loops: fusebpf_for(loop, count) { ... loop.k ... }, k = 0, 1, ... */
 struct fusebpf_loop {
 	__u64 *state;

@@ -34,6 +34,8 @@ FLAGS = (
     "-fno-color-diagnostics",
     "-fdebug-compilation-dir=.",
     "-fno-ident",
+    # A helper may have the name of a C library function.
+    "-fno-builtin",
 )
 
 _MESSAGE = re.compile(

@@ -23,7 +23,7 @@ from fusebpf.compiler.types import (
     Type,
     VerdictType,
 )
-from fusebpf.compiler.walk import expressions, leaves, statements
+from fusebpf.compiler.walk import expressions, leaves, returns_in_loop, statements
 
 _UPDATE = {"+": "add", "-": "add", "&": "and", "|": "or", "^": "xor"}
 _SCALAR = IntType | BoolType | VerdictType
@@ -157,6 +157,7 @@ class FunctionEmitter:
         self.out = parent.out
         self.depth = 1
         self.loops = 0
+        self.inside = 0
         self.shown = 0
         self.locals = self._local_names()
         ctx = next((p.name for p in function.params if p.type == CONTEXT), None)
@@ -173,6 +174,7 @@ class FunctionEmitter:
             parent.sets,
         )
         self.names.anew = function.branchy
+        self.leaving = returns_in_loop(function.body)
         self.ctx_fields = self._ctx_fields()
         self.exprs = ExprEmitter(self.names)
 
@@ -217,6 +219,8 @@ class FunctionEmitter:
                 self.out.append(f"{head.replace('__weak __attribute__((noinline)) ', '')};")
             self.out.append(head)
         self.out.append("{")
+        if self.leaving:
+            self.out.append(f"\t{c_type(function.returns)} fusebpf_result = 0;")
         self._declarations()
         self._block(function.body)
         self.out.append('#line 1 "<generated>"')
@@ -225,6 +229,8 @@ class FunctionEmitter:
                 self.out.append("\treturn FUSEBPF_CONTINUE;")
             elif is_global and void:
                 self.out.append("\treturn 0;")
+        if self.leaving:
+            self.out += ["", "fusebpf_out:", "\treturn fusebpf_result;"]
         self.out += ["}", ""]
 
     def _params(self) -> list[str]:
@@ -332,6 +338,11 @@ class FunctionEmitter:
         self._block(body)
         self.depth -= 1
 
+    def _looped(self, body: tuple[ir.Stmt, ...]) -> None:
+        self.inside += 1
+        self._nested(body)
+        self.inside -= 1
+
     def _statement(self, stmt: ir.Stmt) -> None:
         self._mark(stmt.line)
         text = self.exprs.expr
@@ -375,7 +386,8 @@ class FunctionEmitter:
         if value is None:
             self._put("return 0;" if self.function.alone else "return;")
             return
-        self._put(f"return {strip(self.exprs.expr(value))};")
+        text = strip(self.exprs.expr(value))
+        self._put(f"fusebpf_leave({text});" if self.inside else f"return {text};")
 
     def _update(self, stmt: ir.MapUpdate) -> None:
         decl = next(m for m in self.parent.program.maps if m.name == stmt.map)
@@ -422,7 +434,7 @@ class FunctionEmitter:
         self.depth += 1
         self._put(f"{declare}{self.exprs.local(stmt.var)}{unused} = {value};")
         self.depth -= 1
-        self._nested(stmt.body)
+        self._looped(stmt.body)
         self._put("}")
         if not simple:
             self.depth -= 1
@@ -450,7 +462,7 @@ class FunctionEmitter:
             self._put("\tcontinue;")
             self._put("}")
             self.depth -= 1
-        self._nested(stmt.body)
+        self._looped(stmt.body)
         self._put("}")
 
 

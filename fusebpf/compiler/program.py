@@ -188,7 +188,7 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
 
 
 def _idle_postfilters(unit: Unit, filters: list[ir.Function]) -> None:
-    """Warn about postfilters that no prefilter asks for."""
+    """Warn about postfilters that no prefilter asks for; one without a prefilter always runs."""
     by_hook = {f.hook: f for f in filters}
     default = by_hook.get("default_filter")
     for function in filters:
@@ -197,7 +197,7 @@ def _idle_postfilters(unit: Unit, filters: list[ir.Function]) -> None:
             continue
         op = hook.removesuffix("_postfilter")
         before = by_hook.get(f"{op}_prefilter", default)
-        if before is not None and (_may_ask(before) or (default and _may_ask(default))):
+        if before is None or _may_ask(before) or (default and _may_ask(default)):
             continue
         unit.report(
             _at(unit, function.line),

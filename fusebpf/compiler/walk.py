@@ -55,6 +55,16 @@ def statements(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
             yield from statements(block)
 
 
+def returns_in_loop(body: tuple[ir.Stmt, ...]) -> bool:
+    """Whether a loop of the block returns a value."""
+    return any(
+        isinstance(inner, ir.Return) and inner.value is not None
+        for stmt in statements(body)
+        if isinstance(stmt, ir.For | ir.ForEntries)
+        for inner in statements(stmt.body)
+    )
+
+
 def leaves(body: tuple[ir.Stmt, ...]) -> bool:
     """Whether a block never reaches its end."""
     if not body:

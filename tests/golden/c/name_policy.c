@@ -5,6 +5,7 @@
 #line 1 "<generated>"
 static __always_inline int check(void *memory, const struct fusebpf_buf *name __fusebpf_unused)
 {
+	int fusebpf_result = 0;
 	volatile struct {
 		__u8 byte;
 	} *frame;
@@ -36,13 +37,16 @@ static __always_inline int check(void *memory, const struct fusebpf_buf *name __
 		if ((frame->byte < 32) || ({ __u8 _v1 = frame->byte; (_v1 == 60) || (_v1 == 62) || (_v1 == 58) || (_v1 == 34) || (_v1 == 124) || (_v1 == 63) || (_v1 == 42) || (_v1 == 92); })) {
 			/* return -EINVAL */
 #line 19 "name_policy.py"
-			return -22;
+			fusebpf_leave(-22);
 		}
 	}
 	/* return CONTINUE */
 #line 20 "name_policy.py"
 	return FUSEBPF_CONTINUE;
 #line 1 "<generated>"
+
+fusebpf_out:
+	return fusebpf_result;
 }
 
 #line 1 "<generated>"
