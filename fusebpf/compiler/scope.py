@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -131,7 +132,7 @@ def _column(text: str, byte: int) -> int:
     return len(text.encode()[:byte].decode("utf-8", "ignore"))
 
 
-class Scope:
+class Scope(ABC):
     """Findings, names and locals of one function. The parts of the front end extend it."""
 
     def __init__(self, unit: Unit, node: ast.FunctionDef, joins: dict[str, Joined], infer: bool):
@@ -169,17 +170,17 @@ class Scope:
 
     # ------------------------------------------------------------ hooks for the other parts
 
+    @abstractmethod
     def expr(self, node: ast.expr) -> Operand:
         """Check an expression."""
-        raise NotImplementedError
 
+    @abstractmethod
     def condition(self, node: ast.expr) -> ir.Expr | None:
         """Check an expression for its truth; None after a mistake."""
-        raise NotImplementedError
 
+    @abstractmethod
     def call_helper(self, node: ast.Call, helper: HelperRef) -> Operand:
         """Check a call of a function of the same file."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ names
 

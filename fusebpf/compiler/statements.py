@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 from dataclasses import replace
 
 from fusebpf.abi import HOOKS
@@ -123,17 +124,17 @@ class Statements(Expressions):
         self.error(_head(node), "E100", f"{what} is not supported in a filter", help or None)
         return []
 
+    @abstractmethod
     def loop(self, node: ast.For) -> list[ir.Stmt]:
         """Check a ``for`` loop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def while_loop(self, node: ast.While) -> list[ir.Stmt]:
         """Check a ``while`` loop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def result(self, node: ast.Return) -> list[ir.Stmt]:
         """Check a ``return``."""
-        raise NotImplementedError
 
     # ------------------------------------------------------------ assignments
 
