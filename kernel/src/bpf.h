@@ -344,6 +344,7 @@ int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
 
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;
+struct file *fbpf_lower_file(const struct file *file);
 int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 
 /* bpf_readdir.c */

@@ -15,7 +15,7 @@
 
 #include "bpf.h"
 
-#define FBPF_SETFL_MASK	(O_APPEND | O_NONBLOCK | O_DIRECT)
+#define FBPF_SETFL_MASK	(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
 
 /* Follow fcntl(F_SETFL); other flags are fixed by open */
 static int fbpf_follow_flags(const struct file *file, struct file *lower)
@@ -34,7 +34,13 @@ static int fbpf_follow_flags(const struct file *file, struct file *lower)
 	return 0;
 }
 
-static struct file *fbpf_lower_file(const struct file *file)
+/**
+ * fbpf_lower_file - the lower file, with the flags that its file has now
+ * @file: open file or directory
+ *
+ * Return: the lower file, which lives as long as @file, or an error pointer
+ */
+struct file *fbpf_lower_file(const struct file *file)
 {
 	struct fbpf_file *ff = file->private_data;
 	struct file *lower = ff->lower;
@@ -141,17 +147,19 @@ static ssize_t fbpf_splice_write(struct pipe_inode_info *pipe,
 
 static int fbpf_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct fbpf_file *ff = file->private_data;
+	struct file *lower = fbpf_lower_file(file);
 	struct backing_file_ctx ctx = {
 		.cred = fbpf_cred(fbpf_sb(file_inode(file)->i_sb)),
 		.user_file = file,
 	};
 
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
 	/* The rights of the open, also where a filter took some */
 	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) ==
-	    (VM_SHARED | VM_MAYWRITE) && !(ff->lower->f_mode & FMODE_WRITE))
+	    (VM_SHARED | VM_MAYWRITE) && !(lower->f_mode & FMODE_WRITE))
 		return -EACCES;
-	return backing_file_mmap(ff->lower, vma, &ctx);
+	return backing_file_mmap(lower, vma, &ctx);
 }
 
 static loff_t fbpf_llseek(struct file *file, loff_t offset, int whence)

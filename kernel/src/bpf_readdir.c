@@ -257,14 +257,16 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 
 static int fbpf_iterate(struct file *file, struct dir_context *ctx)
 {
-	struct fbpf_file *ff = file->private_data;
+	struct file *lower = fbpf_lower_file(file);
 	int err;
 
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
 	if (fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), FBPF_READDIR)) {
 		err = fbpf_settle(file_dentry(file));
-		return err ?: fbpf_iterate_filtered(file, ff->lower, ctx);
+		return err ?: fbpf_iterate_filtered(file, lower, ctx);
 	}
-	return fbpf_iterate_lower(file, ff->lower, ctx);
+	return fbpf_iterate_lower(file, lower, ctx);
 }
 
 static loff_t fbpf_dir_llseek(struct file *file, loff_t offset, int whence)

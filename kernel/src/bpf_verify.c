@@ -13,6 +13,8 @@
 #include <linux/bpf_verifier.h>
 #include <linux/btf.h>
 #include <linux/filter.h>
+#include <linux/moduleparam.h>
+#include <linux/sysfs.h>
 
 #include "bpf.h"
 
@@ -50,12 +52,13 @@ static const struct btf *fbpf_btf;
 
 /* Arguments after meta */
 struct fbpf_member {
+	const char *name;
 	u16 off;
 	u8 args[FBPF_MAX_ARGS];
 };
 
 #define FBPF_MEMBER(name, ...)						\
-	{ offsetof(struct fuse_ops, name), { __VA_ARGS__ } }
+	{ #name, offsetof(struct fuse_ops, name), { __VA_ARGS__ } }
 
 static const struct fbpf_member fbpf_members[] = {
 	FBPF_MEMBER(default_filter, FBPF_ARG_END),
@@ -77,6 +80,31 @@ static const struct fbpf_member fbpf_members[] = {
 	FBPF_MEMBER(readdir_postfilter, FBPF_ARG_RO, FBPF_ARG_READ_OUT,
 		    FBPF_ARG_BUFFER),
 };
+
+/* /sys/module/fusebpf/parameters/hooks: what a loader can tell its user */
+static int fbpf_get_hooks(char *buf, const struct kernel_param *kp)
+{
+	int len = 0;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(fbpf_members); i++)
+		len += sysfs_emit_at(buf, len, "%s%s", i ? "," : "",
+				     fbpf_members[i].name);
+	return len + sysfs_emit_at(buf, len, "\n");
+}
+
+static int fbpf_set_hooks(const char *val, const struct kernel_param *kp)
+{
+	return -EPERM;
+}
+
+static const struct kernel_param_ops fbpf_hooks_ops = {
+	.set = fbpf_set_hooks,
+	.get = fbpf_get_hooks,
+};
+
+module_param_cb(hooks, &fbpf_hooks_ops, NULL, 0444);
+MODULE_PARM_DESC(hooks, "filter hooks that are served, read-only");
 
 static const struct fbpf_member *fbpf_find_member(u32 off)
 {

@@ -198,6 +198,7 @@ def test_a_hook_that_is_not_served_is_refused_by_name(
             """
         )
     assert "getattr" in str(caught.value)
+    assert "lookup" in f"{caught.value} {caught.value.help}", "the served ones are listed"
     assert not os.path.ismount(tmp_path / "mnt")
 
 
