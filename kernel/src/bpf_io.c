@@ -210,6 +210,24 @@ static int fbpf_flush(struct file *file, fl_owner_t id)
 	return err;
 }
 
+/*
+ * Set-id bits go when data may have changed, as below: the lower call, with the
+ * mount's credentials, may not drop them. Nobody executes the file before that:
+ * it is open for writing. The errors are those of a call that changed nothing;
+ * after any other one a part may be done.
+ */
+static loff_t fbpf_end_change(struct file *file, loff_t ret)
+{
+	int err;
+
+	fbpf_copy_attr(file_inode(file));
+	if (ret == -EOPNOTSUPP || ret == -EINVAL || ret == -EXDEV)
+		return ret;
+	err = file_remove_privs(file);
+	fbpf_copy_attr(file_inode(file));
+	return ret < 0 ? ret : err ?: ret;
+}
+
 static long fbpf_fallocate(struct file *file, int mode, loff_t offset,
 			   loff_t len)
 {
@@ -219,14 +237,10 @@ static long fbpf_fallocate(struct file *file, int mode, loff_t offset,
 	int err;
 
 	inode_lock(inode);
-	fbpf_refresh(inode);
-	err = file_remove_privs(file);
-	if (!err) {
-		old = fbpf_enter(fbpf_sb(inode->i_sb));
-		err = vfs_fallocate(ff->lower, mode, offset, len);
-		fbpf_leave(old);
-		fbpf_copy_attr(inode);
-	}
+	old = fbpf_enter(fbpf_sb(inode->i_sb));
+	err = vfs_fallocate(ff->lower, mode, offset, len);
+	fbpf_leave(old);
+	err = fbpf_end_change(file, err);
 	inode_unlock(inode);
 	return err;
 }
@@ -252,9 +266,8 @@ static ssize_t fbpf_copy_file_range(struct file *in, loff_t pos_in,
 				    struct file *out, loff_t pos_out,
 				    size_t len, unsigned int flags)
 {
-	struct fbpf_file *ff_in = in->private_data;
-	struct fbpf_file *ff_out = out->private_data;
 	struct inode *inode = file_inode(out);
+	struct file *lower_in, *lower_out;
 	const struct cred *old;
 	ssize_t ret;
 
@@ -262,16 +275,20 @@ static ssize_t fbpf_copy_file_range(struct file *in, loff_t pos_in,
 	if (!fbpf_is_backed(in))
 		return -EOPNOTSUPP;
 
+	lower_in = fbpf_lower_file(in);
+	lower_out = fbpf_lower_file(out);
+	if (IS_ERR(lower_in))
+		return PTR_ERR(lower_in);
+	if (IS_ERR(lower_out))
+		return PTR_ERR(lower_out);
+
 	inode_lock(inode);
-	fbpf_refresh(inode);
-	ret = file_remove_privs(out);
-	if (!ret) {
-		old = fbpf_enter(fbpf_sb(inode->i_sb));
-		ret = vfs_copy_file_range(ff_in->lower, pos_in, ff_out->lower,
-					  pos_out, len, flags);
-		fbpf_leave(old);
-		fbpf_copy_attr(inode);
-	}
+	old = fbpf_enter(fbpf_sb(inode->i_sb));
+	ret = vfs_copy_file_range(lower_in, pos_in, lower_out, pos_out, len,
+				  flags);
+	fbpf_leave(old);
+	if (ret)
+		ret = fbpf_end_change(out, ret);
 	inode_unlock(inode);
 	return ret;
 }
@@ -292,21 +309,17 @@ static loff_t fbpf_remap_file_range(struct file *in, loff_t pos_in,
 		return -EXDEV;
 
 	inode_lock(inode);
-	fbpf_refresh(inode);
-	ret = flags & REMAP_FILE_DEDUP ? 0 : file_remove_privs(out);
-	if (!ret) {
-		old = fbpf_enter(fbpf_sb(inode->i_sb));
-		if (flags & REMAP_FILE_DEDUP)
-			ret = vfs_dedupe_file_range_one(ff_in->lower, pos_in,
-							ff_out->lower, pos_out,
-							len, flags);
-		else
-			ret = vfs_clone_file_range(ff_in->lower, pos_in,
-						   ff_out->lower, pos_out, len,
-						   flags);
-		fbpf_leave(old);
-		fbpf_copy_attr(inode);
-	}
+	old = fbpf_enter(fbpf_sb(inode->i_sb));
+	if (flags & REMAP_FILE_DEDUP)
+		ret = vfs_dedupe_file_range_one(ff_in->lower, pos_in,
+						ff_out->lower, pos_out, len,
+						flags);
+	else
+		ret = vfs_clone_file_range(ff_in->lower, pos_in, ff_out->lower,
+					   pos_out, len, flags);
+	fbpf_leave(old);
+	if (ret && !(flags & REMAP_FILE_DEDUP))
+		ret = fbpf_end_change(out, ret);
 	inode_unlock(inode);
 	return ret;
 }

@@ -371,10 +371,14 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
 
     def state() -> tuple[int, int, dict[str, int]]:
         Path("/proc/sys/vm/drop_caches").write_text("2")
+        slabs = ("fusebpf_inode", "fusebpf_op", "fusebpf_request")
+        for slab in slabs:
+            # Free objects that a CPU keeps for itself count as used until then (mm/slub.c).
+            Path(f"/sys/kernel/slab/{slab}/shrink").write_text("1")
         return (
             len(list(sysbpf.ids(BPF_LINK_IDS))),
             len(list(sysbpf.ids(BPF_MAP_IDS))),
-            slab_objects("fusebpf_inode", "fusebpf_op", "fusebpf_request"),
+            slab_objects(*slabs),
         )
 
     cycle()
@@ -385,7 +389,7 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
 
     def settled() -> bool:
         links, maps, slabs = state()
-        return links == before[0] and maps <= before[1] and slabs["fusebpf_inode"] <= 64
+        return links == before[0] and maps <= before[1] and slabs["fusebpf_inode"] <= 8
 
     assert kit.eventually(settled), (before, state())
     opened.close()
