@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fusebpf.abi import HOOKS, Arg, Hook, Struct
+from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook, Struct
 
 #: Limits of a stand-in's memory (bpf/fusebpf.h): bytes of a buffer, entries of a listing.
 MAX_BUFFER = 4095
 MAX_ENTRIES = 32
+
+#: Kinds of maps whose keys are indices: every value is there, 0 at first.
+ARRAYS = ("array", "percpu_array")
 
 #: Values of a struct's members by dotted path, e.g. ``{"flags": 2, "attr.mode": 0o644}``.
 Values = dict[str, int]
@@ -72,8 +75,6 @@ def hook_of(name: str) -> Hook:
 
     Raises ``KeyError`` when there is none.
     """
-    from fusebpf.abi import DEFAULT_FILTER
-
     return DEFAULT_FILTER if name == DEFAULT_FILTER.name else HOOKS[name]
 
 

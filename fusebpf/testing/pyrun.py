@@ -12,9 +12,7 @@ from typing import TypeAlias
 
 from fusebpf.abi import FUSE_OPCODE_FILTER
 from fusebpf.compiler import ir
-from fusebpf.testing.case import Case, Entry, Outcome, Values, hook_of, leaves, struct_args
-
-_ARRAYS = ("array", "percpu_array")
+from fusebpf.testing.case import ARRAYS, Case, Entry, Outcome, Values, hook_of, leaves, struct_args
 
 #: The opcode of LOOKUP, the only one that may set a tag.
 _LOOKUP = 1
@@ -110,7 +108,7 @@ class PyRun:
 
     def _final(self, name: str) -> dict[int, int]:
         contents = self._contents[name]
-        if self._maps[name].kind in _ARRAYS:
+        if self._maps[name].kind in ARRAYS:
             return {key: value for key, value in contents.items() if value}
         return contents
 
@@ -192,7 +190,7 @@ class PyRun:
     def _update(self, stmt: ir.MapUpdate, frame: _Frame) -> None:
         decl = self._maps[stmt.map]
         contents = self._contents[stmt.map]
-        array = decl.kind in _ARRAYS
+        array = decl.kind in ARRAYS
         key = (
             self._index(stmt.map, stmt.key, frame)
             if array

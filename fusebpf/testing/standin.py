@@ -19,6 +19,7 @@ from fusebpf.compiler.types import IntType
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.libbpf import Object
 from fusebpf.testing.case import (
+    ARRAYS,
     MAX_BUFFER,
     MAX_ENTRIES,
     Case,
@@ -32,7 +33,6 @@ from fusebpf.testing.case import (
 
 _CASES = "fusebpf_cases"
 _OPS = "fusebpf_ops"
-_ARRAYS = ("array", "percpu_array")
 
 
 class StandIn:
@@ -202,7 +202,7 @@ class StandIn:
         for decl in self.program.maps:
             fd = self._object.maps[decl.name].fd
             wanted = case.maps.get(decl.name, {})
-            if decl.kind in _ARRAYS:
+            if decl.kind in ARRAYS:
                 keys = range(decl.max_entries)
                 for key in keys:
                     self._store(fd, decl, key, wanted.get(key, 0), cpu)
@@ -227,7 +227,7 @@ class StandIn:
         count = sysbpf.possible_cpus() if percpu else 1
         keys = (
             [_key(decl, index) for index in range(decl.max_entries)]
-            if decl.kind in _ARRAYS
+            if decl.kind in ARRAYS
             else list(sysbpf.map_keys(fd, decl.key.bits // 8))
         )
         found: dict[int, int] = {}
@@ -242,7 +242,7 @@ class StandIn:
                 )
             )
             key = int.from_bytes(raw_key, "little", signed=decl.key.signed)
-            if value or decl.kind not in _ARRAYS:
+            if value or decl.kind not in ARRAYS:
                 found[key] = value
         return found
 
@@ -252,7 +252,7 @@ def _raw(kind: IntType, value: int) -> bytes:
 
 
 def _key(decl: ir.MapDecl, key: int) -> bytes:
-    if decl.kind in _ARRAYS:
+    if decl.kind in ARRAYS:
         return key.to_bytes(4, "little")
     return _raw(decl.key, key)
 
