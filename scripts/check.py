@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """`make test`: every check in turn, then one summary; the last line is the plain test count.
 
-A failed step does not stop the later ones, except those that need what it makes.
+A failed step does not stop the later ones, except those that need what it makes. Neighbours of one
+`lane` run side by side, as many as there are processors: an emulated guest keeps little more than
+one busy.
 """
 
 from __future__ import annotations
@@ -13,13 +15,19 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 PYTHON = str(TREE / ".venv/bin/python")
 JUNIT = TREE / "build/junit"
+
+KERNEL_TESTS = sorted(
+    str(path.relative_to(TREE)) for path in TREE.glob("tests/vm/test_kernel_*.py")
+)
 
 GUEST_SECONDS = 2400
 """The whole VM suite under TCG, with room; a hung test has its own, shorter limit."""
@@ -33,6 +41,7 @@ class Step:
     command: Sequence[str]
     suite: str | None = None
     needs: str | None = None
+    lane: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,10 @@ class Outcome:
     skipped: int = 0
 
 
-def pytest_step(name: str, *arguments: str, needs: str | None = None) -> Step:
+def pytest_step(name: str, lane: str, *arguments: str, needs: str | None = None) -> Step:
     """Return a pytest run on this machine."""
     report = f"--junitxml={JUNIT / name}.xml"
-    return Step(name, [PYTHON, "-m", "pytest", "-q", report, *arguments], name, needs)
+    return Step(name, [PYTHON, "-m", "pytest", "-q", report, *arguments], name, needs, lane)
 
 
 def guest_step(name: str, *arguments: str) -> Step:
@@ -71,19 +80,22 @@ def guest_step(name: str, *arguments: str) -> Step:
         ],
         suite=name,
         needs="guest",
+        lane="guests",
     )
 
 
 STEPS: tuple[Step, ...] = (
     Step("lint", ["scripts/lint.sh", "quick"]),
-    pytest_step("unit", "tests/unit", "tests/golden"),
-    pytest_step("property", "tests/property"),
+    pytest_step("unit", "host", "tests/unit", "tests/golden"),
+    pytest_step("property", "host", "tests/property"),
     Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"]),
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
-    pytest_step("runner", "tests/vm_host", needs="guest"),
-    guest_step("vm", "tests/vm"),
+    # Of about the same length
+    guest_step("vm-kernel", *KERNEL_TESTS),
+    guest_step("vm", "tests/vm", *(f"--ignore={path}" for path in KERNEL_TESTS)),
+    pytest_step("runner", "guests", "tests/vm_host", needs="guest"),
     # On this machine: what a newcomer types, which boots the guest itself.
-    pytest_step("e2e", "tests/e2e", needs="guest"),
+    pytest_step("e2e", "guests", "tests/e2e", needs="guest"),
 )
 
 
@@ -102,18 +114,44 @@ def counts(suite: str) -> tuple[int, int, int]:
     return passed, failed, skipped
 
 
-def run(step: Step) -> Outcome:
-    """Run one step; its output goes where ours goes."""
+def run(step: Step, beside: bool) -> Outcome:
+    """Run one step; its output goes where ours goes, line by line under its name when `beside`."""
     if step.suite:
         (JUNIT / f"{step.suite}.xml").unlink(missing_ok=True)
     print(f"\n=== {step.name} ===", flush=True)
     started = time.monotonic()
-    status = subprocess.run(
-        step.command, cwd=TREE, stdin=subprocess.DEVNULL, check=False
-    ).returncode
+    with subprocess.Popen(
+        step.command,
+        cwd=TREE,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if beside else None,
+        stderr=subprocess.STDOUT if beside else None,
+        text=True,
+        errors="replace",
+    ) as child:
+        for line in child.stdout or ():
+            print(f"{step.name}: {line}", end="", flush=True)
     seconds = time.monotonic() - started
     passed, failed, skipped = counts(step.suite) if step.suite else (0, 0, 0)
-    return Outcome(step, status, seconds, passed, failed, skipped)
+    return Outcome(step, child.returncode, seconds, passed, failed, skipped)
+
+
+def run_all(steps: Sequence[Step]) -> Iterator[Outcome]:
+    """Run steps in their order, those of one lane side by side; yield how each ended."""
+    broken: set[str] = set()
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for _, group in groupby(steps, key=lambda step: step.lane or step.name):
+            now = list(group)
+            beside = len(now) > 1
+            started = [
+                (step, None if step.needs in broken else pool.submit(run, step, beside))
+                for step in now
+            ]
+            for step, future in started:
+                outcome = future.result() if future else Outcome(step, None, 0.0)
+                if outcome.status != 0:
+                    broken.add(step.name)
+                yield outcome
 
 
 def main() -> int:
@@ -125,13 +163,7 @@ def main() -> int:
     if unknown := sorted(set(asked) - set(known)):
         parser.error(f"no step {', '.join(unknown)}: give some of {', '.join(known)}")
     JUNIT.mkdir(parents=True, exist_ok=True)
-    outcomes: list[Outcome] = []
-    for step in STEPS:
-        if step.name not in asked:
-            continue
-        blocked = any(o.step.name == step.needs and o.status != 0 for o in outcomes)
-        outcomes.append(Outcome(step, None, 0.0) if blocked else run(step))
-    return summarize(outcomes)
+    return summarize(list(run_all([step for step in STEPS if step.name in asked])))
 
 
 def summarize(outcomes: Sequence[Outcome]) -> int:
