@@ -35,6 +35,12 @@ PACKAGES = (
     "dwarves",  # pahole writes the module's BTF
     "sparse",
     "perl",  # checkpatch
+    # what builds a kernel of our own from that source
+    "bc",
+    "bison",
+    "ccache",
+    "flex",
+    "libelf-dev",
     # filters
     "clang",
     "llvm",
