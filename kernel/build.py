@@ -120,15 +120,20 @@ def check_packages(root: Root, versions: dict[str, str]) -> list[str]:
     return [f"{image}={kernel}"] + [f"{name}={versions.get(name, '')}" for name in named]
 
 
-def own_files() -> list[Path]:
-    return sorted(p for d in ("src", "patches") for p in (HERE / d).iterdir() if p.is_file())
+def patches_of(form: str) -> list[Path]:
+    """The patches of a form, "module" or "tree", in their order: first what both need."""
+    return [p for d in ("both", form) for p in sorted((HERE / "patches" / d).glob("*.patch"))]
+
+
+def own_files(form: str) -> list[Path]:
+    return [*patches_of(form), *sorted(p for p in (HERE / "src").iterdir() if p.is_file())]
 
 
 def input_hash(root: Root, packages: list[str]) -> str:
     digest = hashlib.sha256()
     for text in (root.kver, *packages):
         digest.update(text.encode() + b"\0")
-    for path in (Path(__file__).resolve(), *own_files()):
+    for path in (Path(__file__).resolve(), *own_files("module")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -186,16 +191,21 @@ def update_file(path: Path, data: bytes) -> None:
         path.write_bytes(data)
 
 
+def add_ours(fresh: Path, form: str) -> None:
+    """Apply the patches of a form, without fuzz, to a tree and add the files of ``src/``."""
+    for patch in patches_of(form):
+        command = ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-s", "-d", str(fresh)]
+        run([*command, "-i", str(patch)], f"applying {patch.name}")
+    shutil.copytree(HERE / "src", fresh / "fs/fuse", dirs_exist_ok=True)
+
+
 def assemble(top: Path, tree: Path) -> None:
     """Bring the build directory up to date: stock files, patches without fuzz, own files."""
     fresh = tree.with_name(tree.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "fs").mkdir(parents=True)
     shutil.copytree(top / "fs/fuse", fresh / "fs/fuse")
-    for patch in sorted((HERE / "patches").glob("*.patch")):
-        command = ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-s", "-d", str(fresh)]
-        run([*command, "-i", str(patch)], f"applying {patch.name}")
-    shutil.copytree(HERE / "src", fresh / "fs/fuse", dirs_exist_ok=True)
+    add_ours(fresh, "module")
     (fresh / "fs/fuse/Makefile").unlink()  # Kbuild takes its place
 
     tree.mkdir(parents=True, exist_ok=True)
@@ -294,7 +304,7 @@ def command_checkpatch(arguments: argparse.Namespace) -> None:
     work = base / "work"
     with locked(work):
         top = extract(root, versions, work)
-    files = [p for p in own_files() if p.suffix in (".c", ".h")]
+    files = [p for p in own_files("module") if p.suffix in (".c", ".h")]
     command = ["perl", str(top / "scripts/checkpatch.pl"), "--no-tree", "--strict", "--terse"]
     command += ["--show-types", "--no-summary", "--ignore", ",".join(CHECKPATCH_IGNORE)]
     command += ["-f", *map(str, files)]
@@ -327,7 +337,7 @@ def command_sparse(arguments: argparse.Namespace) -> None:
     if done.returncode:
         raise BuildError("sparse build failed:\n" + "\n".join(text.splitlines()[-40:]))
     # Reports on stock files and headers are not ours to answer
-    names = {p.name for p in own_files()}
+    names = {p.name for p in own_files("module")}
     found = [
         line
         for line in text.splitlines()

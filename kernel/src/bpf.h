@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Backed mounts: a lower directory shown through FUSE, with BPF filters around
- * its operations. Internal to the bpf_*.c files, except for the few calls that
- * inode.c makes.
+ * its operations. Internal to the bpf_*.c files.
  */
 #ifndef _FS_FUSE_BPF_H
 #define _FS_FUSE_BPF_H
@@ -13,10 +12,10 @@
 #include <linux/refcount.h>
 
 #include "bpf_abi.h"
+#include "bpf_super.h"
 #include "fuse_i.h"
 
 struct bpf_link;
-struct fs_parameter;
 struct btf;
 
 /* Operations that filters run for in this version */
@@ -186,12 +185,6 @@ struct fbpf_desc {
 	.pre_off = offsetof(struct fuse_ops, op##_prefilter),		\
 	.post_off = offsetof(struct fuse_ops, op##_postfilter)
 
-/* NULL on a classic super block */
-static inline struct fbpf_mount *fbpf_sb(struct super_block *sb)
-{
-	return get_fuse_mount_super(sb)->bpf;
-}
-
 static inline struct fbpf_inode *fbpf_i(struct inode *inode)
 {
 	return &get_fuse_inode(inode)->bpf;
@@ -360,14 +353,14 @@ struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct posix_acl *acl, int type);
 
-/* bpf_super.c, called by inode.c */
-int fbpf_parse_param(struct fs_context *fsc, struct fs_parameter *param,
-		     struct fbpf_opts **opts);
-void fbpf_free_opts(struct fbpf_opts *opts);
-int fbpf_get_tree(struct fs_context *fsc);
-int fbpf_reconfigure(struct fs_context *fsc);
-void fbpf_mount_free(struct fbpf_mount *fb);
-int fbpf_init(void);
-void fbpf_exit(void);
+/* bpf_dynptr.c, not in the module */
+#ifdef FUSEBPF_MODULE
+static inline int fbpf_register_dynptr(void)
+{
+	return 0;
+}
+#else
+int fbpf_register_dynptr(void);
+#endif
 
 #endif

@@ -87,7 +87,10 @@ struct bpf_iter_fuse_dirent {
 	u64 __opaque[4];
 } __aligned(8);
 
-/* Order is ABI. 64 members are all that a stock kernel allows. */
+/*
+ * Order is ABI. 64 members are all that a stock kernel allows, so the module's
+ * struct lacks the pair rename.
+ */
 struct fuse_ops {
 	int (*default_filter)(const struct bpf_fuse_meta_info *meta);
 
@@ -220,6 +223,16 @@ struct fuse_ops {
 				  const struct fuse_rename2_in *in,
 				  const struct fuse_buffer *old_name,
 				  const struct fuse_buffer *new_name);
+
+#ifndef FUSEBPF_MODULE
+	int (*rename_prefilter)(const struct bpf_fuse_meta_info *meta,
+				struct fuse_rename_in *in, struct fuse_buffer *old_name,
+				struct fuse_buffer *new_name);
+	int (*rename_postfilter)(const struct bpf_fuse_meta_info *meta,
+				 const struct fuse_rename_in *in,
+				 const struct fuse_buffer *old_name,
+				 const struct fuse_buffer *new_name);
+#endif
 
 	int (*unlink_prefilter)(const struct bpf_fuse_meta_info *meta,
 				struct fuse_buffer *name);

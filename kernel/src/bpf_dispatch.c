@@ -138,7 +138,8 @@ void fbpf_set_name(struct fbpf_op *op, const struct qstr *name, bool rewrite)
 		.size = len + 1,
 		.alloc_size = sizeof(op->name_data),
 		.max_size = rewrite ? sizeof(op->name_data) : 0,
-		.flags = rewrite ? BPF_FUSE_VARIABLE_SIZE : BPF_FUSE_IMMUTABLE,
+		.flags = rewrite ? BPF_FUSE_VARIABLE_SIZE | BPF_FUSE_MUST_ALLOCATE :
+				   BPF_FUSE_IMMUTABLE,
 	};
 }
 

@@ -109,6 +109,19 @@ static int fbpf_inode_set(struct inode *inode, void *data)
 	return 0;
 }
 
+/* As for the super block: ours is taken before that of a FUSE inode below */
+static void fbpf_lock_class(struct inode *inode)
+{
+	static struct lock_class_key file_key, dir_key;
+
+	if (S_ISDIR(inode->i_mode))
+		lockdep_set_class_and_name(&inode->i_rwsem, &dir_key,
+					   "fbpf_i_rwsem_dir");
+	else
+		lockdep_set_class_and_name(&inode->i_rwsem, &file_key,
+					   "fbpf_i_rwsem");
+}
+
 static void fbpf_init_inode(struct inode *inode, struct inode *lower)
 {
 	inode->i_ino = lower->i_ino;
@@ -120,6 +133,7 @@ static void fbpf_init_inode(struct inode *inode, struct inode *lower)
 	inode->i_default_acl = ACL_DONT_CACHE;
 #endif
 	fbpf_copy_attr(inode);
+	fbpf_lock_class(inode);
 
 	switch (inode->i_mode & S_IFMT) {
 	case S_IFREG:

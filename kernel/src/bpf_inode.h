@@ -15,9 +15,11 @@ struct fbpf_mount;
  * @gen: generation of the filter set that @tag was last checked under
  */
 struct fbpf_inode {
+#ifdef CONFIG_FUSE_BPF
 	struct inode *lower;
 	u64 tag;
 	u32 gen;
+#endif
 };
 
 #endif

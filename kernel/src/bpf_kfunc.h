@@ -25,4 +25,12 @@ struct bpf_fuse_dirent *bpf_iter_fuse_dirent_next(struct bpf_iter_fuse_dirent *i
 void bpf_iter_fuse_dirent_destroy(struct bpf_iter_fuse_dirent *it);
 int bpf_fuse_dirent_drop(struct bpf_fuse_dirent *entry);
 
+#ifndef FUSEBPF_MODULE
+void bpf_fuse_get_rw_dynptr(struct fuse_buffer *buffer,
+			    struct bpf_dynptr *dynptr__uninit, u64 size,
+			    bool copy);
+void bpf_fuse_get_ro_dynptr(const struct fuse_buffer *buffer,
+			    struct bpf_dynptr *dynptr__uninit);
+#endif
+
 #endif

@@ -291,7 +291,7 @@ int fbpf_register(void)
 {
 	int err;
 
-	err = fbpf_register_kfuncs();
+	err = fbpf_register_kfuncs() ?: fbpf_register_dynptr();
 	if (err)
 		return err;
 	err = register_bpf_struct_ops(&fbpf_struct_ops, fuse_ops);

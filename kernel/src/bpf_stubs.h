@@ -79,6 +79,13 @@ FBPF_STUB(rename2_prefilter, struct fuse_rename2_in *in,
 FBPF_STUB(rename2_postfilter, const struct fuse_rename2_in *in,
 	  const struct fuse_buffer *old_name,
 	  const struct fuse_buffer *new_name)
+#ifndef FUSEBPF_MODULE
+FBPF_STUB(rename_prefilter, struct fuse_rename_in *in,
+	  struct fuse_buffer *old_name, struct fuse_buffer *new_name)
+FBPF_STUB(rename_postfilter, const struct fuse_rename_in *in,
+	  const struct fuse_buffer *old_name,
+	  const struct fuse_buffer *new_name)
+#endif
 FBPF_STUB(unlink_prefilter, struct fuse_buffer *name)
 FBPF_STUB(unlink_postfilter, const struct fuse_buffer *name)
 FBPF_STUB(link_prefilter, struct fuse_link_in *in, struct fuse_buffer *name)
@@ -149,6 +156,10 @@ static struct fuse_ops fbpf_stubs = {
 	.rmdir_postfilter = fuse_ops__rmdir_postfilter,
 	.rename2_prefilter = fuse_ops__rename2_prefilter,
 	.rename2_postfilter = fuse_ops__rename2_postfilter,
+#ifndef FUSEBPF_MODULE
+	.rename_prefilter = fuse_ops__rename_prefilter,
+	.rename_postfilter = fuse_ops__rename_postfilter,
+#endif
 	.unlink_prefilter = fuse_ops__unlink_prefilter,
 	.unlink_postfilter = fuse_ops__unlink_postfilter,
 	.link_prefilter = fuse_ops__link_prefilter,

@@ -135,7 +135,7 @@ int fbpf_parse_param(struct fs_context *fsc, struct fs_parameter *param,
 	opt = fs_parse(fsc, fbpf_parameters, param, &result);
 	if (opt < 0)
 		return opt;
-	if (!capable(CAP_SYS_ADMIN)) {
+	if (!capable(CAP_SYS_ADMIN) || fsc->user_ns != &init_user_ns) {
 		errorfc(fsc, "%s needs CAP_SYS_ADMIN in the initial user namespace",
 			param->key);
 		return -EPERM;
@@ -215,7 +215,8 @@ static int fbpf_sync_fs(struct super_block *sb, int wait)
 
 	if (!wait)
 		return 0;
-	down_read(&lower_sb->s_umount);
+	/* Ours is held; below a plain FUSE the class is the same */
+	down_read_nested(&lower_sb->s_umount, SINGLE_DEPTH_NESTING);
 	err = sync_filesystem(lower_sb);
 	up_read(&lower_sb->s_umount);
 	return err;
@@ -280,7 +281,7 @@ static int fbpf_check_root(struct fs_context *fsc, const struct path *root)
 {
 	struct super_block *lower_sb = root->dentry->d_sb;
 
-	if (lower_sb->s_type == fsc->fs_type) {
+	if (lower_sb->s_type == fsc->fs_type && fbpf_sb(lower_sb)) {
 		errorfc(fsc, "root_dir is on a %s mount already: they do not stack",
 			fsc->fs_type->name);
 		return -ELOOP;
@@ -340,6 +341,23 @@ static int fbpf_make_root(struct super_block *sb, struct fbpf_mount *fb)
 	return 0;
 }
 
+/*
+ * A plain FUSE below has the same type, by which the VFS makes lock classes:
+ * tell lockdep that ours are taken first.
+ */
+static void fbpf_lock_classes(struct super_block *sb)
+{
+	static struct lock_class_key keys[SB_FREEZE_LEVELS];
+	static const char * const names[SB_FREEZE_LEVELS] = {
+		"fbpf_writers", "fbpf_pagefaults", "fbpf_internal",
+	};
+	int i;
+
+	for (i = 0; i < SB_FREEZE_LEVELS; i++)
+		lockdep_set_class_and_name(&sb->s_writers.rw_sem[i], &keys[i],
+					   names[i]);
+}
+
 static int fbpf_fill_super(struct super_block *sb, struct fs_context *fsc)
 {
 	struct fuse_fs_context *ctx = fsc->fs_private;
@@ -362,6 +380,7 @@ static int fbpf_fill_super(struct super_block *sb, struct fs_context *fsc)
 	fm->bpf = fb;
 	fm->sb = sb;
 
+	fbpf_lock_classes(sb);
 	lower_sb = fb->mnt->mnt_sb;
 	sb->s_magic = FUSE_SUPER_MAGIC;
 	sb->s_op = &fbpf_super_operations;

@@ -3,6 +3,10 @@
 #ifndef _FUSEBPF_COMPAT_H
 #define _FUSEBPF_COMPAT_H
 
+/* Form of the sources: a module beside the kernel's FUSE, not part of it */
+#define FUSEBPF_MODULE
+#define CONFIG_FUSE_BPF 1
+
 /* The kernel's own FUSE exports the same names; a second time cannot be loaded */
 #define __DISABLE_EXPORTS
 
