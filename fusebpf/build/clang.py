@@ -36,6 +36,8 @@ FLAGS = (
     "-fno-ident",
     # A helper may have the name of a C library function.
     "-fno-builtin",
+    # Long chains of elif and case nest.
+    "-fbracket-depth=2048",
 )
 
 _MESSAGE = re.compile(

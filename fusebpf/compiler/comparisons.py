@@ -46,10 +46,17 @@ class Comparisons(Calls):
         if isinstance(op, ast.Is | ast.IsNot):
             return self._is(node, left, right, isinstance(op, ast.IsNot))
         if isinstance(op, ast.In | ast.NotIn):
-            found = self._in(node, left, right)
+            found = self.membership(node, left, right)
             if found is None:
                 return None
             return self.negate(found) if isinstance(op, ast.NotIn) else found
+        return self.compare_operands(node, op, left, right)
+
+    def compare_operands(
+        self, node: ast.Compare, op: ast.cmpop, left: Operand, right: Operand
+    ) -> ir.Expr | None:
+        """``left op right`` for one of == != < <= > >=; None after a mistake."""
+        right_node = node.comparators[0]
         if isinstance(left, Nothing) or isinstance(right, Nothing):
             self.error(node, "E225", "None is compared with ==", "write `is None` or `is not None`")
             return None
@@ -141,7 +148,8 @@ class Comparisons(Calls):
                 return None
         return found if negated else self.negate(found)
 
-    def _in(self, node: ast.Compare, left: Operand, right: Operand) -> ir.Expr | None:
+    def membership(self, node: ast.Compare, left: Operand, right: Operand) -> ir.Expr | None:
+        """``left in right``; None after a mistake."""
         where = node.comparators[0]
         view = as_view(left)
         if isinstance(right, Group):

@@ -218,12 +218,15 @@ class Expressions(Comparisons):
             case Namespace(object=thing, name=name):
                 found = getattr(thing, node.attr, None)
                 if found is None and not hasattr(thing, node.attr):
-                    near = get_close_matches(node.attr, dir(thing), n=1, cutoff=0.6)
+                    known = [k for k in vars(thing) if not k.startswith("_")]
+                    near = get_close_matches(node.attr, known, n=1, cutoff=0.6)
                     return self.error(
                         node,
                         "E206",
                         f"{name} has no {node.attr!r}",
-                        f"did you mean {near[0]!r}?" if near else None,
+                        f"did you mean {near[0]!r}?"
+                        if near
+                        else f"it has: {', '.join(known[:12])}",
                     )
                 return self.constant(node, found, f"{name}.{node.attr}")
             case MapRef():

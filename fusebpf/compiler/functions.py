@@ -9,7 +9,7 @@ from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
-from fusebpf.compiler.loops import Loops
+from fusebpf.compiler.matching import Matching, subject_name
 from fusebpf.compiler.operands import POISON, ClassRef, HelperRef, Operand, Poison, TypeRef, Value
 from fusebpf.compiler.results import RESULT
 from fusebpf.compiler.scope import HelperInfo, Unit
@@ -56,7 +56,7 @@ def find_hook(name: str) -> Hook:
     return DEFAULT_FILTER if name == DEFAULT_FILTER.name else HOOKS[name]
 
 
-class FunctionChecker(Loops):
+class FunctionChecker(Matching):
     """One pass over one function."""
 
     def call_helper(self, node: ast.Call, helper: HelperRef) -> Operand:
@@ -135,6 +135,8 @@ class FunctionChecker(Loops):
                 self.store_counts[node.id] = self.store_counts.get(node.id, 0) + 1
             elif isinstance(node, ast.For) and isinstance(node.target, ast.Name):
                 entry_vars.add(node.target.id)
+            elif isinstance(node, ast.Match):
+                names.add(subject_name(node))
         self.entry_vars = frozenset(entry_vars)
         for param in params:
             if param.name in names and (

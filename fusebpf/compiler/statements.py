@@ -63,7 +63,6 @@ _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Global: ("global", "keep state in a map: filters.array(...)"),
     ast.Nonlocal: ("nonlocal", "keep state in a map: filters.array(...)"),
     ast.Delete: ("del", "maps: m.discard(key); locals need no deletion"),
-    ast.Match: ("match", "use if / elif; match is not supported yet"),
 }
 
 
@@ -111,6 +110,8 @@ class Statements(Expressions):
                 return self.loop(node)
             case ast.While():
                 return self.while_loop(node)
+            case ast.Match():
+                return self.match(node)
             case ast.Return():
                 return self.result(node)
             case ast.Break():
@@ -131,6 +132,10 @@ class Statements(Expressions):
     @abstractmethod
     def while_loop(self, node: ast.While) -> list[ir.Stmt]:
         """Check a ``while`` loop."""
+
+    @abstractmethod
+    def match(self, node: ast.Match) -> list[ir.Stmt]:
+        """Check a ``match``."""
 
     @abstractmethod
     def result(self, node: ast.Return) -> list[ir.Stmt]:
@@ -568,7 +573,7 @@ class Statements(Expressions):
 
 def _head(node: ast.stmt) -> ast.AST:
     """A node that spans only the first line of a compound statement."""
-    if getattr(node, "body", None) or isinstance(node, ast.Match):
+    if getattr(node, "body", None):
         first = ast.Pass()
         first.lineno, first.col_offset = node.lineno, node.col_offset
         word = type(node).__name__.lower()

@@ -112,6 +112,11 @@ class Generator:
             ")",
             f"from fusebpf.constants import {', '.join(ERRNOS)}",
             "from fusebpf.types import s8, s16, s32, s64, u8, u16, u32, u64",
+            "from enum import IntEnum",
+            "",
+            "class Kind(IntEnum):",
+            "    SMALL = 3",
+            "    LARGE = 2**32 - 1",
             "",
             'filters = FilterSet("generated")',
         ]
@@ -214,7 +219,7 @@ class Generator:
         self._lines.append("    " * depth + text)
 
     def _stmt(self, scope: _Scope, depth: int, result: str) -> None:
-        options = ["assign", "assign", "if", "if", "augment"]
+        options = ["assign", "assign", "if", "if", "augment", "match"]
         if self._maps:
             options += ["map", "map"]
         if depth < 3 and scope.loops < 2:
@@ -267,6 +272,26 @@ class Generator:
         if self._chance(3):
             self._emit(depth, "else:")
             self._block(scope, depth + 1, result)
+
+    def _stmt_match(self, scope: _Scope, depth: int, result: str) -> None:
+        if scope.names and self._chance(2):
+            values = tuple(repr(name) for name in NAMES)
+            subject = self._pick(scope.names) + self._pick(("", ".lower()"))
+            if subject.endswith("()"):
+                values = tuple(value.lower() for value in values)
+        else:
+            values = ("0", "1", "2", "64", "Kind.SMALL", "Kind.LARGE")
+            subject = self._int(scope, self._pick(("s64", "u64")), 2)
+        self._emit(depth, f"match {subject}:")
+        for _ in range(1 + self._chooser.below(3)):
+            pattern = " | ".join(self._pick(values) for _ in range(1 + self._chooser.below(3)))
+            guard = f" if {self._bool(scope, 1)}" if self._chance(3) else ""
+            self._emit(depth + 1, f"case {pattern}{guard}:")
+            self._block(scope, depth + 2, result)
+        if self._chance(2):
+            guard = f" if {self._bool(scope, 1)}" if self._chance(3) else ""
+            self._emit(depth + 1, f"case _{guard}:")
+            self._block(scope, depth + 2, result)
 
     def _stmt_for(self, scope: _Scope, depth: int, result: str) -> None:
         var = self._name("i")
