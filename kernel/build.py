@@ -25,12 +25,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from support import (
+    SOURCE_PACKAGE,
+    BuildError,
+    Root,
+    check_packages,
+    find_kver,
+    package_versions,
+    to_install,
+)
+
 HERE = Path(__file__).resolve().parent
-SERIES = "6.12"
-SOURCE_PACKAGE = f"linux-source-{SERIES}"
 # checkpatch and the word lists that it reads beside itself
 CHECKPATCH = ("checkpatch.pl", "spelling.txt", "const_structs.checkpatch")
 # The macro of bpf_stubs.h is a whole function, return and all; nothing jumps out of its caller
@@ -38,86 +45,8 @@ CHECKPATCH_IGNORE = ("MACRO_WITH_FLOW_CONTROL",)
 BUILD_TIMEOUT_S = 900
 
 
-class BuildError(Exception):
-    """A build that cannot go on; the text says why and what to do."""
-
-
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-@dataclass(frozen=True)
-class Root:
-    """A Debian root directory with a kernel, its headers, its source and a compiler."""
-
-    path: Path
-    kver: str
-
-    @property
-    def headers(self) -> str:
-        return f"/usr/src/linux-headers-{self.kver}"
-
-    def inside(self, path: str) -> Path:
-        return self.path / path.lstrip("/")
-
-
-def find_kver(root: Path, wanted: str | None) -> str:
-    """The kernel version to build for: the wanted one, else the only one that is installed."""
-    modules = root / "lib/modules"
-    found = sorted(p.name for p in modules.iterdir()) if modules.is_dir() else []
-    if wanted:
-        if wanted not in found:
-            raise BuildError(
-                f"kernel {wanted} is not installed in {root}"
-                f" (there is: {', '.join(found) or 'none'}); install linux-image-{wanted}"
-            )
-        return wanted
-    if len(found) != 1:
-        raise BuildError(
-            f"{root} has {len(found)} kernels ({', '.join(found) or 'none'}); "
-            + ("choose one with --kver" if found else "install linux-image-amd64")
-        )
-    return found[0]
-
-
-def package_versions(root: Path) -> dict[str, str]:
-    """Installed packages of a root and their versions, from dpkg's status file."""
-    status = root / "var/lib/dpkg/status"
-    if not status.is_file():
-        raise BuildError(f"{root} is not a Debian root directory: {status} is missing")
-    versions: dict[str, str] = {}
-    for block in status.read_text(encoding="utf-8").split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " "
-        )
-        if fields.get("Status", "").endswith(" installed"):
-            versions[fields["Package"]] = fields["Version"]
-    return versions
-
-
-def check_packages(root: Root, versions: dict[str, str]) -> list[str]:
-    """Make sure that everything is there and fits; return what identifies it, for the hash."""
-    image = f"linux-image-{root.kver}"
-    kernel = versions.get(image) or versions.get(f"{image}-unsigned")
-    if kernel is None:
-        raise BuildError(f"package {image} is not installed in {root.path}")
-    missing = [
-        name
-        for name in (f"linux-headers-{root.kver}", SOURCE_PACKAGE, "gcc", "make", "dwarves")
-        if name not in versions
-    ]
-    if missing:
-        raise BuildError(
-            f"missing in {root.path}: {', '.join(missing)}; run there: apt-get install "
-            + " ".join(missing)
-        )
-    if versions[SOURCE_PACKAGE] != kernel:
-        raise BuildError(
-            f"{SOURCE_PACKAGE} has version {versions[SOURCE_PACKAGE]}, the kernel {root.kver} has"
-            f" {kernel}; run in {root.path}: apt-get install {SOURCE_PACKAGE}={kernel}"
-        )
-    named = (SOURCE_PACKAGE, f"linux-headers-{root.kver}", "gcc", "binutils", "dwarves")
-    return [f"{image}={kernel}"] + [f"{name}={versions.get(name, '')}" for name in named]
 
 
 def patches_of(form: str) -> list[Path]:
@@ -133,7 +62,7 @@ def input_hash(root: Root, packages: list[str]) -> str:
     digest = hashlib.sha256()
     for text in (root.kver, *packages):
         digest.update(text.encode() + b"\0")
-    for path in (Path(__file__).resolve(), *own_files("module")):
+    for path in (*sorted(HERE.glob("*.py")), *own_files("module")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -169,7 +98,9 @@ def extract(root: Root, versions: dict[str, str], work: Path) -> Path:
         return top
     tarball = root.inside(f"/usr/src/{SOURCE_PACKAGE}.tar.xz")
     if not tarball.is_file():
-        raise BuildError(f"{tarball} is missing; reinstall {SOURCE_PACKAGE} in {root.path}")
+        raise BuildError(
+            f"{tarball} is missing; {to_install(root.path, '--reinstall', SOURCE_PACKAGE)}"
+        )
     say(f"fusebpf module: unpacking fs/fuse from {tarball.name}")
     scratch = work / f"unpack.{os.getpid()}"
     shutil.rmtree(scratch, ignore_errors=True)
@@ -195,7 +126,13 @@ def add_ours(fresh: Path, form: str) -> None:
     """Apply the patches of a form, without fuzz, to a tree and add the files of ``src/``."""
     for patch in patches_of(form):
         command = ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-s", "-d", str(fresh)]
-        run([*command, "-i", str(patch)], f"applying {patch.name}")
+        try:
+            run([*command, "-r", "-", "-i", str(patch)], f"applying {patch.name}")
+        except BuildError as error:
+            raise BuildError(
+                f"{error}\nthis kernel changed what the patch touches: it is not supported until"
+                " the patch is brought up to date"
+            ) from None
     shutil.copytree(HERE / "src", fresh / "fs/fuse", dirs_exist_ok=True)
 
 
