@@ -92,21 +92,6 @@ def test_each_bad_option_is_named(lower: Path, tmp_path: Path) -> None:
     os.close(plain)
 
 
-def test_unprivileged_mount_is_refused(lower: Path) -> None:
-    """Also with every capability in a user namespace of one's own."""
-    script = (
-        "import os, sys\n"
-        "from fusebpf.runtime.fsmount import FsContext, MountError\n"
-        "try:\n"
-        "    with FsContext('fuse_bpf') as c:\n"
-        "        c.set_string('root_dir', str(os.open(sys.argv[1], os.O_PATH)))\n"
-        "except (OSError, MountError) as e:\n"
-        "    sys.exit(3 if e.errno == 1 else 4)\n"
-    )
-    command = ["unshare", "-Umr", "python", "-c", script, str(lower)]
-    assert subprocess.run(command, check=False).returncode == 3
-
-
 def test_options_are_shown(lower: Path, mnt: Path) -> None:
     name = "shown.options"
     with (
@@ -347,15 +332,6 @@ def test_lazy_umount_with_open_files(lower: Path, mnt: Path) -> None:
     f.object.close()
 
 
-def slab_objects(*names: str) -> dict[str, int]:
-    found = dict.fromkeys(names, 0)
-    for line in Path("/proc/slabinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[0] in found:
-            found[fields[0]] = int(fields[1])
-    return found
-
-
 def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
     """Attach, mount, use, umount: ids and inodes come back to where they were."""
 
@@ -370,15 +346,10 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
         umount(mnt)
 
     def state() -> tuple[int, int, dict[str, int]]:
-        Path("/proc/sys/vm/drop_caches").write_text("2")
-        slabs = ("fusebpf_inode", "fusebpf_op", "fusebpf_request")
-        for slab in slabs:
-            # Free objects that a CPU keeps for itself count as used until then (mm/slub.c).
-            Path(f"/sys/kernel/slab/{slab}/shrink").write_text("1")
         return (
             len(list(sysbpf.ids(BPF_LINK_IDS))),
             len(list(sysbpf.ids(BPF_MAP_IDS))),
-            slab_objects(*slabs),
+            kit.slab_objects(),
         )
 
     cycle()
@@ -412,41 +383,6 @@ def test_classic_fuse_still_mounts(mnt: Path) -> None:
         umount(mnt, lazy=True)
     finally:
         os.close(fd)
-
-
-LANDLOCK = """
-import ctypes, errno, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-READ_FILE, READ_DIR, WRITE_FILE, MAKE_REG = 1 << 2, 1 << 3, 1 << 1, 1 << 8
-access = READ_FILE | READ_DIR | WRITE_FILE | MAKE_REG
-rules = libc.syscall(444, struct.pack("=Q", access), 8, 0)
-beneath = os.open(sys.argv[1], os.O_PATH)
-assert libc.syscall(445, rules, 1, struct.pack("=Qi", access, beneath), 0) == 0
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.syscall(446, rules, 0) == 0
-def code(call):
-    try:
-        call()
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "ok"
-print(code(lambda: open(sys.argv[1] + "/file").read()),
-      code(lambda: os.listdir(sys.argv[1])),
-      code(lambda: open(sys.argv[1] + "/made", "w").write("x")),
-      code(lambda: open(sys.argv[2] + "/file").read()))
-"""
-
-
-@pytest.mark.parametrize(
-    ("creds", "expected"),
-    [("mounter", "ok ok ok EACCES"), ("caller", "EACCES EACCES EACCES EACCES")],
-)
-def test_landlock_below_the_mount(lower: Path, mnt: Path, creds: str, expected: str) -> None:
-    """A sandbox that may use only the mount can: lower calls are the mounter's."""
-    with kit.mounted(lower, mnt, creds=creds):
-        command = ["python", "-c", LANDLOCK, str(mnt), str(lower)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    assert done.stdout.split() == expected.split()
 
 
 def test_on_a_network_like_file_system(mnt: Path) -> None:
