@@ -9,8 +9,10 @@ T ?= tests/vm
 ARGS ?=
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
 KVER ?=
+# Kernel of the guest: stock with the module, patched or debug with fuse-bpf in its own FUSE.
+KERNEL ?= stock
 
-.PHONY: help dev lint test test-long test-unit test-vm demo vm module clean
+.PHONY: help dev lint test test-long test-unit test-vm demo vm kernel module clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -30,16 +32,19 @@ test-long: dev ## the property tests with their big counts (about an hour)
 test-unit: dev ## unit and golden tests: no guest, seconds
 	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)
 
-test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options
+test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=patched or debug
 	@mkdir -p build/junit
-	@$(VM) run --rw build/junit -- python -m pytest -p no:cacheprovider -p no:hypothesispytest \
+	@$(VM) run --kernel $(KERNEL) --rw build/junit -- python -m pytest -p no:cacheprovider -p no:hypothesispytest \
 		--junitxml=build/junit/test-vm.xml $(T) $(ARGS)
 
 demo: vm ## boot the guest and show the examples at work on a real tree
 	@scripts/demo.sh
 
 vm: dev ## prepare guest root, kernel and module (cached)
-	@$(VM) prepare
+	@$(VM) prepare --kernel $(KERNEL)
+
+kernel: dev ## build the patched kernel, or with KERNEL=debug the one with sanitizers (cached)
+	@$(VM) prepare --kernel $(KERNEL:stock=patched)
 
 module: dev ## build fusebpf.ko and print its path: for the guest, or for this machine with KVER=
 ifeq ($(KVER),)

@@ -163,18 +163,18 @@ def prepare(kernel: str, no_module: bool, print_module: bool) -> None:
 def info(as_json: bool) -> None:
     """Print where the prepared things are and what is missing."""
     from fusebpf.vm.cache import cache_dir
-    from fusebpf.vm.kernel import KERNELS, find_kernel
+    from fusebpf.vm.kernel import BUILT, KERNELS, find_kernel
     from fusebpf.vm.root import SUITE, root_path
 
     root = root_path()
     with _guarded():
-        release = find_kernel("stock", root).release if root.is_dir() else None
+        release = find_kernel("stock", root, _progress).release if root.is_dir() else None
     data = {
         "cache": str(cache_dir()),
         "root": str(root),
         "prepared": root.is_dir(),
         "suite": SUITE,
-        "kernels": sorted(KERNELS),
+        "kernels": sorted((*KERNELS, *BUILT)),
         "stock_release": release,
     }
     if as_json:

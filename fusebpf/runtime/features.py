@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from fusebpf.errors import PrivilegeError, UnsupportedKernelError
@@ -12,6 +13,8 @@ from fusebpf.runtime.btf import KERNEL_BTF, Btf, module_btf
 
 MODULE = "fusebpf"
 OPS_STRUCT = "fuse_ops"
+KERNEL_FS_TYPE = "fuse"
+MODULE_FS_TYPE = "fuse_bpf"
 VALUE_STRUCT = "bpf_struct_ops_fuse_ops"
 """The kernel wraps a struct_ops type T in a value type of this name (bpf_struct_ops.c)."""
 
@@ -28,16 +31,19 @@ class FuseBpf:
     members: dict[str, int]
     data_offset: int
 
+    @property
+    def in_kernel(self) -> bool:
+        """The kernel's own FUSE has it (type `fuse`); otherwise a module does (`fuse_bpf`)."""
+        return self.fs_type == KERNEL_FS_TYPE
+
 
 def _fs_types() -> set[str]:
     lines = Path("/proc/filesystems").read_text(encoding="ascii").splitlines()
     return {line.split("\t")[-1] for line in lines}
 
 
-def _ops_btf() -> Btf | None:
-    found = module_btf(MODULE)
-    if found is not None:
-        return found
+@cache
+def _kernel_btf() -> Btf | None:
     try:
         raw = (KERNEL_BTF / "vmlinux").read_bytes()
     except FileNotFoundError:
@@ -48,14 +54,16 @@ def _ops_btf() -> Btf | None:
 
 def probe() -> FuseBpf | None:
     """What is there, or None."""
-    types = _fs_types()
-    btf = _ops_btf()
+    fs_type = MODULE_FS_TYPE
+    btf = module_btf(MODULE)
     if btf is None:
+        fs_type = KERNEL_FS_TYPE
+        btf = _kernel_btf()
+    if btf is None or fs_type not in _fs_types():
         return None
     members = btf.struct_members(OPS_STRUCT)
     value = btf.struct_members(VALUE_STRUCT)
-    fs_type = "fuse_bpf" if "fuse_bpf" in types else "fuse" if "fuse" in types else None
-    if members is None or value is None or fs_type is None:
+    if members is None or value is None:
         return None
     data = next((field.offset for field in value if field.name == "data"), None)
     if data is None:
@@ -64,12 +72,14 @@ def probe() -> FuseBpf | None:
 
 
 def served_hooks() -> tuple[str, ...]:
-    """Hooks that the loaded module runs, or none when it does not say."""
-    try:
-        text = Path(f"/sys/module/{MODULE}/parameters/hooks").read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError):
-        return ()
-    return tuple(text.strip().split(","))
+    """Hooks that the loaded module or the kernel's FUSE runs, or none when it does not say."""
+    for owner in (MODULE, KERNEL_FS_TYPE):
+        try:
+            text = Path(f"/sys/module/{owner}/parameters/hooks").read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            continue
+        return tuple(text.strip().split(","))
+    return ()
 
 
 def require() -> FuseBpf:

@@ -28,9 +28,9 @@ class MountEntry:
 
     @property
     def is_fuse_bpf(self) -> bool:
-        """Whether filters can be in force there: our own type, or a `fuse` with root_bpf."""
+        """Whether it is a backed mount: our own type, or a `fuse` without a daemon."""
         return self.fs_type == FS_TYPE or (
-            self.fs_type == "fuse" and "root_bpf" in self.super_options
+            self.fs_type == "fuse" and "no_daemon" in self.super_options
         )
 
     @property

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from fusebpf.vm.builder import run_builder
 from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.cache import digest, entry
 from fusebpf.vm.errors import PrepareError
@@ -25,6 +26,13 @@ KERNELS = {
 }
 """Kernel name → where the image lies in the guest root."""
 
+BUILT = {
+    "patched": 1.0,
+    "debug": 6.0,
+    "plain": 1.0,
+}
+"""Kernels that kernel/image.py builds → how much slower than the stock one a guest on it is."""
+
 
 @dataclass(frozen=True)
 class KernelSource:
@@ -35,6 +43,10 @@ class KernelSource:
     modules: Path | None
     in_root: bool
     """The guest root has this kernel's modules and headers."""
+    takes_module: bool = True
+    """fuse-bpf comes as a module, not in the kernel itself."""
+    slowness: float = 1.0
+    """Time limits are stretched by this factor."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +57,18 @@ class BootFiles:
     initramfs: Path
 
 
-def find_kernel(name: str, root: Path, modules: Path | None = None) -> KernelSource:
-    """Return the kernel ``name`` of the table, or the one whose image is the path ``name``.
+def find_kernel(
+    name: str, root: Path, progress: Progress, modules: Path | None = None
+) -> KernelSource:
+    """Return the kernel ``name`` of the tables, or the one whose image is the path ``name``.
+
+    A kernel of our own is built when it is absent: a quarter of an hour or more.
 
     A path's modules are looked for in ``modules``, else in ``lib/modules/RELEASE`` beside the image
     and above it; a kernel without any must have everything built in.
 
     Raises:
-        PrepareError: no such name or file, or the file is no kernel image.
+        PrepareError: no such name or file, the file is no kernel image, or a build failed.
     """
     if name in KERNELS:
         images = sorted(root.glob(KERNELS[name]))
@@ -62,9 +78,21 @@ def find_kernel(name: str, root: Path, modules: Path | None = None) -> KernelSou
             )
         release = image_release(images[-1].read_bytes(), images[-1])
         return KernelSource(images[-1], release, root / "lib/modules" / release, in_root=True)
+    if name in BUILT:
+        image = run_builder(
+            "image.py",
+            [name, "--root", str(root)],
+            f"the kernel {name!r}",
+            "the whole log is build.log in kernel/work of the cache (fusebpf vm info)",
+            progress,
+        )
+        release = image_release(image.read_bytes(), image)
+        return KernelSource(
+            image, release, None, in_root=False, takes_module=False, slowness=BUILT[name]
+        )
     image = Path(name)
     if not image.is_file():
-        known = ", ".join(sorted(KERNELS))
+        known = ", ".join(sorted((*KERNELS, *BUILT)))
         raise PrepareError(f"no kernel {name!r}", f"give one of {known}, or the path of an image")
     image = image.resolve()
     release = image_release(image.read_bytes(), image)

@@ -15,7 +15,7 @@ from fusebpf.vm.kernel import STOCK, BootFiles, KernelSource, find_kernel, prepa
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
 from fusebpf.vm.root import PYTHON, Progress, prepare_disk, prepare_root
-from fusebpf.vm.run import GuestShare, Job, Output, run
+from fusebpf.vm.run import BOOT_SECONDS, GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
 _VENV = "/usr/lib/fusebpf-guest"
@@ -78,8 +78,14 @@ def prepare(
     """
     root = prepare_root(progress)
     disk = prepare_disk(root, progress)
-    source = find_kernel(kernel, root, kernel_modules)
+    source = find_kernel(kernel, root, progress, kernel_modules)
     boot = prepare_kernel(source, root, progress)
+    if module is not None and not source.takes_module:
+        raise PrepareError(
+            f"the kernel {kernel} has fuse-bpf built in and takes no module",
+            "leave --module out, or give another --kernel",
+        )
+    with_module = with_module and source.takes_module
     if with_module and module is None:
         module = prepare_module(root, source.release, progress)
     return Prepared(root, disk, source, boot, module if with_module else None)
@@ -110,7 +116,12 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         memory=request.memory,
         append=request.append,
     )
-    env = {**_ENVIRONMENT, "FUSEBPF_VM": ready.kernel.release}
+    slowness = ready.kernel.slowness
+    env = {
+        **_ENVIRONMENT,
+        "FUSEBPF_VM": ready.kernel.release,
+        "FUSEBPF_VM_SLOWNESS": f"{slowness:g}",
+    }
     modules = []
     if ready.module is not None:
         try:
@@ -129,15 +140,16 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         timeout=request.timeout,
     )
     spec = replace(spec, accel=accelerator(replace(spec, exports=())))
+    boot_seconds = BOOT_SECONDS * slowness
     try:
-        return run(spec, job, output)
+        return run(spec, job, output, boot_seconds=boot_seconds)
     except BootPanicError as error:
         if spec.accel != "tcg":
             raise
         # With two emulated processors one can run an instruction that the other is patching
         # (static keys): rare, and over once the kernel is up. Nothing of ours ran yet.
         progress(f"{error.message} while booting; trying once more")
-        return run(spec, job, output)
+        return run(spec, job, output, boot_seconds=boot_seconds)
 
 
 def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.vm import cache, mirror, module, root
+from fusebpf.vm import builder, cache, mirror, module, root
 from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.console import Console
 from fusebpf.vm.errors import PrepareError
@@ -196,9 +196,9 @@ def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("hello")
     with pytest.raises(PrepareError, match="is no kernel image"):
-        find_kernel(str(text), tmp_path)
+        find_kernel(str(text), tmp_path, print)
     with pytest.raises(PrepareError, match="no kernel 'nonsense'") as caught:
-        find_kernel("nonsense", tmp_path)
+        find_kernel("nonsense", tmp_path, print)
     assert "stock" in str(caught.value.help)
     with pytest.raises(PrepareError, match="unknown way"):
         unpack_image(bzimage(b"nothing at all"), text)
@@ -323,7 +323,7 @@ def test_module_without_builder_or_headers(tmp_path: Path, monkeypatch: pytest.M
     fake = tmp_path / "fusebpf/__init__.py"
     monkeypatch.setattr("fusebpf.__file__", str(fake))
     with pytest.raises(PrepareError, match=r"lacks kernel/build\.py") as caught:
-        module.builder_path()
+        builder.builder_path("build.py")
     assert "--no-module" in str(caught.value.help)
 
 
@@ -331,9 +331,9 @@ def test_module_builder_is_asked_and_its_failure_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "lib/modules/6.1/build").mkdir(parents=True)
-    builder = tmp_path / "build.py"
-    monkeypatch.setattr(module, "builder_path", lambda: builder)
-    builder.write_text(
+    script = tmp_path / "build.py"
+    monkeypatch.setattr(builder, "builder_path", lambda name: tmp_path / name)
+    script.write_text(
         "import sys; print('compiling', file=sys.stderr);"
         f"open({str(tmp_path / 'out.ko')!r}, 'w').write(' '.join(sys.argv[1:]));"
         f"print({str(tmp_path / 'out.ko')!r})"
@@ -342,6 +342,27 @@ def test_module_builder_is_asked_and_its_failure_told(
     path = module.prepare_module(tmp_path, "6.1", told.append)
     assert path.read_text() == f"module --root {tmp_path} --kver 6.1"
     assert told == ["compiling"]
-    builder.write_text("import sys; print('src.c:1: error', file=sys.stderr); sys.exit(1)")
+    script.write_text("import sys; print('src.c:1: error', file=sys.stderr); sys.exit(1)")
     with pytest.raises(PrepareError, match=r"src\.c:1: error"):
         module.prepare_module(tmp_path, "6.1", told.append)
+
+
+def test_own_kernels_are_asked_of_their_builder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "builder_path", lambda name: tmp_path / name)
+    image = tmp_path / "vmlinux"
+    (tmp_path / "image.py").write_text(
+        "import sys\n"
+        "text = '\\x7fELF Linux version 6.12.9-' + '-'.join(sys.argv[1:])\n"
+        f"open({str(image)!r}, 'w').write(text)\n"
+        f"print({str(image)!r})"
+    )
+    found = find_kernel("debug", tmp_path, print)
+    assert found.image == image
+    assert found.release == f"6.12.9-debug---root-{tmp_path}"
+    assert not found.takes_module
+    assert found.slowness > 1
+    (tmp_path / "image.py").write_text("import sys; sys.exit('no such option')")
+    with pytest.raises(PrepareError, match=r"kernel 'patched' could not be built:\nno such option"):
+        find_kernel("patched", tmp_path, print)

@@ -8,14 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.vm import sanitizers
 from tests.vm.kernel_log import KernelLog, findings
 
 IN_GUEST = "FUSEBPF_VM" in os.environ
+SLOWNESS = float(os.environ.get("FUSEBPF_VM_SLOWNESS", "1"))
+"""How much longer than on the stock kernel everything may take; the runner says it."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On the host these tests have no kernel to run on."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On the host these tests have no kernel to run on; on a slow kernel they get more time."""
     if IN_GUEST:
+        for item in items:
+            marker = item.get_closest_marker("timeout")
+            limit = marker.args[0] if marker else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(limit * SLOWNESS), append=False)
         return
     skip = pytest.mark.skip(reason="runs in the guest only: make test-vm T=...")
     for item in items:
@@ -29,6 +36,18 @@ def kernel_log() -> Iterator[KernelLog]:
     log = KernelLog()
     yield log
     log.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_leaks() -> Iterator[None]:
+    """On a debug kernel: nothing is leaked at the end, and the lock checks were on until then."""
+    if not IN_GUEST:
+        yield
+        return
+    sanitizers.forget_leaks()
+    yield
+    if problems := sanitizers.problems():
+        pytest.fail("after the last test:\n" + "\n".join(problems), pytrace=False)
 
 
 @pytest.fixture(autouse=True)

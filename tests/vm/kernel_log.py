@@ -20,7 +20,10 @@ SUSPECT = re.compile(
     | \bblocked\ for\ more\ than\b | \bscheduling\ while\ atomic\b | \bsleeping\ function\ called\b
     | \brefcount_t:\ | \blist_(add|del)\ corruption\b | \b(objects?|Objects?)\ remaining\b
     | \bkmem_cache_destroy\b | \bBusy\ inodes\ after\ unmount\b | \bstill\ in\ use\b
-    | \bsysfs:\ cannot\ create\ duplicate\b | \bKASAN\b | \bKCSAN\b | \bUBSAN\b | \bkmemleak\b
+    | \bsysfs:\ cannot\ create\ duplicate\b | \bKASAN\b | \bKCSAN\b | \bUBSAN\b
+    | \bkmemleak:\ (?!Kernel\ memory\ leak\ detector) | \bDEBUG_LOCKS_WARN_ON\b
+    | \btrying\ to\ register\ non-static\ key\b | \bMAX_(LOCK|STACK)\w+\ too\ low\b
+    | \binvalid\ wait\ context\b | \bbad\ unlock\ balance\b | \bholding\ the\ lock\b
     | \bCall\ Trace:
     """,
     re.VERBOSE,

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fusebpf.build.clang import find_clang
-from fusebpf.runtime import mountinfo, sysbpf
+from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from fusebpf.runtime.libbpf import Link, Object
 
@@ -44,6 +44,12 @@ def _enum(number: int) -> dict[str, int]:
 _NUMBERS = itertools.count()
 CONFIG = _enum(0)
 SEEN = _enum(1)
+
+
+@lru_cache(maxsize=1)
+def form() -> features.FuseBpf:
+    """What this kernel has; on the host, where no test of these runs, a module of no members."""
+    return features.probe() or features.FuseBpf(features.MODULE_FS_TYPE, {}, 0)
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +140,7 @@ def make_mount(lower: Path, target: Path, **options: str | int | bool) -> None:
     """Mount a lower directory. An option is a flag (True), a string or a descriptor (int)."""
     root = os.open(lower, os.O_PATH | os.O_DIRECTORY)
     try:
-        with FsContext("fuse_bpf") as context:
+        with FsContext(form().fs_type) as context:
             context.set_string("source", lower)
             context.set_string("root_dir", str(root))
             context.set_flag("no_daemon")
@@ -202,15 +208,17 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
 
 def slab_objects() -> dict[str, int]:
     """Objects of ours that are in use, with what caches alone hold given back first."""
-    found = dict.fromkeys(("fusebpf_inode", "fusebpf_op", "fusebpf_request"), 0)
+    owner = "fuse" if form().in_kernel else "fusebpf"
+    slabs = {f"{owner}_inode": "inode", "fusebpf_op": "op", f"{owner}_request": "request"}
+    found = dict.fromkeys(slabs.values(), 0)
     Path("/proc/sys/vm/drop_caches").write_text("2")
-    for slab in found:
+    for slab in slabs:
         # Free objects that a CPU keeps for itself count as used until then (mm/slub.c).
         Path(f"/sys/kernel/slab/{slab}/shrink").write_text("1")
     for line in Path("/proc/slabinfo").read_text().splitlines():
         fields = line.split()
-        if fields[0] in found:
-            found[fields[0]] = int(fields[1])
+        if fields[0] in slabs:
+            found[slabs[fields[0]]] = int(fields[1])
     return found
 
 

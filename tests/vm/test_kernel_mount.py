@@ -52,7 +52,7 @@ def refuse(*options: tuple[str, str | None]) -> MountError:
 
 
 def _configure(options: tuple[tuple[str, str | None], ...]) -> None:
-    with FsContext("fuse_bpf") as context:
+    with FsContext(kit.form().fs_type) as context:
         for key, value in options:
             if value is None:
                 context.set_flag(key)
@@ -185,6 +185,7 @@ def test_mounts_below_are_not_crossed(lower: Path, mnt: Path) -> None:
         umount(lower / "dir")
 
 
+@pytest.mark.skipif(kit.form().in_kernel, reason="fuse-bpf is built into this kernel")
 def test_module_stays_while_it_is_used(lower: Path, mnt: Path) -> None:
     with kit.mounted(lower, mnt):
         assert subprocess.run(["rmmod", "fusebpf"], check=False).returncode != 0
@@ -360,7 +361,7 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
 
     def settled() -> bool:
         links, maps, slabs = state()
-        return links == before[0] and maps <= before[1] and slabs["fusebpf_inode"] <= 8
+        return links == before[0] and maps <= before[1] and slabs["inode"] <= 8
 
     assert kit.eventually(settled), (before, state())
     opened.close()
@@ -368,9 +369,10 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
 
 def test_classic_fuse_still_mounts(mnt: Path) -> None:
     """A mount with a daemon's descriptor is plain FUSE: INIT reaches the daemon."""
-    fd = os.open("/dev/fusebpf", os.O_RDWR)
+    device = "/dev/fuse" if kit.form().in_kernel else "/dev/fusebpf"
+    fd = os.open(device, os.O_RDWR)
     try:
-        with FsContext("fuse_bpf") as context:
+        with FsContext(kit.form().fs_type) as context:
             for key, value in (("fd", str(fd)), ("rootmode", "40000")):
                 context.set_string(key, value)
             context.set_string("user_id", "0")

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Runs the kernel part's builders, build.py and image.py, and passes on what they say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import fusebpf
+from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.root import Progress
+
+
+def builder_path(script: str) -> Path:
+    """Return ``kernel/SCRIPT`` of the source tree, or of the installed package.
+
+    Raises:
+        PrepareError: neither is there.
+    """
+    package = Path(fusebpf.__file__).parent
+    for candidate in (package.parent / "kernel" / script, package / "_share/kernel" / script):
+        if candidate.is_file():
+            return candidate
+    raise PrepareError(
+        f"this installation lacks kernel/{script}, so nothing can be built with it",
+        "install fusebpf again, or run the stock kernel with --no-module",
+    )
+
+
+def run_builder(
+    script: str, arguments: Sequence[str], what: str, help: str, progress: Progress
+) -> Path:
+    """Run a builder and return the path that it prints, of what is there now.
+
+    Raises:
+        PrepareError: ``what`` could not be built; with the end of the builder's words.
+    """
+    command = [sys.executable, str(builder_path(script)), *arguments]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        told = []
+        for line in child.stderr:
+            told.append(line.rstrip())
+            progress(told[-1])
+        printed = child.stdout.read().split("\n")
+    path = next((Path(line) for line in reversed(printed) if line), None)
+    if child.returncode != 0 or path is None or not path.is_file():
+        tail = "\n".join(told[-25:])
+        raise PrepareError(f"{what} could not be built:\n{tail}", help)
+    return path
