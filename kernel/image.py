@@ -251,8 +251,6 @@ def build(name: str, root: Root, versions: dict[str, str], base: Path, target: P
     jobs = f"-j{os.cpu_count() or 1}"
     call = ["make", "-C", "/mnt/tree", f"O=/mnt/{objects.name}", jobs]
     say(f"kernel {name}: configuring")
-    before = objects / ".config"
-    old = before.read_bytes() if before.is_file() else b""
     run(
         inside(
             root,
@@ -263,19 +261,18 @@ def build(name: str, root: Root, versions: dict[str, str], base: Path, target: P
         ),
         "configuring the kernel",
     )
-    check_config(before, fragments)
-    if before.read_bytes() == old:
-        say(f"kernel {name}: same configuration as the last build")
+    check_config(objects / ".config", fragments)
     say(f"kernel {name}: building (a quarter of an hour on two processors the first time)")
     make(inside(root, work, top, ours, [*call, "vmlinux"]), objects / "build.log")
-    partial = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    for stale in base.glob("*.partial"):  # of a build that was killed; the lock is ours
+        shutil.rmtree(stale)
+    partial = target.with_suffix(".partial")
+    partial.mkdir()
     run(
         ["objcopy", "--strip-all", str(objects / "vmlinux"), str(partial / "vmlinux")],
         "stripping the kernel",
     )
-    shutil.copy2(before, partial / "config")
+    shutil.copy2(objects / ".config", partial / "config")
     partial.rename(target)
 
 

@@ -53,7 +53,7 @@ def vm() -> None:
     metavar="K",
     default="stock",
     show_default=True,
-    help="A kernel's name, or the path of an image.",
+    help="stock, patched, debug, plain, or the path of an image.",
 )
 @click.option(
     "--kernel-modules",

@@ -107,7 +107,7 @@ def _mounts() -> list[Path]:
 
 
 def remove_unused(root_name: str) -> list[Path]:
-    """Remove guest roots other than ``root_name``, boot files older than it, and left-overs.
+    """Remove guest roots other than ``root_name`` and boot files and kernels older than it.
 
     What a running build holds is locked and stays.
     """
@@ -118,7 +118,9 @@ def remove_unused(root_name: str) -> list[Path]:
             with locked(path.name):
                 remove_tree(path)
             removed.append(path)
-    for path in sorted([*cache_dir().glob("boot-*"), *cache_dir().glob("disk-*")]):
+    made = [path for kind in ("boot-*", "disk-*") for path in cache_dir().glob(kind)]
+    made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]
+    for path in sorted(made):
         if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:
             with locked(path.name):
                 remove_tree(path)

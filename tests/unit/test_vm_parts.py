@@ -68,10 +68,12 @@ def test_digest_counts_borders() -> None:
 
 
 def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
-    for name in ("root-old", "boot-1-x", "disk-old", "objects"):
+    for name in ("root-old", "boot-1-x", "disk-old", "objects", "kernel/work", "kernel/0a"):
         (own_cache / name).mkdir(parents=True)
+    (own_cache / "kernel/0a/vmlinux").touch()
     removed = cache.remove_unused("root-new")
-    assert sorted(path.name for path in removed) == ["boot-1-x", "disk-old", "root-old"]
+    assert sorted(path.name for path in removed) == ["0a", "boot-1-x", "disk-old", "root-old"]
+    assert (own_cache / "kernel/work").is_dir()
     assert (own_cache / "objects").is_dir()
 
 

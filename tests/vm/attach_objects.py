@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fusebpf.runtime import mountinfo, sysbpf
+from tests.vm.limits import SLOWNESS
 
 GUARD = """from fusebpf import CONTINUE, Context, FilterSet, Name, OpenIn
 from fusebpf.constants import ENOENT, EROFS, O_ACCMODE, O_RDONLY
@@ -38,7 +39,7 @@ def read_only(ctx: Context, req: OpenIn):
 def fusebpf(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the CLI as a process of its own."""
     command = [sys.executable, "-m", "fusebpf.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120 * SLOWNESS)
 
 
 def in_kernel() -> dict[str, set[int]]:
@@ -52,7 +53,7 @@ def in_kernel() -> dict[str, set[int]]:
 
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
     """Wait until a condition holds: links and programs are put by deferred work."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWNESS
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -10,10 +10,9 @@ import pytest
 
 from tests.vm import sanitizers
 from tests.vm.kernel_log import KernelLog, findings
+from tests.vm.limits import SLOWNESS
 
 IN_GUEST = "FUSEBPF_VM" in os.environ
-SLOWNESS = float(os.environ.get("FUSEBPF_VM_SLOWNESS", "1"))
-"""How much longer than on the stock kernel everything may take; the runner says it."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

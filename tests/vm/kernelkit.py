@@ -25,6 +25,7 @@ from fusebpf.build.clang import find_clang
 from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from fusebpf.runtime.libbpf import Link, Object
+from tests.vm.limits import SLOWNESS
 
 SOURCE = Path(__file__).with_name("kernel_filters.bpf.c")
 HEADERS = Path(__file__).parents[2] / "bpf"
@@ -198,7 +199,7 @@ def map_alone(fd: int, size: int) -> mmap.mmap:
 
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
     """Wait until something holds that the kernel does in its own time."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * SLOWNESS
     while not condition():
         if time.monotonic() > end:
             return False
