@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import sanitizers
 from tests.vm.kernel_log import KernelLog, findings, text_of
 
 SPLATS = [
@@ -27,6 +28,17 @@ SPLATS = [
     "list_del corruption. prev->next should be ffff888, but was ffff999",
     "sysfs: cannot create duplicate filename '/fs/fuse'",
     "BUG: sleeping function called from invalid context at mm/slab.h:1",
+    "WARNING: possible recursive locking detected",
+    "WARNING: suspicious RCU usage",
+    "BUG kmalloc-64 (Not tainted): Right Redzone overwritten",
+    "BUG: Invalid wait context",
+    "WARNING: bad unlock balance detected!",
+    "WARNING: lock held when returning to user space!",
+    "DEBUG_LOCKS_WARN_ON(1)",
+    "INFO: trying to register non-static key.",
+    "BUG: MAX_LOCKDEP_CHAINS too low!",
+    "UBSAN: array-index-out-of-bounds in fs/fuse/bpf_io.c:1:2",
+    "kmemleak: Memory pool empty, consider increasing CONFIG_DEBUG_KMEMLEAK_MEM_POOL_SIZE",
 ]
 
 PLAIN = [
@@ -36,6 +48,13 @@ PLAIN = [
     "sched_clock: Marking stable (1000, 2)->(3, 4)",
     "device-mapper: core: CONFIG_IMA_DISABLE_HTABLE is disabled.",
     "Freeing unused kernel image (text/rodata gap) memory: 2036K",
+    "kasan: KernelAddressSanitizer initialized (generic)",
+    "kmemleak: Kernel memory leak detector initialized (mem pool available: 60000)",
+    "Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar",
+    "... MAX_LOCKDEP_CHAINS:      262144",
+    "... MAX_LOCKDEP_KEYS:        8192",
+    "fuse: init (API version 7.41)",
+    "Running RCU self tests",
 ]
 
 
@@ -64,3 +83,14 @@ def test_reading_goes_on_where_it_ended(tmp_path: Path) -> None:
     assert log.new_lines() == []
     os.close(writer)
     log.close()
+
+
+def test_lock_checks_that_ended_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stats = tmp_path / "lockdep_stats"
+    monkeypatch.setattr(sanitizers, "LOCKDEP_STATS", stats)
+    monkeypatch.setattr(sanitizers, "KMEMLEAK", tmp_path / "none")
+    assert sanitizers.problems() == []  # a kernel without lockdep
+    stats.write_text(" max bfs queue depth:  275\n debug_locks:                             1\n")
+    assert sanitizers.problems() == []
+    stats.write_text(" debug_locks:                             0\n")
+    assert "lockdep is off" in sanitizers.problems()[0]
