@@ -26,8 +26,9 @@
 #define __uint(name, val) int(*name)[val]
 #define __type(name, val) typeof(val) *name
 
-/* An errno that the wrapper itself can give. */
+/* Errnos that the wrapper itself can give. */
 #define FUSEBPF_EIO 5
+#define FUSEBPF_E2BIG 7
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 
@@ -172,10 +173,19 @@ struct fusebpf_ctx {
 	struct fusebpf_case *test; /* NULL in a kernel with fuse-bpf */
 };
 
-/* A name or another byte string; len counts bytes without a name's NUL. Names: 256 bytes of data are readable. */
+/* Bytes of a buffer that filters can look at, the last place as a mask. */
+#define FUSEBPF_NAME_MASK 255
+#define FUSEBPF_BYTES_MASK 4095
+
+/*
+ * A name, another byte string, or a part of one, from `start` on; len counts bytes without a
+ * name's NUL. Of data, mask + 1 bytes are readable.
+ */
 struct fusebpf_buf {
 	const __u8 *data;
 	__u32 len;
+	__u32 start;
+	__u32 mask;
 	struct fuse_buffer *kernel;
 	struct fusebpf_case_buf *test;
 	struct fusebpf_case *entries;
@@ -276,6 +286,8 @@ static __always_inline int fusebpf_open_name(struct fusebpf_buf *buf, __u64 arg)
 	buf->kernel = (struct fuse_buffer *)arg;
 	buf->test = NULL;
 	buf->entries = NULL;
+	buf->start = 0;
+	buf->mask = FUSEBPF_NAME_MASK;
 	buf->len = bpf_fuse_return_len(buf->kernel) - 1;
 	buf->data = bpf_fuse_get_ro(buf->kernel, 256);
 	return buf->data && buf->len <= 255 ? 0 : -FUSEBPF_EIO;
@@ -286,9 +298,24 @@ static __always_inline int fusebpf_open_bytes(struct fusebpf_buf *buf, __u64 arg
 	buf->kernel = (struct fuse_buffer *)arg;
 	buf->test = NULL;
 	buf->entries = NULL;
+	buf->start = 0;
+	buf->mask = FUSEBPF_BYTES_MASK;
 	buf->len = bpf_fuse_return_len(buf->kernel);
 	buf->data = NULL;
 	return 0;
+}
+
+/* Make the bytes of such a buffer readable: 0, or a refusal where they cannot all be seen. */
+static __always_inline int fusebpf_read_bytes(const struct fusebpf_buf *from)
+{
+	struct fusebpf_buf *buf = (struct fusebpf_buf *)from;
+
+	if (!buf->kernel)
+		return 0;
+	if (buf->len > FUSEBPF_BYTES_MASK)
+		return -FUSEBPF_E2BIG;
+	buf->data = bpf_fuse_get_ro(buf->kernel, FUSEBPF_BYTES_MASK + 1);
+	return buf->data ? 0 : -FUSEBPF_EIO;
 }
 
 static __always_inline void fusebpf_open_test(struct fusebpf_buf *buf, struct fusebpf_case *test,
@@ -297,6 +324,8 @@ static __always_inline void fusebpf_open_test(struct fusebpf_buf *buf, struct fu
 	buf->kernel = NULL;
 	buf->test = from;
 	buf->entries = test;
+	buf->start = 0;
+	buf->mask = FUSEBPF_BYTES_MASK;
 	buf->len = from->len & (FUSEBPF_CASE_BUF - 1);
 	buf->data = from->data;
 }
@@ -359,7 +388,7 @@ static __always_inline void fusebpf_dirents_end(struct fusebpf_dirent *e)
 /* The entry's name; len is 0 where the kernel refuses to show it, which no real entry has. */
 static __always_inline struct fusebpf_buf fusebpf_dirent_name(const struct fusebpf_dirent *e)
 {
-	struct fusebpf_buf name = {};
+	struct fusebpf_buf name = { .mask = FUSEBPF_NAME_MASK };
 
 	if (e->kernel) {
 		name.kernel = &e->kernel->name;
@@ -414,6 +443,7 @@ static __always_inline void fusebpf_dirent_drop(struct fusebpf_dirent *e)
 #define FUSEBPF_STANDIN_NAME(var, index, slot) \
 	struct fusebpf_buf var; \
 	fusebpf_open_test(&var, _test, &_test->buf[slot]); \
+	var.mask = FUSEBPF_NAME_MASK; \
 	var.len &= 255;
 #define FUSEBPF_STANDIN_BYTES(var, index, slot) \
 	struct fusebpf_buf var; \

@@ -134,16 +134,40 @@ static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *tex
 	return differ == 0;
 }
 
+/* Whether a buffer is not a part of another one: clang knows it once everything is inlined. */
+#define fusebpf_whole(name) (__builtin_constant_p((name)->start) && (name)->start == 0)
+
+/* Whether the bytes from `at` on are those of the literal; what lies behind the end may match. */
+static __always_inline _Bool fusebpf_text_at(const struct fusebpf_buf *name, __u64 at,
+					     const char *text, const __u32 size, const _Bool fold)
+{
+	const __u64 last = name->mask + 1 - size;
+
+	if (__builtin_constant_p(at) && fusebpf_whole(name))
+		return fusebpf_bytes_are(name->data + at, text, size, fold);
+	/* A place before the beginning wraps to a large number. */
+	fusebpf_hide(at);
+	if (at > last)
+		return 0;
+	if (!fusebpf_whole(name)) {
+		at += name->start;
+		fusebpf_hide(at);
+		if (at > last)
+			return 0;
+	}
+	return fusebpf_bytes_are(name->data + at, text, size, fold);
+}
+
 static __always_inline _Bool fusebpf_name_is(const struct fusebpf_buf *name, const char *text,
 					     const __u32 size, const _Bool fold)
 {
-	return fusebpf_len(name) == size && fusebpf_bytes_are(name->data, text, size, fold);
+	return fusebpf_len(name) == size && fusebpf_text_at(name, 0, text, size, fold);
 }
 
 static __always_inline _Bool fusebpf_name_starts(const struct fusebpf_buf *name, const char *text,
 						 const __u32 size, const _Bool fold)
 {
-	return fusebpf_len(name) >= size && fusebpf_bytes_are(name->data, text, size, fold);
+	return fusebpf_len(name) >= size && fusebpf_text_at(name, 0, text, size, fold);
 }
 
 /* The bytes from `at` on; `whole`: and the name ends there. */
@@ -153,21 +177,15 @@ static __always_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name,
 {
 	__u64 len = fusebpf_len(name);
 
-	if (at + size > 255 || len < at + size || (whole && len != at + size))
+	if (at + size > name->mask || len < at + size || (whole && len != at + size))
 		return 0;
-	return fusebpf_bytes_are(name->data + at, text, size, fold);
+	return fusebpf_text_at(name, at, text, size, fold);
 }
 
 static __always_inline _Bool fusebpf_name_ends(const struct fusebpf_buf *name, const char *text,
 					       const __u32 size, const _Bool fold)
 {
-	__u64 at = fusebpf_len(name) - size;
-
-	/* A name that is too short wraps to a large number. */
-	fusebpf_hide(at);
-	if (at > 255 - size)
-		return 0;
-	return fusebpf_bytes_are(name->data + at, text, size, fold);
+	return fusebpf_text_at(name, fusebpf_len(name) - size, text, size, fold);
 }
 
 /* A byte of a name; negative indices count from the end; 0 outside. Without a branch: one path. */
@@ -179,11 +197,45 @@ static __always_inline __u8 fusebpf_name_byte(const struct fusebpf_buf *name, __
 	/* All ones when 0 <= at < len. */
 	inside = (__u64)((__s64)((at - len) & ~at) >> 63);
 	fusebpf_hide(inside);
+	at += name->start;
 	fusebpf_fresh(at);
-	return (__u8)(name->data[at & 255] & inside);
+	return (__u8)(name->data[at & name->mask] & inside);
 }
 
-/* Whether two names are the same. Bytes behind the end are unspecified. */
+/* -1 where a number is negative, else 0: choices without a branch. */
+static __always_inline __s64 fusebpf_negative(__s64 value)
+{
+	value >>= 63;
+	fusebpf_hide(value);
+	return value;
+}
+
+/* An end of a slice as Python takes it: negative ones count from the end, all are cut to 0…len. */
+static __always_inline __s64 fusebpf_slice_end(__s64 at, __s64 len)
+{
+	at += len & fusebpf_negative(at);
+	at &= ~fusebpf_negative(at);
+	return len + ((at - len) & fusebpf_negative(at - len));
+}
+
+/* name[start:stop] */
+static __always_inline struct fusebpf_buf fusebpf_name_part(const struct fusebpf_buf *name,
+							    __s64 start, __s64 stop)
+{
+	struct fusebpf_buf part = *name;
+	__s64 len = (__s64)fusebpf_len(name), size;
+
+	start = fusebpf_slice_end(start, len);
+	size = fusebpf_slice_end(stop, len) - start;
+	size &= ~fusebpf_negative(size);
+	part.start += (__u32)start;
+	part.len = (__u32)size;
+	fusebpf_hide(part.start);
+	fusebpf_hide(part.len);
+	return part;
+}
+
+/* Whether two names, or parts of them, are the same. Bytes behind the end are unspecified. */
 static __always_inline _Bool fusebpf_name_same(const struct fusebpf_buf *a,
 					       const struct fusebpf_buf *b)
 {
@@ -192,15 +244,49 @@ static __always_inline _Bool fusebpf_name_same(const struct fusebpf_buf *a,
 	if (len != fusebpf_len(b))
 		return 0;
 	fusebpf_for(loop, len) {
-		__u64 at = (__u64)loop.k;
+		__u64 here = a->start + (__u64)loop.k, there = b->start + (__u64)loop.k;
 
-		fusebpf_hide(at);
-		at &= 255;
-		if (a->data[at] != b->data[at])
+		fusebpf_hide(here);
+		fusebpf_hide(there);
+		if (a->data[here & a->mask] != b->data[there & b->mask])
 			return 0;
 	}
 	return 1;
 }
+
+/* Globs: pieces that the functions of patterns are put together from. */
+
+/* Whether a byte is one of a run of them. */
+#define fusebpf_between(byte, first, last) ((__u8)((byte) - (first)) <= (last) - (first))
+
+/* The byte at a place that is inside the name. */
+static __always_inline __u8 fusebpf_glob_byte(const struct fusebpf_buf *name, __u64 at,
+					      const _Bool fold)
+{
+	__u8 byte;
+
+	at += name->start;
+	fusebpf_hide(at);
+	byte = name->data[at & name->mask];
+	return fold ? byte | (__u8)(fusebpf_between(byte, 'A', 'Z') << 5) : byte;
+}
+
+/* The end of the first match of `part`, `size` bytes long, between two places; 0 without one. */
+#define fusebpf_glob_find(name, from, end, size, part) \
+	({ \
+		__u64 _from = (from), _end = (end), _after = 0; \
+		fusebpf_for(_loop, _end) { \
+			__u64 _at = _from + (__u64)_loop.k; \
+			if (_at + (size) > _end) \
+				break; \
+			if (part(name, _at)) { \
+				_after = _at + (size); \
+				break; \
+			} \
+		} \
+		fusebpf_fresh(_after); \
+		_after; \
+	})
 
 /* Integers. Signed overflow wraps. */
 static __always_inline __s64 fusebpf_add(__s64 a, __s64 b)

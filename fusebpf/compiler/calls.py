@@ -9,7 +9,7 @@ from typing import Literal
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import bounds
-from fusebpf.compiler.names import Names, as_view
+from fusebpf.compiler.names import Names, as_view, whole
 from fusebpf.compiler.operands import (
     FLEXIBLE,
     POISON,
@@ -149,8 +149,8 @@ class Calls(Names):
 
     def _len(self, node: ast.Call, operand: Operand) -> Operand:
         view = as_view(operand)
-        if view is not None and not view.sliced:
-            return Value(ir.NameLen(S64, view.name))
+        if view is not None:
+            return Value(ir.NameLen(S64, whole(view)))
         if isinstance(operand, Text):
             return Lit(len(operand.raw))
         if isinstance(operand, Group):

@@ -170,12 +170,15 @@ class Comparisons(Calls):
             return None if key is None else ir.MapHas(BOOL, right.decl.name, key)
         if isinstance(right, Range):
             return self._in_range(node, left, right)
-        if as_view(right) is not None:
+        inside = as_view(right)
+        if inside is not None:
+            if isinstance(left, Text):
+                return self.name_holds(node, left, inside)
             self.error(
                 node,
                 "E228",
-                "searching inside a name is not supported",
-                "use startswith, endswith, or compare name[i]",
+                f"{describe(left)} is sought inside {describe(inside)}",
+                "only constant strings can be: '.bak' in name; a byte is found in a `for` loop",
             )
             return None
         self.error(

@@ -10,13 +10,15 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
 from fusebpf.compiler.diagnostics import source_lines
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
+from fusebpf.compiler.emit_names import NameFunctions
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
 from fusebpf.compiler.lower import Cost, all_locals, frame_size, framed_context, private_loops
 from fusebpf.compiler.types import (
+    BUFFER,
     CONTEXT,
     DIRENT,
-    NAME,
     NONE,
+    TEXTS,
     BoolType,
     IntType,
     StructType,
@@ -27,8 +29,6 @@ from fusebpf.compiler.walk import expressions, leaves, returns_in_loop, statemen
 
 _UPDATE = {"+": "add", "-": "add", "&": "and", "|": "or", "^": "xor"}
 _SCALAR = IntType | BoolType | VerdictType
-#: Sets of more names than this get a function that switches on the length first.
-_SMALL_SET = 2
 
 
 class Emitter:
@@ -47,8 +47,8 @@ class Emitter:
                 function.name, [*globals_, *self.functions.values()], function.alone
             )
         self.maps = {m.name: m.name for m in program.maps}
-        self.sets: dict[tuple[bytes, ...], str] = {}
         self.taken = [*globals_, *self.functions.values()]
+        self.asked = NameFunctions(program, self.taken)
         self.helpers = {f.name: f for f in program.helpers}
         #: Leading parameters that the author did not write, by helper.
         self.needs: dict[str, tuple[str, ...]] = {}
@@ -58,7 +58,7 @@ class Emitter:
     def program_text(self) -> str:
         """The whole file."""
         self._head()
-        self._name_sets()
+        self.out += self.asked.lines
         for function in self.program.helpers:
             self._function(function)
         for function in self.program.filters:
@@ -85,39 +85,6 @@ class Emitter:
             self.out.append("FUSEBPF_MAP_PERCPU_ARRAY(fusebpf_lost, __u64, 1)")
         if self.out[-1]:
             self.out.append("")
-
-    def _name_sets(self) -> None:
-        """One function per large set of names: it looks at the length first."""
-        for function in (*self.program.helpers, *self.program.filters):
-            for stmt in statements(function.body):
-                for expr in expressions(stmt):
-                    if (
-                        isinstance(expr, ir.NameTest)
-                        and expr.how == "equal"
-                        and not expr.fold
-                        and len(expr.values) > _SMALL_SET
-                        and expr.values not in self.sets
-                    ):
-                        name = identifier(f"name_in_set{len(self.sets) + 1}", self.taken)
-                        self.sets[expr.values] = name
-                        self.taken.append(name)
-                        self._name_set(name, expr.values)
-
-    def _name_set(self, name: str, values: tuple[bytes, ...]) -> None:
-        self.out.append(f"static __always_inline _Bool {name}(const struct fusebpf_buf *name)")
-        self.out.append("{")
-        self.out.append("\tswitch (fusebpf_len(name)) {")
-        sizes = sorted({len(value) for value in values})
-        for size in sizes:
-            tests = [
-                f"fusebpf_name_is(name, {string(value)}, {size}, 0)"
-                for value in sorted(values)
-                if len(value) == size
-            ]
-            self.out.append(f"\tcase {size}:")
-            joined = " ||\n\t\t       ".join(tests)
-            self.out.append(f"\t\treturn {joined};")
-        self.out += ["\tdefault:", "\t\treturn 0;", "\t}", "}", ""]
 
     def _ops(self) -> None:
         self.out.append(f"FUSEBPF_OPS({string(self.program.name.encode())},")
@@ -171,7 +138,8 @@ class FunctionEmitter:
             parent.functions,
             hidden,
             parent.maps,
-            parent.sets,
+            parent.asked.sets,
+            parent.asked.globs,
         )
         self.names.anew = function.branchy
         self.leaving = returns_in_loop(function.body)
@@ -222,6 +190,7 @@ class FunctionEmitter:
         if self.leaving:
             self.out.append(f"\t{c_type(function.returns)} fusebpf_result = 0;")
         self._declarations()
+        self._read_buffers()
         self._block(function.body)
         self.out.append('#line 1 "<generated>"')
         if not leaves(function.body):
@@ -293,6 +262,22 @@ class FunctionEmitter:
         self._frame(sorted(framed, key=lambda f: -f[0]))
         if plain or framed:
             self.out.append("")
+
+    def _read_buffers(self) -> None:
+        """A filter that looks into a buffer, itself or in a helper, wants its bytes first."""
+        if self.function.hook is None:
+            return
+        read = {
+            expr.name
+            for stmt in statements(self.function.body)
+            for expr in expressions(stmt)
+            if isinstance(expr, ir.Local) and expr.type == BUFFER
+        }
+        for param in self.function.params:
+            if param.name in read:
+                name = self.locals[param.name]
+                self.out.append(f"	if (fusebpf_read_bytes({name}))")
+                self.out.append(f"		return fusebpf_read_bytes({name});")
 
     def _frame(self, members: list[tuple[int, str]]) -> None:
         function = self.function
@@ -472,7 +457,7 @@ def _param_type(type_: Type, written: bool) -> str:
         return f"{'' if written else 'const '}struct {type_.name} *"
     if type_ == CONTEXT:
         return "struct fusebpf_ctx *"
-    if type_ == NAME:
+    if type_ in TEXTS:
         return "const struct fusebpf_buf *"
     if type_ == DIRENT:
         return "struct fusebpf_dirent *"

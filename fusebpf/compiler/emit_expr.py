@@ -46,6 +46,8 @@ class Names:
     maps: Mapping[str, str]
     #: Sets of names that got a function of their own, by their values.
     sets: Mapping[tuple[bytes, ...], str] = field(default_factory=dict)
+    #: The functions of glob patterns, by pattern and whether case is folded.
+    globs: Mapping[tuple[bytes, bool], str] = field(default_factory=dict)
     #: Members of ctx that are kept elsewhere.
     ctx_fields: dict[str, str] = field(default_factory=dict)
     #: Whether members of structs are loaded anew each time.
@@ -146,6 +148,10 @@ class ExprEmitter:
         """A pointer to a name."""
         if isinstance(expr, ir.DirentName):
             return f"&{self.names.locals[expr.var]}_name"
+        if isinstance(expr, ir.NamePart):
+            stop = constant(S64.hi, S64) if expr.stop is None else self.value(expr.stop)
+            inner = f"{self.name(expr.name)}, {self.value(expr.start)}, {stop}"
+            return f"(struct fusebpf_buf[]){{ fusebpf_name_part({inner}) }}"
         assert isinstance(expr, ir.Local)
         return self.names.locals[expr.name]
 
@@ -171,6 +177,8 @@ class ExprEmitter:
                 return f"fusebpf_name_byte({self.name(name_expr)}, {self.value(index)})"
             case ir.NameTest():
                 return self._name_test(expr)
+            case ir.NameGlob(pattern=pattern, fold=fold, name=name_expr):
+                return f"{self.names.globs[pattern, fold]}({self.name(name_expr)})"
             case ir.NameSame(left=left, right=right):
                 return f"fusebpf_name_same({self.name(left)}, {self.name(right)})"
             case ir.Cast(type=type_, operand=operand):
@@ -211,7 +219,7 @@ class ExprEmitter:
         return _tight(self.expr(expr))
 
     def _argument(self, expr: ir.Expr) -> str:
-        if isinstance(expr, ir.DirentName):
+        if isinstance(expr, ir.DirentName | ir.NamePart):
             return self.name(expr)
         if isinstance(expr, ir.Local) and not isinstance(
             expr.type, IntType | BoolType | VerdictType | ErrnoType
@@ -363,6 +371,10 @@ class ExprEmitter:
         name = self.name(expr.name)
         if not expr.fold and expr.how == "equal" and expr.values in self.names.sets:
             return f"{self.names.sets[expr.values]}({name})"
+        part = name
+        if len(expr.values) > 1 and isinstance(expr.name, ir.NamePart):
+            self.temporaries += 1
+            name = f"_p{self.temporaries}"
         fold = int(expr.fold)
         tests: list[str] = []
         for value in expr.values:
@@ -376,7 +388,10 @@ class ExprEmitter:
                 tests.append(f"{_TESTS[expr.how]}({name}, {literal}, {fold})")
         if not tests:
             return "((_Bool)0)"
-        return tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
+        result = tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
+        if name != part:
+            return f"({{ const struct fusebpf_buf *{name} = {part}; {result}; }})"
+        return result
 
     def _map(self, expr: ir.Expr) -> str:
         match expr:

@@ -34,6 +34,7 @@ from fusebpf.compiler.types import (
     CONTEXT,
     DIRENT,
     NAME,
+    OPAQUE,
     S32,
     U32,
     U64,
@@ -233,6 +234,13 @@ class Expressions(Comparisons):
                 return Method(base, node.attr)
         if as_view(base) is not None:
             return Method(base, node.attr)
+        if isinstance(base, Value) and base.expr.type == OPAQUE:
+            return self.error(
+                node,
+                "E206",
+                "this Buffer is the daemon's: a filter cannot look into it",
+                "out.nodeid and its like tell what the lookup found",
+            )
         if isinstance(base, Fetch | Optional):
             return self.error(
                 node, "E212", f"{self.source_of(node.value)} may be None", "numbers have no members"
@@ -337,6 +345,15 @@ class Expressions(Comparisons):
         left, right = self.expr(node.left), self.expr(node.right)
         if isinstance(left, Poison) or isinstance(right, Poison):
             return POISON
+        if isinstance(left, Text) and isinstance(right, Text) and isinstance(node.op, ast.Add):
+            return Text(left.raw + right.raw, f"{left.shown} + {right.shown}")
+        if as_view(left) is not None or as_view(right) is not None:
+            return self.error(
+                node,
+                "E224",
+                "names cannot be joined or repeated in a filter",
+                "compare the parts: name.startswith('a') and name[1:] == other",
+            )
         op = BINARY.get(type(node.op))
         if op is not None:
             return self.binary(node, op, left, right)

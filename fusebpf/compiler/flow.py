@@ -10,7 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.types import BoolType, ErrnoType, IntType, Type, VerdictType
+from fusebpf.compiler.types import (
+    BoolType,
+    ErrnoType,
+    IntType,
+    Type,
+    VerdictType,
+    most_bytes,
+)
 
 Bounds = tuple[int, int]
 
@@ -135,8 +142,8 @@ def _structural(expr: ir.Expr, flow: Flow) -> Bounds | None:
     match expr:
         case ir.Const(value=value):
             return value, value
-        case ir.NameLen():
-            return 0, 255
+        case ir.NameLen(name=name):
+            return 0, longest(name)
         case ir.NameByte():
             return 0, 255
         case ir.Cast(operand=operand):
@@ -154,6 +161,19 @@ def _structural(expr: ir.Expr, flow: Flow) -> Bounds | None:
         case ir.Binary(op=op, left=left, right=right):
             return _binary(op, bounds(left, flow), bounds(right, flow))
     return None
+
+
+def longest(name: ir.Expr) -> int:
+    """The most bytes that a name, buffer or part of one can have."""
+    if not isinstance(name, ir.NamePart):
+        return most_bytes(name.type)
+    most = longest(name.name)
+    first = name.start.value if isinstance(name.start, ir.Const) else 0
+    if isinstance(name.stop, ir.Const) and name.stop.value >= 0:
+        return max(0, min(most, name.stop.value - max(first, 0)))
+    if name.stop is None and first < 0:
+        return min(most, -first)
+    return max(0, most - max(first, 0))
 
 
 def _binary(op: str, a: Bounds, b: Bounds) -> Bounds | None:

@@ -10,7 +10,17 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.matching import Matching, subject_name
-from fusebpf.compiler.operands import POISON, ClassRef, HelperRef, Operand, Poison, TypeRef, Value
+from fusebpf.compiler.names import whole
+from fusebpf.compiler.operands import (
+    POISON,
+    ClassRef,
+    HelperRef,
+    NameView,
+    Operand,
+    Poison,
+    TypeRef,
+    Value,
+)
 from fusebpf.compiler.results import RESULT
 from fusebpf.compiler.scope import HelperInfo, Unit
 from fusebpf.compiler.types import (
@@ -21,6 +31,7 @@ from fusebpf.compiler.types import (
     DIRENTS,
     NAME,
     NONE,
+    OPAQUE,
     S64,
     VERDICT,
     IntType,
@@ -34,7 +45,7 @@ MAX_DEPTH = 8
 #: More passes than this over a function mean that inference does not settle.
 _MAX_PASSES = 20
 
-_KINDS: dict[str, Type] = {"name": NAME, "bytes": BUFFER, "dirents": DIRENTS, "entries": BUFFER}
+_KINDS: dict[str, Type] = {"name": NAME, "bytes": BUFFER, "dirents": DIRENTS, "entries": OPAQUE}
 _CLASSES: dict[str, Type] = {
     "Name": NAME,
     "Context": CONTEXT,
@@ -101,6 +112,8 @@ class FunctionChecker(Matching):
         self, helper: str, param: ir.Param, node: ast.expr, writes: bool
     ) -> ir.Expr | None:
         operand = self.expr(node)
+        if isinstance(operand, NameView) and not operand.fold:
+            operand = Value(whole(operand))
         if isinstance(param.type, IntType) or not isinstance(operand, Value):
             return self.convert(node, operand, param.type)
         expr = operand.expr

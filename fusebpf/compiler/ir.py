@@ -22,9 +22,11 @@ Order
     Python, and evaluate every operand at most once.
 
 Names
-    A Name is a byte string without its NUL, 0…255 bytes. ``NameByte`` with an index outside
-    -len…len-1 is 0. ``NameTest`` is true when any of ``values`` matches; with ``fold`` ASCII
-    letters of the name are taken as lower case first.
+    A Name is a byte string without its NUL, 0…255 bytes; a Buffer one of 0…4095. What is said of
+    names holds for both. ``NameByte`` with an index outside -len…len-1 is 0. ``NamePart`` cuts its
+    ends off as a slice does in Python. ``NameTest`` is true when any of ``values`` matches;
+    ``NameGlob`` is ``fnmatch.fnmatchcase`` on bytes. With ``fold`` ASCII letters of the name are
+    taken as lower case first.
 
 Maps
     A map is known by its declared name. Array maps have indices 0…max_entries-1, proved in range
@@ -151,6 +153,26 @@ class NameTest:
     fold: bool = False
     offset: int = 0
     whole: bool = False
+
+
+@dataclass(frozen=True)
+class NamePart:
+    """``name[start:stop]``; a ``stop`` of None is the end. Has the type of ``name``."""
+
+    type: Type
+    name: Expr
+    start: Expr
+    stop: Expr | None
+
+
+@dataclass(frozen=True)
+class NameGlob:
+    """Whether a name matches a glob pattern; with ``fold`` its ASCII letters in lower case."""
+
+    type: Type
+    name: Expr
+    pattern: bytes
+    fold: bool = False
 
 
 @dataclass(frozen=True)
@@ -328,6 +350,8 @@ Expr = (
     | NameLen
     | NameByte
     | NameTest
+    | NamePart
+    | NameGlob
     | NameSame
     | Cast
     | Unary

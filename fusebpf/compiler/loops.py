@@ -7,11 +7,12 @@ import ast
 from dataclasses import replace
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.flow import Bounds, Flow, bounds
+from fusebpf.compiler.flow import Bounds, Flow, bounds, longest
 from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.results import Results
-from fusebpf.compiler.types import DIRENT, DIRENTS, NAME, S64, U8
+from fusebpf.compiler.types import DIRENT, DIRENTS, S64, TEXTS, U8
 from fusebpf.compiler.words import describe
 
 #: The most turns of one loop, and of a filter with its helpers.
@@ -19,8 +20,6 @@ MAX_STEPS = 65536
 #: The most entries of one directory listing: a page of the smallest entries, 32 bytes each
 #: (FUSE_DIRENT_SIZE of linux/fuse.h).
 MAX_ENTRIES = 128
-#: The longest name.
-NAME_MAX = 255
 
 
 def stored_names(body: list[ast.stmt]) -> set[str]:
@@ -53,8 +52,10 @@ class Loops(Results):
                 return self._counted(node, node.target.id, operand)
             case Value(expr=ir.Local(type=type_, name=param)) if type_ == DIRENTS:
                 return self._entries(node, node.target.id, param)
-            case Value(expr=expr) if expr.type == NAME:
+            case Value(expr=expr) if expr.type in TEXTS:
                 return self._bytes_of(node, node.target.id, expr)
+            case NameView(fold=False):
+                return self._bytes_of(node, node.target.id, whole(operand))
             case Poison():
                 pass
             case Group():
@@ -65,7 +66,12 @@ class Loops(Results):
                     "use `in`; startswith and endswith take a tuple: name.endswith(SUFFIXES)",
                 )
             case NameView():
-                self.error(node.iter, "E242", "a loop needs the whole name", "for c in name:")
+                self.error(
+                    node.iter,
+                    "E242",
+                    "lower() cannot be looked at byte by byte",
+                    "loop over the name itself, and compare with both letters",
+                )
             case _:
                 self.error(
                     node.iter,
@@ -181,8 +187,8 @@ class Loops(Results):
             return []
         count = ir.NameLen(S64, name)
         first = ir.Assign(node.lineno, var, value)
-        zero = ir.Const(S64, 0)
-        return [ir.For(node.lineno, index, S64, zero, 1, count, NAME_MAX, (first, *body))]
+        zero, bound = ir.Const(S64, 0), longest(name)
+        return [ir.For(node.lineno, index, S64, zero, 1, count, bound, (first, *body))]
 
     def _entries(self, node: ast.For, var: str, param: str) -> list[ir.Stmt]:
         if self.store_counts.get(var, 0) > 1 and var not in self.entry_vars:

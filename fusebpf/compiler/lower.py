@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from fusebpf.abi import SCRATCH_SIZE
 from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
+from fusebpf.compiler.flow import longest
+from fusebpf.compiler.globs import segments
 from fusebpf.compiler.types import BoolType, IntType, VerdictType
 from fusebpf.compiler.walk import blocks, expressions, statements
 
@@ -28,9 +30,6 @@ _SCALAR = IntType | BoolType | VerdictType
 
 #: Most arguments of a BPF function.
 MAX_ARGS = 5
-
-#: Turns of the loop that compares two names.
-NAME_STEPS = 255
 
 #: Limits of one filter with its helpers.
 MAX_STEPS = 65536
@@ -212,6 +211,7 @@ _SIZES: dict[type, int] = {
     ir.Local: 1,
     ir.NameByte: 10,
     ir.NameSame: 40,
+    ir.NamePart: 24,
     ir.MapGet: 12,
     ir.MapHas: 9,
     ir.MapItem: 9,
@@ -233,6 +233,8 @@ _SIZES: dict[type, int] = {
 def _size(node: ir.Expr | ir.Stmt) -> int:
     if isinstance(node, ir.NameTest):
         return sum(4 + 5 * (-(-len(value) // 8) + 1) for value in node.values)
+    if isinstance(node, ir.NameGlob):
+        return sum(24 + 8 * len(part.items) + part.size for part in segments(node.pattern))
     if isinstance(node, ir.OneOf):
         return 1 + 2 * len(node.values)
     if isinstance(node, ir.Binary) and node.op in ("//", "%") and node.type.signed:
@@ -263,7 +265,10 @@ def _steps(body: tuple[ir.Stmt, ...], helpers: Mapping[str, Cost]) -> tuple[int,
             if isinstance(expr, ir.Call):
                 here += helpers[expr.function].steps
             elif isinstance(expr, ir.NameSame):
-                here += NAME_STEPS
+                here += min(longest(expr.left), longest(expr.right))
+            elif isinstance(expr, ir.NameGlob):
+                searched = len(segments(expr.pattern)) - 2
+                here += longest(expr.name) * max(searched, 0)
         if here > worst:
             line, worst = stmt.line, here
         for block in blocks(stmt):

@@ -7,6 +7,7 @@ import ast
 from difflib import get_close_matches
 
 from fusebpf.compiler import ir
+from fusebpf.compiler.globs import Run, literal, segments, unusual_class
 from fusebpf.compiler.operands import (
     POISON,
     Lit,
@@ -18,22 +19,31 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.operators import Operators
-from fusebpf.compiler.types import BOOL, NAME, S64, U8
+from fusebpf.compiler.types import BOOL, NAME, S64, TEXTS, U8, most_bytes
 from fusebpf.compiler.words import describe
 
 #: The longest name that a file system takes, in bytes (NAME_MAX of linux/limits.h).
 NAME_MAX = 255
 
-METHODS = ("startswith", "endswith", "lower")
+METHODS = ("startswith", "endswith", "lower", "glob")
 
 
 def as_view(operand: Operand) -> NameView | None:
     """The operand as a (whole) name, or None when it is none."""
     if isinstance(operand, NameView):
         return operand
-    if isinstance(operand, Value) and operand.expr.type == NAME:
+    if isinstance(operand, Value) and operand.expr.type in TEXTS:
         return NameView(operand.expr)
     return None
+
+
+def whole(view: NameView) -> ir.Expr:
+    """The bytes of a view as a name of its own (``lower()`` left aside)."""
+    if not view.sliced:
+        return view.name
+    start = view.start if view.tail is None else -view.tail
+    stop = None if view.stop is None else ir.Const(S64, view.stop)
+    return ir.NamePart(view.name.type, view.name, ir.Const(S64, start), stop)
 
 
 class Names(Operators):
@@ -50,7 +60,7 @@ class Names(Operators):
                 self.error(
                     node,
                     "E230",
-                    f"a Name is compared with {describe(item)}",
+                    f"{describe(view)} is compared with {describe(item)}",
                     "compare it with a string, or with a constant set or tuple of strings",
                 )
                 return None
@@ -61,15 +71,18 @@ class Names(Operators):
 
     def _usable(self, node: ast.expr, text: Text, view: NameView) -> bool:
         if len(text.raw) > NAME_MAX:
+            what = "a name has" if view.name.type == NAME else "a constant can have"
             self.error(
                 node,
                 "E231",
-                f"this string has {len(text.raw)} bytes; a name has at most {NAME_MAX}",
-                "shorten it: no name can match",
+                f"this string has {len(text.raw)} bytes; {what} at most {NAME_MAX}",
+                "shorten it: no name can match"
+                if view.name.type == NAME
+                else "compare its parts: b[:200] == ... and b[200:] == ...",
             )
             return False
         for bad, word in ((b"\0", "a NUL byte"), (b"/", "a '/'")):
-            if bad in text.raw:
+            if bad in text.raw and view.name.type == NAME:
                 self.error(
                     node,
                     "E232",
@@ -136,15 +149,15 @@ class Names(Operators):
             return None
         second = as_view(other)
         if second is not None:
-            if view.sliced or view.fold or second.sliced or second.fold:
+            if view.fold or second.fold:
                 self.error(
                     node,
                     "E235",
-                    "parts of names can only be compared with constants",
-                    "compare whole names: a == b",
+                    "lower() can only be compared with constants",
+                    "compare the names as they are: a == b",
                 )
                 return None
-            same: ir.Expr = ir.NameSame(BOOL, view.name, second.name)
+            same: ir.Expr = ir.NameSame(BOOL, whole(view), whole(second))
             return ir.Not(BOOL, same) if isinstance(op, ast.NotEq) else same
         values = self.texts(node, other, view) if not hasattr(other, "items") else None
         if values is None:
@@ -152,7 +165,7 @@ class Names(Operators):
                 self.error(
                     node,
                     "E230",
-                    "a Name is compared with a set or tuple",
+                    f"{describe(view)} is compared with a set or tuple",
                     f"use `in`: {self.source_of(node.left)} in ...",
                 )
             return None
@@ -163,24 +176,21 @@ class Names(Operators):
         """``name[i]`` (a byte) and ``name[a:b]`` (a part, by constants)."""
         if isinstance(node.slice, ast.Slice):
             return self._slice(node, node.slice, view)
-        if view.sliced:
-            return self.error(
-                node, "E236", "a part of a name cannot be indexed", "index the name itself"
-            )
+        most = most_bytes(view.name.type)
         index = self.number(node.slice, self.expr(node.slice))
         if isinstance(index, Poison):
             return POISON
-        if isinstance(index, Lit) and not -NAME_MAX <= index.value < NAME_MAX:
+        if isinstance(index, Lit) and not -most <= index.value < most:
             return self.error(
                 node.slice,
                 "E236",
-                f"index {index.value} is outside every name",
-                f"names have at most {NAME_MAX} bytes",
+                f"index {index.value} is outside every {view.name.type}",
+                f"a {view.name.type} has at most {most} bytes",
             )
         place = self.convert(node.slice, index, S64)
         if place is None:
             return POISON
-        byte: ir.Expr = ir.NameByte(U8, view.name, place)
+        byte: ir.Expr = ir.NameByte(U8, whole(view), place)
         if view.fold:
             return self.error(
                 node,
@@ -191,37 +201,82 @@ class Names(Operators):
         return Value(byte)
 
     def _slice(self, node: ast.Subscript, part: ast.Slice, view: NameView) -> Operand:
-        if part.step is not None or view.sliced:
-            return self.error(
-                node, "E237", "this slice is not supported", "use name[a:b] with constants"
-            )
-        ends: list[int | None] = []
-        for end in (part.lower, part.upper):
-            if end is None:
-                ends.append(None)
-                continue
-            found = self.expr(end)
-            if isinstance(found, Poison):
-                return POISON
-            if not isinstance(found, Lit):
-                return self.error(
-                    end,
-                    "E237",
-                    f"{self.source_of(end)} is not a constant",
-                    "slices of names need constants; name[i] takes any index",
-                )
-            ends.append(found.value)
-        start, stop = ends
-        if start is not None and start < 0 and stop is None:
-            return NameView(view.name, view.fold, tail=-start)
-        if (start or 0) < 0 or (stop or 0) < 0:
+        if part.step is not None:
             return self.error(
                 node,
                 "E237",
-                "a negative bound is only supported as name[-n:]",
-                "use startswith, endswith or name[-n:]",
+                "slices of names have no step",
+                "take name[a:b], and look at its bytes in a `for` loop",
             )
-        return NameView(view.name, view.fold, start or 0, stop)
+        ends: list[Operand | None] = []
+        for end in (part.lower, part.upper):
+            found = None if end is None else self.number(end, self.expr(end))
+            if isinstance(found, Poison):
+                return POISON
+            ends.append(found)
+        start, stop = ends
+        simple = not view.sliced and not isinstance(view.name, ir.NamePart)
+        if simple and all(end is None or isinstance(end, Lit) for end in ends):
+            first = start.value if isinstance(start, Lit) else 0
+            last = stop.value if isinstance(stop, Lit) else None
+            if first < 0 and last is None:
+                return NameView(view.name, view.fold, tail=-first)
+            if first >= 0 and (last is None or last >= 0):
+                return NameView(view.name, view.fold, first, last)
+        made: list[ir.Expr | None] = []
+        for end, operand in ((part.lower, start), (part.upper, stop)):
+            if end is None or operand is None:
+                made.append(None)
+                continue
+            converted = self.convert(end, operand, S64)
+            if converted is None:
+                return POISON
+            made.append(converted)
+        piece = ir.NamePart(view.name.type, whole(view), made[0] or ir.Const(S64, 0), made[1])
+        return NameView(piece, view.fold)
+
+    def _glob(self, node: ast.expr, given: Operand, view: NameView) -> Operand:
+        """``name.glob("*.x")``, or any of a tuple of patterns."""
+        patterns = self.texts(node, given, view)
+        if patterns is None:
+            return POISON
+        for pattern in patterns:
+            if unusual_class(pattern):
+                return self.error(
+                    node,
+                    "E257",
+                    f"a class of {pattern.decode('utf-8', 'replace')!r} holds a character of "
+                    "several bytes",
+                    "names are bytes: match such a character outside of [...], or with *",
+                )
+        tests = [self.glob_test(view, pattern) for pattern in dict.fromkeys(patterns)]
+        if not tests:
+            return Value(ir.Const(BOOL, 0))
+        return Value(tests[0] if len(tests) == 1 else ir.BoolOp(BOOL, "or", tuple(tests)))
+
+    def glob_test(self, view: NameView, pattern: bytes) -> ir.Expr:
+        """Whether a whole view matches; a pattern with one star at an end is a suffix or prefix."""
+        parts = segments(pattern)
+        texts = [
+            b"".join(item.text for item in part.items if isinstance(item, Run)) for part in parts
+        ]
+        plain = all(isinstance(item, Run) for part in parts for item in part.items)
+        if plain and len(parts) == 1:
+            return self._test(view, "equal", texts)
+        if plain and len(parts) == 2 and not texts[0]:
+            return self._test(view, "suffix", [texts[1]])
+        if plain and len(parts) == 2 and not texts[1]:
+            return self._test(view, "prefix", [texts[0]])
+        return ir.NameGlob(BOOL, view.name, pattern, view.fold)
+
+    def name_holds(self, node: ast.Compare, text: Text, view: NameView) -> ir.Expr | None:
+        """``"x" in name``."""
+        if not self._usable(node.left, text, view):
+            return None
+        if not text.raw:
+            return ir.Const(BOOL, 1)
+        inner = NameView(whole(view), view.fold)
+        return ir.NameGlob(BOOL, inner.name, b"*" + literal(text.raw) + b"*", view.fold)
 
     def name_method(self, node: ast.Call, method: Method) -> Operand:
         """``name.startswith(...)``, ``name.endswith(...)``, ``name.lower()``."""
@@ -233,7 +288,7 @@ class Names(Operators):
             return self.error(
                 node.func,
                 "E238",
-                f"a Name has no method {method.name!r} in a filter",
+                f"{describe(view)} has no method {method.name!r} in a filter",
                 help or f"names know {', '.join(METHODS)}, ==, in, len() and indexing",
             )
         if node.keywords:
@@ -249,13 +304,14 @@ class Names(Operators):
                 node,
                 "E239",
                 f"{method.name}() takes one argument, not {len(node.args)}",
-                f"name.{method.name}('.x'), or with a tuple: name.{method.name}(('.x', '.y'))",
+                f"name.{method.name}('.x'), or with a tuple: name.{method.name}(('.x', '.y'))"
+                if method.name != "glob"
+                else "name.glob('*.x'), or with a tuple: name.glob(('*.x', '*.y'))",
             )
-        if view.sliced:
-            return self.error(
-                node, "E237", "a part of a name has no prefixes", "compare it with == or in"
-            )
+        view = NameView(whole(view), view.fold)
         given = self.expr(node.args[0])
+        if method.name == "glob":
+            return self._glob(node.args[0], given, view)
         values = self.texts(node.args[0], given, view)
         if values is None:
             return POISON
@@ -264,7 +320,9 @@ class Names(Operators):
 
 
 _METHOD_HELP = {
-    "find": "search is not supported; use startswith, endswith or compare name[i]",
+    "find": "ask whether it is there: 'x' in name",
+    "count": "ask whether it is there: 'x' in name; or count in a `for` loop over the name",
+    "match": "use glob: name.glob('*.x')",
     "split": "split is not supported; use startswith and endswith",
     "upper": "use lower() and compare with lower case",
     "strip": "compare with the exact bytes; names keep their spaces",

@@ -19,6 +19,7 @@ from fusebpf.compiler.operands import (
     Lit,
     MapRef,
     Method,
+    NameView,
     Nothing,
     Operand,
     Optional,
@@ -32,12 +33,12 @@ from fusebpf.compiler.types import (
     ERRNO,
     NAME,
     S64,
+    TEXTS,
     U64,
     VERDICT,
     BoolType,
     ErrnoType,
     IntType,
-    NameType,
     Type,
     VerdictType,
 )
@@ -136,7 +137,9 @@ class Operators(Scope):
     def _number_help(self, operand: Operand) -> str | None:
         if isinstance(operand, Text):
             return "strings can be compared with names: name == 'x', name.endswith('.x')"
-        if isinstance(operand, Value) and isinstance(operand.expr.type, NameType):
+        if isinstance(operand, NameView) or (
+            isinstance(operand, Value) and operand.expr.type in TEXTS
+        ):
             return "len(name) is its length, name[0] its first byte"
         if isinstance(operand, MapRef):
             return "read a value: m.get(key, 0) of a hash, m[i] of an array"
@@ -231,7 +234,7 @@ class Operators(Scope):
                 return ir.Const(BOOL, 0)
             case Value(expr=expr) if isinstance(expr.type, IntType | BoolType):
                 return expr
-            case Value(expr=expr) if isinstance(expr.type, NameType):
+            case Value(expr=expr) if expr.type in TEXTS:
                 return ir.Compare(BOOL, "!=", ir.NameLen(S64, expr), ir.Const(S64, 0))
             case Value(expr=expr) if isinstance(expr.type, VerdictType):
                 self.error(

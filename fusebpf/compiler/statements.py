@@ -12,6 +12,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import Expressions
 from fusebpf.compiler.flow import Flow, bounds, refine
 from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     POISON,
     Fetch,
@@ -33,8 +34,8 @@ from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
     DIRENT,
-    NAME,
     S64,
+    TEXTS,
     U64,
     VERDICT,
     IntType,
@@ -242,7 +243,7 @@ class Statements(Expressions):
         if isinstance(operand, NameView | Text | Group | MapRef | HelperRef):
             return True
         return isinstance(operand, Value) and (
-            operand.expr.type in (NAME, CONTEXT, DIRENT)
+            operand.expr.type in (*TEXTS, CONTEXT, DIRENT)
             or isinstance(operand.expr.type, StructType)
         )
 
@@ -257,9 +258,33 @@ class Statements(Expressions):
             self.next_joins.setdefault(name, Joined()).conflict = True
             self.conflicts.add(name)
             return []
-        self.aliases[name] = operand
+        kept, made = self._snapshot(target, name, operand)
+        self.aliases[name] = kept
         self.flow = self.flow.assign(name)
-        return []
+        return made
+
+    def _snapshot(
+        self, target: ast.expr, name: str, operand: Operand
+    ) -> tuple[Operand, list[ir.Stmt]]:
+        """A part of a name with its ends in hidden locals: what they are made of may change."""
+        view = as_view(operand)
+        if view is None or not isinstance(view.name, ir.NamePart):
+            return operand, []
+        made: list[ir.Stmt] = []
+        part = view.name
+        ends: list[ir.Expr | None] = []
+        for what, end in (("start", part.start), ("stop", part.stop)):
+            if end is None or isinstance(end, ir.Const):
+                ends.append(end)
+                continue
+            local = f"{name}_{what}"
+            joined = self.next_joins.setdefault(local, Joined())
+            joined.type, joined.declared = S64, True
+            self.flow = self.flow.assign(local)
+            made.append(ir.Assign(target.lineno, local, end))
+            ends.append(ir.Local(S64, local))
+        kept = ir.NamePart(part.type, part.name, ends[0] or part.start, ends[1])
+        return NameView(kept, view.fold, view.start, view.stop, view.tail), made
 
     def _annotated(self, node: ast.AnnAssign) -> list[ir.Stmt]:
         if not isinstance(node.target, ast.Name):

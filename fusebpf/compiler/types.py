@@ -122,7 +122,9 @@ class DirentType:
 
 @dataclass(frozen=True)
 class BufferType:
-    """A byte buffer that filters can pass on but not yet look into."""
+    """A byte string of at most 4,095 bytes; an ``opaque`` one cannot be looked into."""
+
+    opaque: bool = False
 
     def __str__(self) -> str:
         return "Buffer"
@@ -166,6 +168,9 @@ CONTEXT = ContextType()
 DIRENTS = DirentsType()
 DIRENT = DirentType()
 BUFFER = BufferType()
+OPAQUE = BufferType(opaque=True)
+#: What is compared, sliced and looked into byte by byte.
+TEXTS: tuple[Type, ...] = (NAME, BUFFER)
 NONE = NoneType()
 
 #: Integer types by the name that a filter's author uses.
@@ -175,3 +180,8 @@ INT_TYPES: dict[str, IntType] = {str(t): t for t in (U8, U16, U32, U64, S8, S16,
 def int_type_of(ctype: str) -> IntType:
     """The integer type of a C scalar of the opcode table (``__u32``)."""
     return INT_TYPES[ctype.removeprefix("__")]
+
+
+def most_bytes(type_: Type) -> int:
+    """The longest a Name or Buffer can be."""
+    return 255 if isinstance(type_, NameType) else 4095

@@ -45,7 +45,9 @@ def describe(operand: Operand) -> str:
         case Fetch() | Optional():
             return "a value that may be None"
         case NameView():
-            return "a part of a Name" if operand.sliced else "a Name"
+            kind = str(operand.name.type)
+            part = operand.sliced or isinstance(operand.name, ir.NamePart)
+            return f"a part of a {kind}" if part else f"a {kind}"
         case MapRef(decl=decl):
             return f"map {decl.name!r}"
         case HelperRef(node=node):

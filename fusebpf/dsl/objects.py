@@ -7,33 +7,34 @@ They work in plain Python too, so that a filter can be called like any function.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar, overload
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, ClassVar, Self, overload
 
 Text = str | bytes
 
 
-def _bytes(text: Text | Name) -> bytes:
-    if isinstance(text, Name):
+def _bytes(text: Text | Bytes) -> bytes:
+    if isinstance(text, Bytes):
         return text.raw
     return text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
 
 
-class Name:
-    """A file name as the kernel sees it: 1…255 bytes without a NUL.
+class Bytes:
+    """What names and buffers have in common: a string of bytes.
 
     Text stands for its UTF-8 bytes. ``name[i]`` is an integer; outside the name it is 0.
     """
 
     __slots__ = ("raw",)
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text = b"") -> None:
         self.raw = _bytes(text)
 
     def __len__(self) -> int:
         return len(self.raw)
 
     def __eq__(self, other: object) -> bool:
-        return self.raw == _bytes(other) if isinstance(other, str | bytes | Name) else False
+        return self.raw == _bytes(other) if isinstance(other, str | bytes | Bytes) else False
 
     def __hash__(self) -> int:
         # Equal to the hash of the same text, so that `name in {"a", "b"}` finds it.
@@ -43,32 +44,55 @@ class Name:
             return hash(self.raw)
 
     def __repr__(self) -> str:
-        return f"Name({self.raw!r})"
+        return f"{type(self).__name__}({self.raw!r})"
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.raw)
+
+    def __contains__(self, part: Text) -> bool:
+        return _bytes(part) in self.raw
 
     @overload
     def __getitem__(self, index: int) -> int: ...
     @overload
-    def __getitem__(self, index: slice) -> Name: ...
-    def __getitem__(self, index: int | slice) -> int | Name:
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: int | slice) -> int | Self:
         if isinstance(index, slice):
-            return Name(self.raw[index])
+            return type(self)(self.raw[index])
         return self.raw[index] if -len(self.raw) <= index < len(self.raw) else 0
 
     def startswith(self, prefix: Text | tuple[Text, ...]) -> bool:
-        """Whether the name begins with ``prefix``, or with any of a tuple."""
+        """Whether it begins with ``prefix``, or with any of a tuple."""
         return self.raw.startswith(
             tuple(map(_bytes, prefix)) if isinstance(prefix, tuple) else _bytes(prefix)
         )
 
     def endswith(self, suffix: Text | tuple[Text, ...]) -> bool:
-        """Whether the name ends with ``suffix``, or with any of a tuple."""
+        """Whether it ends with ``suffix``, or with any of a tuple."""
         return self.raw.endswith(
             tuple(map(_bytes, suffix)) if isinstance(suffix, tuple) else _bytes(suffix)
         )
 
-    def lower(self) -> Name:
-        """The name with ASCII letters in lower case."""
-        return Name(self.raw.lower())
+    def lower(self) -> Self:
+        """The bytes with ASCII letters in lower case."""
+        return type(self)(self.raw.lower())
+
+    def glob(self, pattern: Text | tuple[Text, ...]) -> bool:
+        """Whether it matches ``pattern``, or any of a tuple: ``fnmatch.fnmatchcase`` on bytes."""
+        patterns = pattern if isinstance(pattern, tuple) else (pattern,)
+        return any(fnmatchcase(self.raw, _bytes(one)) for one in patterns)
+
+
+class Name(Bytes):
+    """A file name as the kernel sees it: 1…255 bytes without a NUL."""
+
+    __slots__ = ()
+
+
+class Buffer(Bytes):
+    """A path, or the value of an extended attribute: at most 4,095 bytes can be looked into."""
+
+    __slots__ = ()
 
 
 class Context:
@@ -139,15 +163,6 @@ class Dirents:
 
     def __iter__(self) -> Iterator[Dirent]:
         return iter(self.entries)
-
-
-class Buffer:
-    """A value or a path; this version of the language cannot look into it."""
-
-    __slots__ = ("raw",)
-
-    def __init__(self, raw: bytes = b"") -> None:
-        self.raw = raw
 
 
 class Struct:

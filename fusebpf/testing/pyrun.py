@@ -8,6 +8,7 @@ C, so that a disagreement with the kernel's run points at the lowering.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from fusebpf.abi import FUSE_OPCODE_FILTER
@@ -264,6 +265,12 @@ class PyRun:
                 return text[at] if -len(text) <= at < len(text) else 0
             case ir.NameTest():
                 return int(_name_test(self._bytes(expr.name, frame), expr))
+            case ir.NamePart(name=inner, start=start, stop=stop):
+                text, first = self._bytes(inner, frame), self._int(start, frame)
+                return text[first : None if stop is None else self._int(stop, frame)]
+            case ir.NameGlob(name=inner, pattern=pattern, fold=fold):
+                text = self._bytes(inner, frame)
+                return int(fnmatchcase(text.lower() if fold else text, pattern))
             case ir.NameSame(left=left, right=right):
                 return int(self._bytes(left, frame) == self._bytes(right, frame))
             case ir.Cast(type=kind, operand=operand):

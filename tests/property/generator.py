@@ -123,6 +123,11 @@ class Generator:
         for _ in range(self._chooser.below(4)):
             self._map()
         out += ["LIMIT = 1000", 'SECRETS = {".env", "id_rsa"}', ""]
+        out += [
+            "def matches(name: Name) -> bool:",
+            f"    return name.glob({self._glob()!r}) or name[1:].endswith('em')",
+            "",
+        ]
         for _ in range(self._chooser.below(3)):
             self._helper()
         done: dict[str, str] = {}
@@ -175,6 +180,9 @@ class Generator:
             elif arg.kind == "name":
                 params.append(f"n{index}: Name")
                 scope.names.append(f"n{index}")
+            elif arg.kind == "bytes":
+                params.append(f"b{index}: Buffer")
+                scope.names.append(f"b{index}")
             elif arg.kind == "dirents":
                 params.append("listing: Dirents")
                 scope.listing = "listing"
@@ -224,6 +232,8 @@ class Generator:
             options += ["map", "map"]
         if depth < 3 and scope.loops < 2:
             options += ["for"]
+            if scope.names:
+                options += ["bytes"]
             if scope.listing and scope.entry is None:
                 options += ["entries", "entries", "entries"]
         if scope.structs:
@@ -316,6 +326,25 @@ class Generator:
             scope.listing,
             scope.loops + 1,
         )
+        self._block(inner, depth + 1, result)
+
+    def _stmt_bytes(self, scope: _Scope, depth: int, result: str) -> None:
+        var, part = self._name("c"), self._name("part")
+        self._emit(depth, f"{part} = {self._bytes(scope)}")
+        # A loop over all of a buffer has too many turns to be nested in another one.
+        short = f"{part}[:9]" if scope.loops or self._chance(2) else part
+        self._emit(depth, f"for {var} in {short}:")
+        inner = _Scope(
+            scope.hook,
+            scope.locals | {var: "byte"},
+            scope.fixed | {var},
+            [*scope.names, part] if short != part else [],
+            scope.structs,
+            scope.entry,
+            scope.listing,
+            scope.loops + 2,
+        )
+        self._left = min(self._left, 2)
         self._block(inner, depth + 1, result)
 
     def _stmt_entries(self, scope: _Scope, depth: int, result: str) -> None:
@@ -458,6 +487,7 @@ class Generator:
     def _atom(self, scope: _Scope, kind: str) -> str:
         options = ["literal"]
         same = [name for name, local in scope.locals.items() if local == kind]
+        same += [f"{kind}({name})" for name, local in scope.locals.items() if local == "byte"]
         if same:
             options += ["local", "local"]
         if scope.hook:
@@ -465,7 +495,7 @@ class Generator:
             if scope.structs:
                 options += ["field", "field"]
             if scope.names:
-                options += ["len", "byte"]
+                options += ["len", "byte", "byte at"]
             if scope.entry:
                 options.append("entry")
         options += ["helper"] if self._helpers and scope.hook and self._calls < 2 else []
@@ -479,7 +509,9 @@ class Generator:
         if choice == "ctx":
             return f"{kind}(ctx.{self._pick(CTX_FIELDS)})"
         if choice == "len":
-            return f"{kind}(len({self._pick(scope.names)}))"
+            return f"{kind}(len({self._bytes(scope)}))"
+        if choice == "byte at":
+            return f"{kind}({self._bytes(scope)}[{self._int(scope, 's64', 1)}])"
         if choice == "byte":
             return f"{kind}({self._pick(scope.names)}[{self._chooser.below(6) - 2}])"
         if choice == "entry":
@@ -532,9 +564,19 @@ class Generator:
         return f"({self._bool(scope, depth - 1)} {joiner} {self._bool(scope, depth - 1)})"
 
     def _name_test(self, scope: _Scope) -> str:
-        name = self._pick(scope.names)
-        form = self._chooser.below(7)
+        name = self._bytes(scope)
+        form = self._chooser.below(12)
         self.counts[f"name form {form}"] += 1
+        if form == 7:
+            return f"{name}{self._pick(('', '.lower()'))}.glob({self._glob()!r})"
+        if form == 8:
+            return f"{name}.glob(({self._glob()!r}, {self._glob()!r}))"
+        if form == 9:
+            return f"{self._pick(PIECES)!r} {self._pick(('in', 'not in'))} {name}"
+        if form == 10:
+            return f"{name} {self._pick(('==', '!='))} {self._bytes(scope)}"
+        if form == 11:
+            return f"matches({name})" if name[0] in "ne" else f"{name}.glob('*.*')"
         if form == 0:
             return f"{name} {self._pick(('==', '!='))} {self._pick(NAMES)!r}"
         if form == 1:
@@ -549,6 +591,27 @@ class Generator:
         if form == 5:
             return f"{name} in SECRETS"
         return f"len({name}) {self._pick(('<', '>', '=='))} {self._pick((1, 4, 7, 255))}"
+
+    def _bytes(self, scope: _Scope) -> str:
+        """A name or buffer, or a part of one."""
+        name = self._pick(scope.names)
+        form = self._chooser.below(8)
+        self.counts[f"bytes form {form}"] += 1
+        small = [str(self._chooser.below(9) - 4) for _ in range(2)]
+        if form == 4:
+            return f"{name}[{small[0]}:]"
+        if form == 5:
+            return f"{name}[:{small[0]}]"
+        if form == 6:
+            return f"{name}[{small[0]}:{small[1]}]"
+        if form == 7:
+            start = self._int(scope, "s64", 1)
+            return f"{name}[{start}:{self._pick(('', *small))}]"
+        return name
+
+    def _glob(self) -> str:
+        pieces = ("*", "*", "?", "[a-m]", "[!.x]", "[]e]", "[", ".pem", "a", "id", "é", ".")
+        return "".join(self._pick(pieces) for _ in range(1 + self._chooser.below(5)))
 
 
 def _struct_classes() -> list[str]:
@@ -580,6 +643,10 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
             text = bytes(pick(range(1, 256)) for _ in range(1 + chooser.below(12)))  # type: ignore[arg-type]
         return text.replace(b"/", b"_")[:255]
 
+    def a_value() -> bytes:
+        text = b"/".join(a_name() for _ in range(chooser.below(4)))
+        return text + pick((b"", b"\0", b"../", bytes(3000)))
+
     hook = hook_of(hook_name)
     structs: dict[str, Values] = {
         arg.name: {
@@ -597,7 +664,11 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
         maps[shape.name] = {key: number(bits, signed) for key in range(count)}
     return Case(
         structs=structs,
-        buffers={arg.name: a_name() for arg in hook.args if arg.kind == "name"},
+        buffers={
+            arg.name: a_name() if arg.kind == "name" else a_value()
+            for arg in hook.args
+            if arg.kind in ("name", "bytes")
+        },
         listing=tuple(
             Entry(a_name(), number(64, False), pick((1, 2, 4, 8, 10)))
             for _ in range(chooser.below(7) if hook.op == "readdir" else 0)
