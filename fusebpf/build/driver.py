@@ -15,7 +15,7 @@ from fusebpf.build import cache
 from fusebpf.build.clang import FLAGS, ClangError, compile_c, find_clang, headers_digest
 from fusebpf.build.errors import BuildError
 from fusebpf.build.load import load_file
-from fusebpf.build.metadata import LOST, HookMeta, MapMeta, Metadata, c_trailer
+from fusebpf.build.metadata import LOST, ConfigMeta, HookMeta, MapMeta, Metadata, c_trailer
 
 if TYPE_CHECKING:
     from fusebpf.compiler import CompileResult, Diagnostic
@@ -171,4 +171,8 @@ def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
         ),
         fusebpf=__version__,
         clang=clang_version,
+        config=tuple(
+            ConfigMeta(entry.name, entry.kind, int(entry), entry.least, entry.most)
+            for entry in compiled.fset.configs.values()
+        ),
     )

@@ -41,7 +41,7 @@ class LoadedFile:
             if len(self.sets) > 1:
                 raise BuildError(
                     f"{self.path} has {len(self.sets)} filter sets: {names}",
-                    "name one of them: --set NAME",
+                    "name one of them: --name NAME",
                 )
             return self.sets[0]
         for entry in self.sets:

@@ -40,6 +40,17 @@ class MapMeta:
     max_entries: int
 
 
+@dataclass(frozen=True)
+class ConfigMeta:
+    """A value that is chosen at load: type ("u64", "bool"), default and the range allowed."""
+
+    name: str
+    type: str
+    default: int
+    least: int
+    most: int
+
+
 LOST = MapMeta("fusebpf_lost", "percpu_array", "u32", "u64", 1)
 """Counts changes `m[k] += n` that found a map full; only in sets that have such statements."""
 
@@ -56,6 +67,7 @@ class Metadata:
     maps: tuple[MapMeta, ...]
     fusebpf: str
     clang: str
+    config: tuple[ConfigMeta, ...] = ()
 
     def to_json(self) -> str:
         """One line, the same for the same metadata, ASCII only."""
@@ -77,6 +89,7 @@ class Metadata:
                 maps=maps_from_list(data["maps"]),
                 fusebpf=str(data["fusebpf"]),
                 clang=str(data["clang"]),
+                config=tuple(ConfigMeta(**entry) for entry in data["config"]),
             )
         except (KeyError, TypeError) as error:
             raise ValueError("it is not the metadata of this version") from error

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--set", "set_name", metavar="NAME", help="Which set, when FILE has several.")
+@click.option("--name", "set_name", metavar="NAME", help="Which set, when FILE has several.")
 @click.option("--log", is_flag=True, help="Show the verifier's whole log when it refuses.")
 def check(file: Path, set_name: str | None, log: bool) -> None:
     """Compile FILE and, as root, let this kernel's verifier judge it. Nothing is mounted.

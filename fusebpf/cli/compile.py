@@ -13,7 +13,7 @@ import click
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Path(path_type=Path), help="Where to write (- is stdout).")
 @click.option("--emit", type=click.Choice(["obj", "c"]), default="obj", help="What to write.")
-@click.option("--set", "set_name", metavar="NAME", help="Which set, when FILE has several.")
+@click.option("--name", "set_name", metavar="NAME", help="Which set, when FILE has several.")
 def compile_command(file: Path, output: Path | None, emit: str, set_name: str | None) -> None:
     """Compile the filters of FILE to an object.
 

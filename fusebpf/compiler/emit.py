@@ -81,6 +81,11 @@ class Emitter:
                 f"FUSEBPF_MAP_{decl.kind.upper()}({decl.name}, {key}{decl.value.c_name}, "
                 f"{decl.max_entries})"
             )
+        for config in self.program.configs:
+            self.out.append(
+                f"const volatile {c_type(config.type)} fusebpf_config_{config.name} = "
+                f"{strip(constant(config.default, config.type))};"
+            )
         if self.program.counts_lost:
             self.out.append("FUSEBPF_MAP_PERCPU_ARRAY(fusebpf_lost, __u64, 1)")
         if self.out[-1]:

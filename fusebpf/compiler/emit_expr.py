@@ -160,6 +160,8 @@ class ExprEmitter:
         match expr:
             case ir.Const(type=type_, value=value):
                 return constant(value, type_)
+            case ir.Config(name=name):
+                return f"fusebpf_config_{name}"
             case ir.Local(name=name):
                 return self.local(name)
             case ir.IsPresent(name=name):

@@ -142,6 +142,8 @@ def _structural(expr: ir.Expr, flow: Flow) -> Bounds | None:
     match expr:
         case ir.Const(value=value):
             return value, value
+        case ir.Config(least=least, most=most):
+            return least, most
         case ir.NameLen(name=name):
             return 0, longest(name)
         case ir.NameByte():

@@ -70,6 +70,16 @@ class Const:
 
 
 @dataclass(frozen=True)
+class Config:
+    """A value chosen at load, from ``least`` to ``most``; a bool or an integer."""
+
+    type: Type
+    name: str
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Local:
     """A local variable or parameter, including ctx, names, structs and the loop's Dirent."""
 
@@ -341,6 +351,7 @@ class Call:
 
 Expr = (
     Const
+    | Config
     | Local
     | IsPresent
     | CtxField
@@ -580,6 +591,17 @@ class MapDecl:
 
 
 @dataclass(frozen=True)
+class ConfigDecl:
+    """A value chosen at load; its default."""
+
+    name: str
+    type: Type
+    default: int
+    least: int
+    most: int
+
+
+@dataclass(frozen=True)
 class Program:
     """A filter set: helpers come before the functions that call them."""
 
@@ -590,3 +612,4 @@ class Program:
     filters: tuple[Function, ...]
     #: Whether a ``+=`` on a hash may count in the set's ``lost`` counter.
     counts_lost: bool = field(default=False)
+    configs: tuple[ConfigDecl, ...] = ()

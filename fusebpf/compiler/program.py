@@ -14,7 +14,7 @@ from fusebpf.compiler.emit import Emitter
 from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_all
-from fusebpf.compiler.scope import Unit
+from fusebpf.compiler.scope import Unit, config_type
 from fusebpf.compiler.types import INT_TYPES, VERDICT
 from fusebpf.compiler.walk import expressions, statements
 
@@ -80,8 +80,14 @@ def compile_set(
     if _failed(unit):
         return _result(unit, None, None, ())
     _idle_postfilters(unit, filters)
+    configs = tuple(
+        ir.ConfigDecl(c.name, config_type(c.kind), int(c), c.least, c.most)
+        for c in fset.configs.values()
+    )
     helpers, placed = place_all(tuple(unit.order), tuple(filters))
-    program = ir.Program(fset.name, path, tuple(maps.values()), helpers, placed, unit.counts_lost)
+    program = ir.Program(
+        fset.name, path, tuple(maps.values()), helpers, placed, unit.counts_lost, configs
+    )
     costs = _costs(unit, program)
     if _failed(unit):
         return _result(unit, None, None, ())

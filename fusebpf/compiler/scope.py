@@ -48,6 +48,7 @@ from fusebpf.compiler.types import (
     Type,
 )
 from fusebpf.dsl import objects
+from fusebpf.dsl.config import Config
 from fusebpf.dsl.maps import Map
 from fusebpf.dsl.values import Errno, Verdict, refuse
 
@@ -233,6 +234,13 @@ class Scope(ABC):
                     f"declare it with this set: {shown} = filters.{value.kind}(...)",
                 )
             return MapRef(decl)
+        if isinstance(value, Config):
+            return self.error(
+                node,
+                "E205",
+                f"config value {value.name!r} belongs to another filter set",
+                f"declare it with this set: {shown} = filters.config(...)",
+            )
         if isinstance(value, FunctionType):
             return self._function(node, value, shown)
         if isinstance(value, ModuleType):
@@ -256,6 +264,10 @@ class Scope(ABC):
         )
 
     def _plain_constant(self, value: object, shown: str) -> Operand | None:
+        if isinstance(value, Config):
+            if self.unit.fset.configs.get(value.name) is not value:
+                return None
+            return Value(ir.Config(config_type(value.kind), value.name, value.least, value.most))
         if isinstance(value, bool):
             return Value(ir.Const(BOOL, int(value)))
         if isinstance(value, int):
@@ -272,7 +284,12 @@ class Scope(ABC):
             return Nothing()
         if isinstance(value, tuple | list | set | frozenset):
             items = [self._plain_constant(item, repr(item)) for item in value]
-            if any(item is None or isinstance(item, Group) for item in items):
+            if any(
+                item is None
+                or isinstance(item, Group)
+                or (isinstance(item, Value) and isinstance(item.expr, ir.Config))
+                for item in items
+            ):
                 return None
             return Group(tuple(item for item in items if item is not None))
         return None
@@ -320,6 +337,11 @@ def struct_type(py_name: str) -> StructType | None:
         if struct.py_name == py_name:
             return StructType(struct.name, struct.py_name)
     return None
+
+
+def config_type(kind: str) -> IntType | BoolType:
+    """The type of a config value."""
+    return BOOL if kind == "bool" else INT_TYPES[kind]
 
 
 def is_number(type_: Type) -> bool:

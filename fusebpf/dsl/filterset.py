@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+from fusebpf.dsl.config import Config, make_config
 from fusebpf.dsl.errors import DslError
 from fusebpf.dsl.generated import GeneratedHooks
 from fusebpf.dsl.maps import (
@@ -41,6 +42,7 @@ class FilterSet(GeneratedHooks):
             )
         self.name = name
         self.maps: dict[str, Map] = {}
+        self.configs: dict[str, Config] = {}
 
     def __repr__(self) -> str:
         return f"<FilterSet {self.name!r}: {len(self.filters)} filters, {len(self.maps)} maps>"
@@ -81,6 +83,23 @@ class FilterSet(GeneratedHooks):
         """An array with one value per CPU; user space reads the sum."""
         self._check(name, {"value": value}, max_entries)
         self.maps[name] = made = PerCpuArrayMap(name, value, max_entries)
+        return made
+
+    def config(
+        self,
+        name: str,
+        kind: type[int],
+        default: int,
+        *,
+        least: int | None = None,
+        most: int | None = None,
+    ) -> int:
+        """A value that is chosen when the set is attached: ``--set NAME=VALUE``.
+
+        ``kind`` is bool or a type of ``fusebpf.types``; ``least`` and ``most`` bound what can be
+        chosen, and the compiler relies on them.
+        """
+        self.configs[name] = made = make_config(name, kind, default, least, most, self.configs)
         return made
 
     def _check(self, name: object, types: dict[str, object], max_entries: object) -> None:

@@ -118,7 +118,7 @@ class PerCpuArrayMap(ArrayMap):
     kind: MapKind = "percpu_array"
 
 
-_WIDTHS = ("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64")
+WIDTHS = ("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64")
 #: Names that the kernel can hold in full: 15 characters and a NUL (BPF_OBJ_NAME_LEN).
 MAX_NAME = 15
 #: More entries than this are a typing error rather than a table.
@@ -157,12 +157,12 @@ def check_declaration(
             word=name,
         )
     for what, kind in types.items():
-        if getattr(kind, "__name__", "") not in _WIDTHS or not hasattr(kind, "bits"):
+        if getattr(kind, "__name__", "") not in WIDTHS or not hasattr(kind, "bits"):
             raise DslError(
                 "E122",
                 f"{what} of map {name!r} is {getattr(kind, '__name__', kind)!s}, "
                 "not a type of fixed width",
-                f"use one of {', '.join(_WIDTHS)} from fusebpf.types, e.g. {what}=u64",
+                f"use one of {', '.join(WIDTHS)} from fusebpf.types, e.g. {what}=u64",
                 word=what,
             )
     if isinstance(max_entries, bool) or not isinstance(max_entries, int):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from fusebpf.build.metadata import Metadata
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
 from fusebpf.objfile import is_object, read
 from fusebpf.runtime import features, fsmount, mountinfo
+from fusebpf.runtime.config import choose
 from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.load import check_abi, load, open_ops
@@ -95,11 +97,13 @@ def attach(
     mountpoint: str | os.PathLike[str],
     *,
     set_name: str | None = None,
+    config: Mapping[str, int] | None = None,
 ) -> Mount:
     """Mount `lower` at `mountpoint` with filters in force.
 
     `filters` is a FilterSet, a filter file, or an object made by `fusebpf compile`; `set_name`
-    says which set of a file with several. `lower` and `mountpoint` may be the same directory.
+    says which set of a file with several. `config` gives config values of the set by name; the
+    others keep their defaults. `lower` and `mountpoint` may be the same directory.
 
     Raises UsageError (a path that cannot be meant), PrivilegeError, UnsupportedKernelError,
     BuildError, VerifierError, MountError. After an error nothing is mounted, loaded or open.
@@ -109,9 +113,12 @@ def attach(
     kernel = features.require()
     data, metadata, path = _object(filters, set_name)
     check_abi(metadata, path)
+    chosen = choose(metadata, config or {})
     with ExitStack() as stack:
         opened, name = open_ops(data, kernel)
         stack.enter_context(opened)
+        for symbol, value in chosen.items():
+            opened.set_rodata(symbol, value)
         load(opened, metadata)
         link = stack.enter_context(opened.maps["fusebpf_ops"].attach_struct_ops())
         # An O_PATH descriptor would not do: the kernel wants an open directory.

@@ -7,6 +7,7 @@ C, so that a disagreement with the kernel's run points at the lowering.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TypeAlias
@@ -59,10 +60,14 @@ class _Frame:
 
 
 class PyRun:
-    """Runs the filters of one set. Each call starts from the maps that its case gives."""
+    """Runs the filters of one set. Each call starts from the maps that its case gives.
 
-    def __init__(self, program: ir.Program) -> None:
+    ``config`` replaces defaults of config values, as ``fusebpf attach --set`` does.
+    """
+
+    def __init__(self, program: ir.Program, config: Mapping[str, int] | None = None) -> None:
         self.program = program
+        self._configs = {c.name: c.default for c in program.configs} | dict(config or {})
         self._helpers = {function.name: function for function in program.helpers}
         self._maps = {decl.name: decl for decl in program.maps}
         self._contents: dict[str, dict[int, int]] = {}
@@ -245,6 +250,8 @@ class PyRun:
         match expr:
             case ir.Const(value=value):
                 return value
+            case ir.Config(name=name):
+                return self._configs[name]
             case ir.Local(name=name):
                 return frame.values[name]
             case ir.IsPresent(name=name):

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.types import IntType
 from fusebpf.runtime import sysbpf
+from fusebpf.runtime.config import CONFIG_PREFIX, pack_config
 from fusebpf.runtime.libbpf import Object
 from fusebpf.testing.case import (
     ARRAYS,
@@ -38,11 +39,15 @@ _OPS = "fusebpf_ops"
 class StandIn:
     """The stand-in programs of one object, loaded. Close it to unload them.
 
-    Loading raises ``LibbpfError`` with the verifier's log when a program is refused.
+    ``config`` replaces defaults of config values, as ``fusebpf attach --set`` does. Loading raises
+    ``LibbpfError`` with the verifier's log when a program is refused.
     """
 
-    def __init__(self, data: bytes, program: ir.Program) -> None:
+    def __init__(
+        self, data: bytes, program: ir.Program, config: Mapping[str, int] | None = None
+    ) -> None:
         self.program = program
+        self._config = config or {}
         self._object = Object(data, program.name)
         try:
             self._prepare()
@@ -56,6 +61,10 @@ class StandIn:
             candidate.autoload = name.endswith("_standin")
         if _OPS in maps:
             maps[_OPS].autocreate = False
+        for decl in self.program.configs:
+            if decl.name in self._config:
+                value = pack_config(str(decl.type), self._config[decl.name])
+                self._object.set_rodata(CONFIG_PREFIX + decl.name, value)
         self._object.load()
         self._memory = maps[_CASES].mmap()
         btf = self._object.btf

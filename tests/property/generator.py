@@ -58,6 +58,8 @@ class Generated:
     maps: list[MapShape]
     filters: dict[str, str]
     counts: Counter[str] = field(default_factory=Counter)
+    #: Chosen values of config declarations.
+    config: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -122,6 +124,11 @@ class Generator:
         ]
         for _ in range(self._chooser.below(4)):
             self._map()
+        out += [
+            'CHOSEN = filters.config("chosen", u64, 5, least=1, most=50)',
+            'SIGNED = filters.config("signed", s32, -3)',
+            'FLAG = filters.config("flag", bool, True)',
+        ]
         out += ["LIMIT = 1000", 'SECRETS = {".env", "id_rsa"}', ""]
         out += [
             "def matches(name: Name) -> bool:",
@@ -135,7 +142,12 @@ class Generator:
             hook = self._pick(ALL_HOOKS)
             if hook.name not in done.values():
                 done[self._filter(hook)] = hook.name
-        return Generated("\n".join(out) + "\n", self._maps, done, self.counts)
+        config = {
+            "chosen": 1 + self._chooser.below(50),
+            "signed": self._pick(EDGES[:12]) * self._pick((1, -1)),
+            "flag": self._chooser.below(2),
+        }
+        return Generated("\n".join(out) + "\n", self._maps, done, self.counts, config)
 
     def _map(self) -> None:
         kind = self._pick(("hash", "array", "percpu_array", "percpu_hash", "lru_hash"))
@@ -306,8 +318,10 @@ class Generator:
     def _stmt_for(self, scope: _Scope, depth: int, result: str) -> None:
         var = self._name("i")
         bound = 1 + self._chooser.below(9)
-        form = self._chooser.below(4)
-        if form == 0:
+        form = self._chooser.below(5)
+        if form == 4:
+            header = "range(min(CHOSEN, 9))"
+        elif form == 0:
             header = f"range({bound})"
         elif form == 1:
             header = f"range({self._chooser.below(5)}, {bound + 3})"
@@ -469,6 +483,8 @@ class Generator:
         if form == 3:
             op = self._pick(("//", "%"))
             divisor = 1 + self._pick(EDGES)
+            if self._chance(4):
+                return f"({left} {op} {kind}(CHOSEN))"
             sign = "-" if kind == "s64" and self._chance(3) else ""
             return f"({left} {op} {sign}{divisor})"
         if form == 4:
@@ -485,7 +501,7 @@ class Generator:
         return f"({left} if {self._bool(scope, depth - 1)} else {other_value})"
 
     def _atom(self, scope: _Scope, kind: str) -> str:
-        options = ["literal"]
+        options = ["literal", "config"]
         same = [name for name, local in scope.locals.items() if local == kind]
         same += [f"{kind}({name})" for name, local in scope.locals.items() if local == "byte"]
         if same:
@@ -504,6 +520,8 @@ class Generator:
         if choice == "literal":
             value = self._pick(EDGES + EDGES_64)
             return f"{kind}({-value})" if kind == "s64" and self._chance(3) else f"{kind}({value})"
+        if choice == "config":
+            return f"{kind}({self._pick(('CHOSEN', 'SIGNED', 'FLAG'))})"
         if choice == "local":
             return self._pick(same)
         if choice == "ctx":
@@ -528,7 +546,7 @@ class Generator:
         return f"{kind}({param}.{self._pick(leaves(struct))[0]})"
 
     def _bool(self, scope: _Scope, depth: int) -> str:
-        options = ["compare", "compare"]
+        options = ["compare", "compare", "flag"]
         booleans = [name for name, local in scope.locals.items() if local == "bool"]
         if booleans:
             options.append("local")
@@ -551,6 +569,8 @@ class Generator:
             return f"{parts[0]} <= {parts[1]} {op} {parts[2]}"
         if choice == "local":
             return self._pick(booleans)
+        if choice == "flag":
+            return "FLAG"
         if choice == "name":
             return self._name_test(scope)
         if choice == "has":

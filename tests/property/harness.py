@@ -47,8 +47,8 @@ def compare(generated: Generated, chooser: Chooser, cases: int) -> int:
         data = compile_c(find_clang(), compiled.c_source, path.parent)
     program = compiled.result.ir
     assert isinstance(program, ir.Program)
-    python = PyRun(program)
-    with StandIn(data, program) as standin:
+    python = PyRun(program, generated.config)
+    with StandIn(data, program, generated.config) as standin:
         for function in program.filters:
             for _ in range(cases):
                 case = make_case(chooser, generated, generated.filters[function.name])

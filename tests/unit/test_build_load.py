@@ -35,7 +35,7 @@ def test_a_file_is_loaded_with_its_sets(tmp_path: Path) -> None:
 
 def test_which_set_must_be_said_when_there_are_two(tmp_path: Path) -> None:
     loaded = load_file(write(tmp_path, SMALLEST + 'second = FilterSet("two")\n'))
-    with pytest.raises(BuildError, match=r"2 filter sets: one, two\nhelp: .*--set NAME"):
+    with pytest.raises(BuildError, match=r"2 filter sets: one, two\nhelp: .*--name NAME"):
         loaded.choose(None)
     with pytest.raises(BuildError, match="no filter set 'three'"):
         loaded.choose("three")

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""Config values of a set: checked against its metadata, and as bytes of its `.rodata`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from fusebpf.build.metadata import ConfigMeta, Metadata
+from fusebpf.errors import UsageError
+
+#: Config values are constants of the object: this and the name.
+CONFIG_PREFIX = "fusebpf_config_"
+
+_WORDS = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}
+
+
+def parse(settings: Iterable[str]) -> dict[str, int]:
+    """Values by name, from `NAME=VALUE` texts. Raises UsageError."""
+    found: dict[str, int] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {setting} is no NAME=VALUE", "e.g. --set limit=20")
+        if name in found:
+            raise UsageError(f"--set {name} is given twice", "leave one out")
+        try:
+            found[name] = _WORDS[text.lower()] if text.lower() in _WORDS else int(text, 0)
+        except ValueError:
+            raise UsageError(
+                f"--set {setting}: {text!r} is no number", "write 20, 0x14, true or false"
+            ) from None
+    return found
+
+
+def choose(metadata: Metadata, values: Mapping[str, int]) -> dict[str, bytes]:
+    """The constants of an object to set, by symbol. Raises UsageError: unknown, out of range."""
+    known = {entry.name: entry for entry in metadata.config}
+    chosen: dict[str, bytes] = {}
+    for name, value in values.items():
+        entry = known.get(name)
+        if entry is None:
+            near = get_close_matches(name, known, n=1)
+            listed = f"it has: {', '.join(map(_shown, known.values()))}" if known else "it has none"
+            raise UsageError(
+                f"filter set {metadata.set} has no config value {name!r}",
+                f"did you mean {near[0]!r}?" if near else listed,
+            )
+        if not isinstance(value, int) or not entry.least <= value <= entry.most:
+            raise UsageError(
+                f"config value {name}={value!r} is not from {entry.least} to {entry.most}",
+                f"{_shown(entry)}; without --set it is {entry.default}",
+            )
+        chosen[CONFIG_PREFIX + name] = pack_config(entry.type, value)
+    return chosen
+
+
+def pack_config(kind: str, value: int) -> bytes:
+    """A value of a type ("u64", "bool") as the object holds it."""
+    size = 1 if kind == "bool" else int(kind[1:]) // 8
+    return int(value).to_bytes(size, "little", signed=kind.startswith("s"))
+
+
+def _shown(entry: ConfigMeta) -> str:
+    return f"{entry.name} ({entry.type}, {entry.least} to {entry.most})"
