@@ -26,8 +26,11 @@ lint: dev ## ruff, mypy, codespell, shellcheck, licences; checkpatch and sparse 
 test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
 
-test-long: dev ## the property tests with their big counts (about an hour)
+test-long: vm ## the property tests with their big counts, programs and stressors at length (over an hour)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
+	@mkdir -p build/junit
+	$(VM) run --rw build/junit -- env FUSEBPF_STRESS_SECONDS=10 python -m pytest -p no:cacheprovider -p no:hypothesispytest \
+		-o timeout=900 --junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py $(ARGS)
 
 test-unit: dev ## unit and golden tests: no guest, seconds
 	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)

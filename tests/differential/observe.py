@@ -34,6 +34,7 @@ class Rules:
 RULES = {
     "tmpfs": Rules(blocks=True, order=False, set_id_first=False),
     "ext4": Rules(blocks=False, order=True, set_id_first=True),
+    "xfs": Rules(blocks=False, order=True, set_id_first=True),
 }
 
 
