@@ -31,19 +31,16 @@ from pathlib import Path
 
 from build import (
     HERE,
-    SOURCE_PACKAGE,
-    BuildError,
-    Root,
     add_ours,
     cache_dir,
     locked,
     own_files,
-    package_versions,
     patches_of,
     run,
     say,
     update_file,
 )
+from support import SOURCE_PACKAGE, BuildError, Root, package_versions
 
 PACKAGES = ("bc", "bison", "ccache", "dwarves", "flex", "gcc", "libelf-dev", "make")
 """What a root needs to build a kernel, beside its source."""
