@@ -7,10 +7,12 @@ VM := $(PYTHON) -m fusebpf.vm
 # Tests to run in the guest (make test-vm T=tests/vm/test_attach.py) and pytest's options for it.
 T ?= tests/vm
 ARGS ?=
+# Kernel of the guest: stock (Debian 13's) and debian12 (Debian 12's 6.12) with the module, patched or
+# debug with fuse-bpf in its own FUSE.
+KERNEL ?= stock
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
 KVER ?=
-# Kernel of the guest: stock with the module, patched or debug with fuse-bpf in its own FUSE.
-KERNEL ?= stock
+RACES := tests/vm/test_kernel_races.py tests/vm/test_kernel_races_names.py
 
 .PHONY: help dev lint test test-long test-unit test-vm demo vm kernel module clean
 
@@ -26,16 +28,20 @@ lint: dev ## ruff, mypy, codespell, shellcheck, licences; checkpatch and sparse 
 test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
 
-test-long: vm ## the property tests with their big counts, programs and stressors at length (over an hour)
+test-long: vm ## the property tests with their big counts, programs, stressors, races at length, all tests on Debian 12's kernel (hours)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 	@mkdir -p build/junit
 	$(VM) run --rw build/junit -- env FUSEBPF_STRESS_SECONDS=10 python -m pytest -p no:cacheprovider -p no:hypothesispytest \
 		-o timeout=900 --junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py $(ARGS)
+	$(MAKE) test-vm KERNEL=debian12
+	for mode in voluntary full; do \
+		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 \
+			python -m pytest -p no:cacheprovider -o timeout=0 $(RACES) || exit; done
 
 test-unit: dev ## unit and golden tests: no guest, seconds
 	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)
 
-test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=patched or debug
+test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=debian12, patched or debug
 	@mkdir -p build/junit
 	@$(VM) run --kernel $(KERNEL) --rw build/junit -- python -m pytest -p no:cacheprovider -p no:hypothesispytest \
 		--junitxml=build/junit/test-vm.xml $(T) $(ARGS)

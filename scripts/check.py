@@ -25,6 +25,16 @@ TREE = Path(__file__).resolve().parent.parent
 PYTHON = str(TREE / ".venv/bin/python")
 JUNIT = TREE / "build/junit"
 
+SECOND_KERNEL = "debian12"
+SECOND_KERNEL_TESTS = (
+    "tests/vm/test_guest.py",
+    "tests/vm/test_attach.py",
+    "tests/vm/test_kernel_ops.py",
+    "tests/vm/test_kernel_verifier.py",
+    "tests/vm/test_differential.py::test_found_once",
+)
+"""What differs most between kernels; the whole suite runs there by `make test-long`."""
+
 KERNEL_TESTS = sorted(
     str(path.relative_to(TREE)) for path in TREE.glob("tests/vm/test_kernel_*.py")
 )
@@ -62,13 +72,16 @@ def pytest_step(name: str, lane: str, *arguments: str, needs: str | None = None)
     return Step(name, [PYTHON, "-m", "pytest", "-q", report, *arguments], name, needs, lane)
 
 
-def guest_step(name: str, *arguments: str) -> Step:
-    """Return a pytest run in the guest; only its report is written to this machine."""
+def guest_step(name: str, *arguments: str, boot: Sequence[str] = (), needs: str = "guest") -> Step:
+    """Return a pytest run in the guest; only its report is written to this machine.
+
+    `boot` are options of `vm run`.
+    """
     return Step(
         name,
         [
             *(PYTHON, "-m", "fusebpf.vm", "run", "--timeout", str(GUEST_SECONDS)),
-            *("--rw", str(JUNIT), "--", "python", "-m", "pytest", "-q"),
+            *("--rw", str(JUNIT), *boot, "--", "python", "-m", "pytest", "-q"),
             *(
                 "-p",
                 "no:cacheprovider",
@@ -79,7 +92,7 @@ def guest_step(name: str, *arguments: str) -> Step:
             ),
         ],
         suite=name,
-        needs="guest",
+        needs=needs,
         lane="guests",
     )
 
@@ -89,10 +102,24 @@ STEPS: tuple[Step, ...] = (
     pytest_step("unit", "host", "tests/unit", "tests/golden"),
     pytest_step("property", "host", "tests/property"),
     Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"]),
+    Step(
+        "guest-second",
+        [PYTHON, "-m", "fusebpf.vm", "prepare", "--kernel", SECOND_KERNEL],
+        needs="guest",
+    ),
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
     # Of about the same length
     guest_step("vm-kernel", *KERNEL_TESTS),
     guest_step("vm", "tests/vm", *(f"--ignore={path}" for path in KERNEL_TESTS)),
+    guest_step(
+        "vm-second", *SECOND_KERNEL_TESTS, boot=("--kernel", SECOND_KERNEL), needs="guest-second"
+    ),
+    # More preemption points, more processors: other interleavings
+    guest_step(
+        "vm-races",
+        *(path for path in KERNEL_TESTS if "test_kernel_races" in path),
+        boot=("--cpus", "4", "--append", "preempt=full"),
+    ),
     pytest_step("runner", "guests", "tests/vm_host", needs="guest"),
     # On this machine: what a newcomer types, which boots the guest itself.
     pytest_step("e2e", "guests", "tests/e2e", needs="guest"),

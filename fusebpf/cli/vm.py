@@ -53,7 +53,7 @@ def vm() -> None:
     metavar="K",
     default="stock",
     show_default=True,
-    help="stock, patched, debug, plain, or the path of an image.",
+    help="stock (Debian 13's), debian12, patched, debug, plain, or the path of an image.",
 )
 @click.option(
     "--kernel-modules",
@@ -141,7 +141,13 @@ def run(
 
 
 @vm.command()
-@click.option("--kernel", metavar="K", default="stock", show_default=True)
+@click.option(
+    "--kernel",
+    metavar="K",
+    default="stock",
+    show_default=True,
+    help="A kernel as for `run`.",
+)
 @click.option("--no-module", is_flag=True, help="Leave the fuse-bpf module out.")
 @click.option("--print-module", is_flag=True, help="Print the module's path on stdout.")
 def prepare(kernel: str, no_module: bool, print_module: bool) -> None:
@@ -191,10 +197,13 @@ def info(as_json: bool) -> None:
 def gc() -> None:
     """Remove prepared things that this version no longer uses."""
     from fusebpf.vm.cache import remove_unused
+    from fusebpf.vm.kernel import KERNELS
+    from fusebpf.vm.kernelroot import kernel_root_name
     from fusebpf.vm.root import root_name
 
+    others = [kernel_root_name(name, kernel) for name, kernel in KERNELS.items() if kernel]
     with _guarded():
-        for path in remove_unused(root_name()):
+        for path in remove_unused(root_name(), *others):
             click.echo(f"removed {path}")
 
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fusebpf
+from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import PrepareError
-from fusebpf.vm.root import Progress
 
 
 def builder_path(script: str) -> Path:

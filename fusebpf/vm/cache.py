@@ -106,15 +106,15 @@ def _mounts() -> list[Path]:
     return places
 
 
-def remove_unused(root_name: str) -> list[Path]:
-    """Remove guest roots other than ``root_name`` and boot files and kernels older than it.
+def remove_unused(root_name: str, *others: str) -> list[Path]:
+    """Remove roots other than the guest's and ``others``, boot files and kernels older than it.
 
     What a running build holds is locked and stays.
     """
     removed = []
     current = cache_dir() / root_name
     for path in sorted(cache_dir().glob("root-*")):
-        if path.is_dir() and path != current and ".tmp-" not in path.name:
+        if path.is_dir() and path.name not in (root_name, *others) and ".tmp-" not in path.name:
             with locked(path.name):
                 remove_tree(path)
             removed.append(path)

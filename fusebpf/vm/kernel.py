@@ -12,19 +12,32 @@ from pathlib import Path
 from fusebpf.vm.builder import run_builder
 from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.cache import digest, entry
+from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import PrepareError
 from fusebpf.vm.initramfs import module_files, write_initramfs
-from fusebpf.vm.root import Progress
+from fusebpf.vm.kernelroot import BUILD_PACKAGES, KernelPackages, prepare_kernel_root
 
 AGENT_SOURCE = Path(__file__).parent / "guest" / "agent.c"
 
 STOCK = "stock"
-"""The distribution's own kernel, unmodified: the default."""
+"""The guest's own distribution's kernel, unmodified: the default."""
 
-KERNELS = {
-    STOCK: "boot/vmlinuz-*-amd64",
+KERNELS: dict[str, KernelPackages | None] = {
+    STOCK: None,
+    "debian12": KernelPackages(
+        title="Debian 12",
+        suite="bookworm",
+        packages=(
+            "linux-image-6.12-amd64",
+            "linux-headers-6.12-amd64",
+            "linux-source-6.12",
+            *BUILD_PACKAGES,
+        ),
+    ),
 }
-"""Kernel name → where the image lies in the guest root."""
+"""Kernel name → the packages it comes from; None: it is in the guest root."""
+
+_IMAGE = "boot/vmlinuz-*-amd64"
 
 BUILT = {
     "patched": 1.0,
@@ -41,8 +54,8 @@ class KernelSource:
     image: Path
     release: str
     modules: Path | None
-    in_root: bool
-    """The guest root has this kernel's modules and headers."""
+    root: Path | None
+    """The root directory with its headers and source; None for a kernel given by path."""
     takes_module: bool = True
     """fuse-bpf comes as a module, not in the kernel itself."""
     slowness: float = 1.0
@@ -55,6 +68,16 @@ class BootFiles:
 
     image: Path
     initramfs: Path
+
+
+def kernel_root(name: str, guest_root: Path, progress: Progress) -> Path:
+    """Return the root directory that holds the kernel ``name``, made first when absent.
+
+    Raises:
+        PrepareError: it could not be made.
+    """
+    packages = KERNELS.get(name)
+    return guest_root if packages is None else prepare_kernel_root(name, packages, progress)
 
 
 def find_kernel(
@@ -71,13 +94,14 @@ def find_kernel(
         PrepareError: no such name or file, the file is no kernel image, or a build failed.
     """
     if name in KERNELS:
-        images = sorted(root.glob(KERNELS[name]))
+        images = sorted(root.glob(_IMAGE))
         if not images:
             raise PrepareError(
-                f"{root} holds no kernel {KERNELS[name]}", f"remove {root} and run `make vm`"
+                f"{root} holds no kernel {_IMAGE}",
+                f"remove {root} and run `fusebpf vm prepare --kernel {name}`",
             )
         release = image_release(images[-1].read_bytes(), images[-1])
-        return KernelSource(images[-1], release, root / "lib/modules" / release, in_root=True)
+        return KernelSource(images[-1], release, root / "lib/modules" / release, root)
     if name in BUILT:
         image = run_builder(
             "image.py",
@@ -87,9 +111,7 @@ def find_kernel(
             progress,
         )
         release = image_release(image.read_bytes(), image)
-        return KernelSource(
-            image, release, None, in_root=False, takes_module=False, slowness=BUILT[name]
-        )
+        return KernelSource(image, release, None, None, takes_module=False, slowness=BUILT[name])
     image = Path(name)
     if not image.is_file():
         known = ", ".join(sorted((*KERNELS, *BUILT)))
@@ -104,7 +126,7 @@ def find_kernel(
         raise PrepareError(
             f"{modules} has no modules.dep", "give a tree as `make modules_install` lays it"
         )
-    return KernelSource(image, release, modules, in_root=False)
+    return KernelSource(image, release, modules, None)
 
 
 def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> BootFiles:

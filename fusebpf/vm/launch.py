@@ -10,11 +10,19 @@ from pathlib import Path
 import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
+from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import BootPanicError, PrepareError
-from fusebpf.vm.kernel import STOCK, BootFiles, KernelSource, find_kernel, prepare_kernel
+from fusebpf.vm.kernel import (
+    STOCK,
+    BootFiles,
+    KernelSource,
+    find_kernel,
+    kernel_root,
+    prepare_kernel,
+)
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
-from fusebpf.vm.root import PYTHON, Progress, prepare_disk, prepare_root
+from fusebpf.vm.root import PYTHON, prepare_disk, prepare_root
 from fusebpf.vm.run import BOOT_SECONDS, GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
@@ -78,7 +86,8 @@ def prepare(
     """
     root = prepare_root(progress)
     disk = prepare_disk(root, progress)
-    source = find_kernel(kernel, root, progress, kernel_modules)
+    holder = kernel_root(kernel, root, progress)
+    source = find_kernel(kernel, holder, progress, kernel_modules)
     boot = prepare_kernel(source, root, progress)
     if module is not None and not source.takes_module:
         raise PrepareError(
@@ -87,7 +96,7 @@ def prepare(
         )
     with_module = with_module and source.takes_module
     if with_module and module is None:
-        module = prepare_module(root, source.release, progress)
+        module = prepare_module(source.root or root, source.release, progress)
     return Prepared(root, disk, source, boot, module if with_module else None)
 
 
@@ -105,7 +114,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         module=request.module,
         with_module=request.with_module,
     )
-    if ready.kernel.modules is not None and not ready.kernel.in_root:
+    if ready.kernel.modules is not None and ready.kernel.root != ready.root:
         target = Path("/lib/modules", ready.kernel.release)
         shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
     spec = MachineSpec(

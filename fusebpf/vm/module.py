@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fusebpf.vm.builder import run_builder
+from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import PrepareError
-from fusebpf.vm.root import Progress
 
 MODULE_NAME = "fusebpf.ko"
 
@@ -18,7 +18,7 @@ def prepare_module(root: Path, release: str, progress: Progress) -> Path:
     Raises:
         PrepareError: the root has no headers for this kernel, or the build failed.
     """
-    if not (root / "lib/modules" / release / "build").exists():
+    if not (root / "usr/src" / f"linux-headers-{release}").is_dir():
         raise PrepareError(
             f"the guest root has no headers for the kernel {release}, so the module cannot be "
             "built for it",

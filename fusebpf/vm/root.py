@@ -3,19 +3,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from fusebpf.vm import mirror
+from fusebpf.vm import debootstrap
 from fusebpf.vm.cache import cache_dir, digest, entry
+from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import PrepareError
-from fusebpf.vm.isolate import run_isolated
 
 SUITE = "trixie"
 """Debian 13: the first stable release whose libbpf (1.5) loads a module's struct_ops."""
@@ -84,20 +80,8 @@ REQUIREMENTS = (
 )
 """What the package and its tests import; the same ranges as pyproject.toml (a test compares)."""
 
-_DPKG_OPTIONS = (
-    "force-unsafe-io",
-    "path-exclude=/usr/share/man/*",
-    "path-exclude=/usr/share/info/*",
-    "path-exclude=/usr/share/locale/*",
-    "path-exclude=/usr/share/doc/*",
-    "path-include=/usr/share/doc/*/copyright",
-    "path-include=/usr/share/doc/*/changelog.Debian*",
-)
-
 _CUSTOMIZE = Path(__file__).parent / "guest" / "customize.sh"
 _NEEDED_BYTES = 5 << 30
-
-Progress = Callable[[str], None]
 
 
 def root_name() -> str:
@@ -108,7 +92,7 @@ def root_name() -> str:
             PYTHON,
             "\n".join(PACKAGES),
             "\n".join(REQUIREMENTS),
-            "\n".join(_DPKG_OPTIONS),
+            "\n".join(debootstrap.DPKG_OPTIONS),
             _CUSTOMIZE.read_bytes(),
         ]
     )
@@ -160,23 +144,20 @@ def prepare_disk(root: Path, progress: Progress) -> Path:
 
 
 def _build(work: Path, progress: Progress) -> None:
-    if os.geteuid() != 0:
-        raise PrepareError("the guest root can only be made by root", "run `make vm` as root once")
-    if shutil.which("mmdebstrap") is None:
-        raise PrepareError(
-            "mmdebstrap is not installed", "run `make dev`, or apt-get install mmdebstrap"
-        )
-    free = shutil.disk_usage(work).free
-    if free < _NEEDED_BYTES:
-        raise PrepareError(
-            f"the guest root needs {_NEEDED_BYTES >> 30} GB and {work.parent} has "
-            f"{free / (1 << 30):.1f} GB free",
-            "free some, or set FUSEBPF_CACHE to another disk",
-        )
-    progress("guest root: Debian 13, made once, takes some minutes")
     with tempfile.TemporaryDirectory(prefix="fusebpf-wheels-") as wheels:
+        recipe = debootstrap.Recipe(
+            what="guest root",
+            entry=root_name(),
+            suite=SUITE,
+            packages=PACKAGES,
+            needed_bytes=_NEEDED_BYTES,
+            hook=f"{_CUSTOMIZE} \"$1\" '{wheels}'",
+            doing_hook="making the guest's Python",
+        )
+        debootstrap.check(recipe, work)
+        progress("guest root: Debian 13, made once, takes some minutes")
         _fetch_wheels(Path(wheels), progress)
-        _debootstrap(work, Path(wheels), progress)
+        debootstrap.make(recipe, work, progress)
 
 
 def _fetch_wheels(into: Path, progress: Progress) -> None:
@@ -197,33 +178,3 @@ def _fetch_wheels(into: Path, progress: Progress) -> None:
     )
     if done.returncode != 0:
         raise PrepareError(f"pip could not fetch the guest's wheels:\n{done.stderr.strip()}")
-
-
-def _debootstrap(work: Path, wheels: Path, progress: Progress) -> None:
-    log = cache_dir() / f"{root_name()}.log"
-    command = [
-        *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
-        f"--include={','.join(PACKAGES)}",
-        *(f"--dpkgopt={option}" for option in _DPKG_OPTIONS),
-        f"--customize-hook={_CUSTOMIZE} \"$1\" '{wheels}'",
-        SUITE,
-        str(work),
-        *mirror.sources(SUITE),
-    ]
-    # INITRD=No: the runner makes its own small initramfs, Debian's takes half a minute to make.
-    env = {**os.environ, "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
-    started = time.monotonic()
-    with log.open("w") as record:
-
-        def on_line(line: str) -> None:
-            record.write(line)
-            if line.startswith("I: "):
-                doing = line[3:].strip().rstrip(".")
-                if "customize" in doing:
-                    doing = "making the guest's Python"
-                progress(f"guest root: {doing} ({time.monotonic() - started:.0f} s)")
-
-        status = run_isolated(command, env, on_line)
-    if status != 0:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
-        raise PrepareError(f"mmdebstrap failed with status {status}; the end of {log}:\n{tail}")

@@ -10,17 +10,19 @@ import shutil
 import struct
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fusebpf.vm import builder, cache, mirror, module, root
+from fusebpf.vm import builder, cache, kernel, mirror, module, root
 from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.console import Console
 from fusebpf.vm.errors import PrepareError
 from fusebpf.vm.initramfs import BOOT_MODULES, Archive, module_files
 from fusebpf.vm.isolate import run_isolated
 from fusebpf.vm.kernel import BootFiles, find_kernel
+from fusebpf.vm.kernelroot import KernelPackages, kernel_root_name
 from fusebpf.vm.machine import Export, MachineSpec, command_line
 from fusebpf.vm.shares import Share, package_shares, plan
 
@@ -68,13 +70,14 @@ def test_digest_counts_borders() -> None:
 
 
 def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
-    for name in ("root-old", "boot-1-x", "disk-old", "objects", "kernel/work", "kernel/0a"):
+    kept = ("root-other-2", "objects", "kernel/work")
+    for name in (*kept, "root-old", "root-other-1", "boot-1-x", "disk-old", "kernel/0a"):
         (own_cache / name).mkdir(parents=True)
     (own_cache / "kernel/0a/vmlinux").touch()
-    removed = cache.remove_unused("root-new")
-    assert sorted(path.name for path in removed) == ["0a", "boot-1-x", "disk-old", "root-old"]
-    assert (own_cache / "kernel/work").is_dir()
-    assert (own_cache / "objects").is_dir()
+    removed = cache.remove_unused("root-new", "root-other-2", "root-none")
+    gone = ["0a", "boot-1-x", "disk-old", "root-old", "root-other-1"]
+    assert sorted(path.name for path in removed) == gone
+    assert all((own_cache / name).is_dir() for name in kept)
 
 
 def test_nothing_mounted_is_ever_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,6 +148,33 @@ def test_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
         root.prepare_root(lambda line: None)
 
 
+def test_kernel_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(PrepareError) as caught:
+        kernel.kernel_root("debian12", Path("/guest"), lambda line: None)
+    assert str(caught.value).startswith("the kernel root debian12 can only be made by root")
+    assert caught.value.help == "run `fusebpf vm prepare --kernel debian12` as root once"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    usage = shutil.disk_usage("/")._replace(free=1 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(PrepareError, match=r"kernel root debian12 needs 2 GB .* has 1\.0 GB free"):
+        kernel.kernel_root("debian12", Path("/guest"), lambda line: None)
+
+
+def test_kernel_root_is_named_by_its_recipe() -> None:
+    one = KernelPackages("Debian 12", "bookworm", ("linux-image-6.12-amd64",))
+    other = replace(one, packages=("linux-image-6.12-cloud-amd64",))
+    names = {kernel_root_name("debian12", one), kernel_root_name("debian12", other)}
+    assert len(names) == 2
+    assert kernel_root_name("debian12", replace(one, title="Debian twelve")) in names
+
+
+def test_stock_kernel_is_in_the_guest_root() -> None:
+    assert kernel.kernel_root("stock", Path("/guest"), lambda line: None) == Path("/guest")
+    assert kernel.kernel_root("/boot/vmlinuz", Path("/guest"), lambda line: None) == Path("/guest")
+
+
 def test_mirror_comes_from_the_environment_and_must_carry_the_suite(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +234,18 @@ def test_what_is_no_kernel_is_refused(tmp_path: Path) -> None:
     assert "stock" in str(caught.value.help)
     with pytest.raises(PrepareError, match="unknown way"):
         unpack_image(bzimage(b"nothing at all"), text)
+
+
+def test_kernel_of_a_root_comes_with_its_modules(tmp_path: Path) -> None:
+    with pytest.raises(PrepareError) as caught:
+        find_kernel("debian12", tmp_path, print)
+    assert caught.value.help == f"remove {tmp_path} and run `fusebpf vm prepare --kernel debian12`"
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/vmlinuz-6.12.1-test-amd64").write_bytes(bzimage(b"", "6.12.1-test-amd64"))
+    found = find_kernel("debian12", tmp_path, print)
+    assert found.release == "6.12.1-test-amd64"
+    assert found.modules == tmp_path / "lib/modules/6.12.1-test-amd64"
+    assert found.root == tmp_path
 
 
 # initramfs
@@ -332,7 +374,7 @@ def test_module_without_builder_or_headers(tmp_path: Path, monkeypatch: pytest.M
 def test_module_builder_is_asked_and_its_failure_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "lib/modules/6.1/build").mkdir(parents=True)
+    (tmp_path / "usr/src/linux-headers-6.1").mkdir(parents=True)
     script = tmp_path / "build.py"
     monkeypatch.setattr(builder, "builder_path", lambda name: tmp_path / name)
     script.write_text(

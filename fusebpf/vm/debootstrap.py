@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Make a Debian root directory with mmdebstrap: what guest root and kernel roots share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusebpf.vm import mirror
+from fusebpf.vm.cache import cache_dir
+from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.isolate import run_isolated
+
+DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/info/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-include=/usr/share/doc/*/changelog.Debian*",
+)
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A root directory to make: ``what`` names it in messages, ``entry`` in the cache."""
+
+    what: str
+    entry: str
+    suite: str
+    packages: Sequence[str]
+    needed_bytes: int
+    """Free space that making it takes, downloads included."""
+    hook: str
+    """Shell command that finishes the root, which is its ``$1``."""
+    doing_hook: str = "finishing"
+    command: str = "make vm"
+    """What makes this root, for advice."""
+
+
+def check(recipe: Recipe, work: Path) -> None:
+    """Look for what making the root in ``work`` needs, before anything is fetched.
+
+    Raises:
+        PrepareError: not root, no mmdebstrap, or too little disk space.
+    """
+    if os.geteuid() != 0:
+        raise PrepareError(
+            f"the {recipe.what} can only be made by root", f"run `{recipe.command}` as root once"
+        )
+    if shutil.which("mmdebstrap") is None:
+        raise PrepareError(
+            "mmdebstrap is not installed", "run `make dev`, or apt-get install mmdebstrap"
+        )
+    free = shutil.disk_usage(work).free
+    if free < recipe.needed_bytes:
+        raise PrepareError(
+            f"the {recipe.what} needs {recipe.needed_bytes >> 30} GB and {work.parent} has "
+            f"{free / (1 << 30):.1f} GB free",
+            "free some, or set FUSEBPF_CACHE to another disk",
+        )
+
+
+def make(recipe: Recipe, work: Path, progress: Progress) -> None:
+    """Fill ``work`` with the root; its whole output goes to ``ENTRY.log`` in the cache.
+
+    Raises:
+        PrepareError: no mirror has the suite, or mmdebstrap failed.
+    """
+    log = cache_dir() / f"{recipe.entry}.log"
+    command = [
+        *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
+        f"--include={','.join(recipe.packages)}",
+        *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
+        f"--customize-hook={recipe.hook}",
+        recipe.suite,
+        str(work),
+        *mirror.sources(recipe.suite),
+    ]
+    # INITRD=No: the runner makes its own small initramfs, Debian's takes half a minute to make.
+    env = {**os.environ, "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
+    started = time.monotonic()
+    with log.open("w") as record:
+
+        def on_line(line: str) -> None:
+            record.write(line)
+            if line.startswith("I: "):
+                doing = line[3:].strip().rstrip(".")
+                if "customize" in doing:
+                    doing = recipe.doing_hook
+                progress(f"{recipe.what}: {doing} ({time.monotonic() - started:.0f} s)")
+
+        status = run_isolated(command, env, on_line)
+    if status != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+        raise PrepareError(f"mmdebstrap failed with status {status}; the end of {log}:\n{tail}")
