@@ -19,8 +19,7 @@ from fusebpf.runtime import mountinfo, sysbpf
 from fusebpf.runtime.fsmount import umount
 from fusebpf.runtime.libbpf import Object
 from tests.vm import kernelkit as kit
-
-SECONDS = float(os.environ.get("FUSEBPF_RACE_SECONDS", "5"))
+from tests.vm.racing import SECONDS
 
 # What a path operation may give while its objects are moved about; ESTALE only after two retries
 EXPECTED = {
@@ -211,10 +210,23 @@ def test_filters_come_and_go(lower: Path, mnt: Path) -> None:
                 assert code_of(lambda: os.stat(mnt / "hidden")) == errno.ENOENT
                 assert (mnt / "tagged/inner").read_text() == "inner\n"
 
+            def change(source: random.Random) -> None:
+                made, moved = mnt / "a/made", mnt / "b/moved"
+                text = str(source.random())
+                for step in (
+                    lambda: made.write_text(text),
+                    lambda: os.rename(made, moved),
+                    lambda: os.listdir(mnt / "b"),
+                ):
+                    assert code_of(step) == 0
+                assert (lower / "b/moved").read_text() == moved.read_text() == text
+                assert code_of(lambda: os.unlink(moved)) == 0
+
             crowd = Crowd()
             crowd.add(swap)
             crowd.add(look)
             crowd.add(look)
+            crowd.add(change)
             crowd.run()
         finally:
             spare.close()
