@@ -12,9 +12,17 @@ ARGS ?=
 KERNEL ?= stock
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
 KVER ?=
+IN_GUEST := $(VM) run --kernel $(KERNEL) --rw build/junit --
+GUEST_PYTEST := python -m pytest -p no:cacheprovider -p no:hypothesispytest
 RACES := tests/vm/test_kernel_races.py tests/vm/test_kernel_races_names.py
 
-.PHONY: help dev lint test test-long test-unit test-vm demo vm kernel module clean
+# A script that shows a difference between a mount and a directory (docs/testing.md); LOWER and MOUNT
+# are the file's own when empty.
+SCRIPT ?=
+LOWER ?=
+MOUNT ?=
+
+.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -28,23 +36,26 @@ lint: dev ## ruff, mypy, codespell, shellcheck, licences; checkpatch and sparse 
 test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
 
-test-long: vm ## the property tests with their big counts, programs, stressors, races at length, all tests on Debian 12's kernel (hours)
+test-long: vm ## everything with a big count, and all tests on Debian 12's kernel (hours; docs/testing.md)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 	@mkdir -p build/junit
-	$(VM) run --rw build/junit -- env FUSEBPF_STRESS_SECONDS=10 python -m pytest -p no:cacheprovider -p no:hypothesispytest \
-		-o timeout=900 --junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py $(ARGS)
+	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \
+		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py $(ARGS)
+	$(IN_GUEST) env FUSEBPF_DIFF_OPS=200000 $(GUEST_PYTEST) -s \
+		--junitxml=build/junit/differential-long.xml tests/vm/test_differential.py $(ARGS)
 	$(MAKE) test-vm KERNEL=debian12
 	for mode in voluntary full; do \
-		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 \
-			python -m pytest -p no:cacheprovider -o timeout=0 $(RACES) || exit; done
+		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
 
 test-unit: dev ## unit and golden tests: no guest, seconds
 	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)
 
 test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=debian12, patched or debug
 	@mkdir -p build/junit
-	@$(VM) run --kernel $(KERNEL) --rw build/junit -- python -m pytest -p no:cacheprovider -p no:hypothesispytest \
-		--junitxml=build/junit/test-vm.xml $(T) $(ARGS)
+	@$(IN_GUEST) $(GUEST_PYTEST) --junitxml=build/junit/test-vm.xml $(T) $(ARGS)
+
+replay: vm ## replay a script of the differential test in the guest: SCRIPT=file [LOWER=tmpfs]
+	@$(VM) run --kernel $(KERNEL) -- python -m tests.differential $(SCRIPT) $(if $(LOWER),--lower $(LOWER)) $(if $(MOUNT),--mount $(MOUNT))
 
 demo: vm ## boot the guest and show the examples at work on a real tree
 	@scripts/demo.sh

@@ -18,7 +18,8 @@ from tests.differential.registry import (
     plain_path,
     slot,
 )
-from tests.differential.world import Path, Slot, World
+from tests.differential.script import Path, Slot
+from tests.differential.world import World
 
 KEYS = pick(
     *("user.one",) * 8,

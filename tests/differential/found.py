@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import os
 
-from tests.differential.runner import Script, Step
-from tests.differential.world import Path, Slot
+from tests.differential.script import Path, Script, Slot, Step
 
 _FILE = Path(-1, "f")
 _CREATE = Step("create_exclusive", 0, (_FILE, 0o666, Slot(2)))

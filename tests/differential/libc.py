@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
+import mmap
 import os
 import struct
+from typing import Any
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -14,12 +17,35 @@ AT_SYMLINK_NOFOLLOW = 0x100
 AT_EACCESS = 0x200
 AT_EMPTY_PATH = 0x1000
 STATX_ALL = 0xFFF
+MS_ASYNC, MS_INVALIDATE, MS_SYNC = 1, 2, 4
+MREMAP_MAYMOVE = 1
 NR_GETDENTS64 = 217
+NR_OPENAT2 = 437
+# include/uapi/linux/fs.h
+FICLONE = 0x40049409
+FICLONERANGE = 0x4020940D
+FIDEDUPERANGE = 0xC0189436
 
 
-def _call(name: str, *args: ctypes._SimpleCData[int] | bytes | ctypes.Array[ctypes.c_char]) -> int:
+def _call(name: str, *args: Any) -> int:
     result = int(getattr(_LIBC, name)(*args))
     if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def syscall(number: int, *args: Any) -> int:
+    """syscall(2); arguments are ctypes values. Raises OSError."""
+    return _call("syscall", ctypes.c_long(number), *args)
+
+
+def _address(name: str, *args: Any) -> int:
+    """A call that returns an address, which has more bits than an int."""
+    call = getattr(_LIBC, name)
+    call.restype = ctypes.c_void_p
+    result = int(call(*args) or 0)
+    if result == ctypes.c_void_p(-1).value:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     return result
@@ -32,7 +58,7 @@ def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
 
 
 def renameat2(old_at: int, old: str, new_at: int, new: str, flags: int) -> None:
-    """renameat2(2) with RENAME_NOREPLACE 1 or RENAME_EXCHANGE 2. Raises OSError."""
+    """renameat2(2): RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. Raises OSError."""
     old_args = ctypes.c_int(old_at), os.fsencode(old)
     _call("renameat2", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_uint(flags))
 
@@ -66,8 +92,7 @@ def listxattr(path: str, size: int) -> int:
 def getdents(fd: int, size: int) -> list[tuple[int, int, int, str]]:
     """Inode, next position, type and name of each entry of one getdents64(2). Raises OSError."""
     buffer = ctypes.create_string_buffer(size)
-    number = ctypes.c_long(NR_GETDENTS64)
-    got = _call("syscall", number, ctypes.c_int(fd), buffer, ctypes.c_size_t(size))
+    got = syscall(NR_GETDENTS64, ctypes.c_int(fd), buffer, ctypes.c_size_t(size))
     found: list[tuple[int, int, int, str]] = []
     at = 0
     while at < got:
@@ -76,3 +101,82 @@ def getdents(fd: int, size: int) -> list[tuple[int, int, int, str]]:
         found.append((ino, off, kind, os.fsdecode(name)))
         at += reclen
     return found
+
+
+def openat2(at: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    """openat2(2). Raises OSError."""
+    how = struct.pack("=QQQ", flags, mode, resolve)
+    args = ctypes.c_int(at), os.fsencode(path), how, ctypes.c_size_t(len(how))
+    return syscall(NR_OPENAT2, *args)
+
+
+def linkat(old_at: int, old: str, new_at: int, new: str, flags: int) -> None:
+    """linkat(2), for AT_EMPTY_PATH. Raises OSError."""
+    old_args = ctypes.c_int(old_at), os.fsencode(old)
+    _call("linkat", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_int(flags))
+
+
+def syncfs(fd: int) -> None:
+    """syncfs(2). Raises OSError."""
+    _call("syncfs", ctypes.c_int(fd))
+
+
+def clone(to: int, source: int) -> None:
+    """ioctl_ficlone(2) of a whole file. Raises OSError."""
+    fcntl.ioctl(to, FICLONE, source)
+
+
+def clone_range(to: int, source: int, at: int, size: int, to_at: int) -> None:
+    """ioctl_ficlonerange(2); positions and size in bytes. Raises OSError."""
+    fcntl.ioctl(to, FICLONERANGE, struct.pack("=qQQQ", source, at, size, to_at))
+
+
+def dedupe(source: int, at: int, size: int, to: int, to_at: int) -> tuple[int, int]:
+    """ioctl_fideduperange(2) with one target: bytes and status. Raises OSError."""
+    asked = struct.pack("=QQHHIqQQiI", at, size, 1, 0, 0, to, to_at, 0, 0, 0)
+    found = struct.unpack("=QQHHIqQQiI", fcntl.ioctl(source, FIDEDUPERANGE, asked))
+    return found[7], found[8]
+
+
+class Mapping:
+    """A mapping without a descriptor of its own, as mmap(2) makes it.
+
+    Python's mmap keeps one, checks sizes before the kernel does, and truncates when it resizes.
+    """
+
+    def __init__(self, fd: int, size: int, at: int, flags: int, writable: bool) -> None:
+        """Map `size` bytes from position `at`. Raises OSError."""
+        prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        args = ctypes.c_int(prot), ctypes.c_int(flags), ctypes.c_int(fd), ctypes.c_long(at)
+        self._address = _address("mmap", ctypes.c_void_p(), ctypes.c_size_t(size), *args)
+        self.size, self.at, self.writable = size, at, writable
+
+    def read(self, start: int, end: int) -> bytes:
+        """Bytes of the mapping; SIGBUS ends the process where the file has none."""
+        return ctypes.string_at(self._address + start, end - start)
+
+    def write(self, start: int, data: bytes) -> None:
+        """Store bytes; SIGSEGV ends the process where the mapping is for reading."""
+        ctypes.memmove(self._address + start, data, len(data))
+
+    def sync(self, flags: int) -> None:
+        """msync(2) of all. Raises OSError."""
+        _call("msync", *self._range(), ctypes.c_int(flags))
+
+    def advise(self, advice: int) -> None:
+        """madvise(2) of all. Raises OSError."""
+        _call("madvise", *self._range(), ctypes.c_int(advice))
+
+    def resize(self, size: int) -> None:
+        """mremap(2), which may move it. Raises OSError."""
+        self._address = _address(
+            "mremap", *self._range(), ctypes.c_size_t(size), ctypes.c_int(MREMAP_MAYMOVE)
+        )
+        self.size = size
+
+    def close(self) -> None:
+        """munmap(2)."""
+        _call("munmap", *self._range())
+
+    def _range(self) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
+        return ctypes.c_void_p(self._address), ctypes.c_size_t(self.size)

@@ -19,7 +19,8 @@ from tests.differential.registry import (
     relative,
     slot,
 )
-from tests.differential.world import Path, Slot, World
+from tests.differential.script import Path, Slot
+from tests.differential.world import NotApplicable, World
 
 
 @op(path, mode, weight=10)
@@ -74,7 +75,7 @@ def mknod(w: World, p: Path, kind: int) -> None:
 @op(plain_path)
 def bind_socket(w: World, p: Path) -> None:
     if len(p.path) > 100:
-        raise NotImplementedError("too long for a socket's address")
+        raise NotApplicable("too long for a socket's address")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(p.path)
 
@@ -82,7 +83,6 @@ def bind_socket(w: World, p: Path) -> None:
 @op(plain_path, weight=2)
 def chdir(w: World, p: Path) -> None:
     os.chdir(p.path)
-    _enter(w)
 
 
 @op(weight=6)
@@ -102,19 +102,36 @@ def replant(w: World) -> list[str]:
 @op(directory_slot)
 def fchdir(w: World, s: Slot) -> None:
     os.fchdir(w.fd(s))
-    _enter(w)
 
 
 @op(weight=7)
 def chdir_root(w: World) -> None:
     os.fchdir(w.root)
-    _enter(w)
 
 
-def _enter(w: World) -> None:
-    new = os.open(".", os.O_PATH | os.O_DIRECTORY)
-    os.close(w.cwd)
-    w.cwd = new
+@op(below(4), weight=2)
+def walk_up(w: World, count: int) -> list[tuple[object, ...]]:
+    """What lies above, up to the root: its own ".." has no twin."""
+    root = os.fstat(w.root)
+    found: list[tuple[object, ...]] = []
+    up = "."
+    for _ in range(count):
+        if os.path.samestat(os.stat(up), root):
+            break
+        up += "/.."
+        st = os.stat(up)
+        found.append((oct(st.st_mode), st.st_uid, st.st_nlink, os.path.samestat(st, root)))
+    return found
+
+
+@op(path, path)
+def link_empty_path(w: World, old: Path, new: Path) -> None:
+    """As link_descriptor, without /proc; for CAP_DAC_READ_SEARCH."""
+    fd = os.open(old.path, os.O_PATH | os.O_NOFOLLOW, dir_fd=w.at(old))
+    try:
+        libc.linkat(fd, "", w.at(new), new.path, libc.AT_EMPTY_PATH)
+    finally:
+        os.close(fd)
 
 
 @op()
@@ -123,8 +140,8 @@ def getcwd(w: World) -> str:
 
 
 @op(pick(0o022, 0o077, 0, 0o027))
-def umask(w: World, bits: int) -> None:
-    w.umask = bits
+def umask(w: World, bits: int) -> int:
+    return os.umask(bits)
 
 
 @op(path, pick(24, 48, 100, 300, 4096, 32768), weight=5)

@@ -29,12 +29,16 @@ class Rules:
     order: bool
     # fallocate drops set-id bits before it may refuse
     set_id_first: bool
+    # Files can share blocks
+    shares: bool
 
 
 RULES = {
-    "tmpfs": Rules(blocks=True, order=False, set_id_first=False),
-    "ext4": Rules(blocks=False, order=True, set_id_first=True),
-    "xfs": Rules(blocks=False, order=True, set_id_first=True),
+    "tmpfs": Rules(blocks=True, order=False, set_id_first=False, shares=False),
+    "ext4": Rules(blocks=False, order=True, set_id_first=True, shares=False),
+    "xfs": Rules(blocks=False, order=True, set_id_first=True, shares=True),
+    "overlay": Rules(blocks=True, order=False, set_id_first=False, shares=False),
+    "bindfs": Rules(blocks=True, order=False, set_id_first=False, shares=False),
 }
 
 

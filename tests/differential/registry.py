@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tests.differential.world import MAPS, SLOTS, Path, Slot
+from tests.differential.script import Path, Slot
+from tests.differential.world import MAPS, SLOTS
 
 
 class Chooser(Random):
-    """Chooses arguments, and remembers which paths earlier steps may have made."""
+    """Chooses arguments, and remembers what earlier steps may have left."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -39,6 +41,8 @@ class Spec:
     run: Callable[..., object]
     makers: tuple[Maker, ...]
     weight: int
+    # Part of what the mount keeps to itself, unlike the directory below (kernel/README.md)
+    shared: bool
 
 
 SPECS: dict[str, Spec] = {}
@@ -46,11 +50,14 @@ SPECS: dict[str, Spec] = {}
 Run = Callable[..., Any]
 
 
-def op(*makers: Maker, weight: int = 2) -> Callable[[Run], Run]:
-    """Register a function as a kind of operation, under its name."""
+def op(*makers: Maker, weight: int = 2, shared: bool = True) -> Callable[[Run], Run]:
+    """Register a function as a kind of operation, under its name.
+
+    What is not shared with the lower directory is not done there.
+    """
 
     def register(run: Run) -> Run:
-        SPECS[run.__name__.strip("_")] = Spec(run, makers, weight)
+        SPECS[run.__name__.strip("_")] = Spec(run, makers, weight, shared)
         return run
 
     return register
@@ -99,14 +106,24 @@ def plain_path(random: Chooser) -> Path:
 
 
 def slot(random: Chooser) -> Slot:
-    """A place for the descriptor of a file; rarely one for directories."""
+    """A descriptor of a file; rarely one of a directory."""
     first = 0 if random.random() < 0.05 else DIRECTORIES
     return Slot(random.randrange(first, SLOTS))
 
 
+def into(random: Chooser) -> Slot:
+    """A place for the descriptor of a file."""
+    return Slot(random.randrange(DIRECTORIES, SLOTS))
+
+
 def directory_slot(random: Chooser) -> Slot:
-    """A place for the descriptor of a directory; rarely any."""
+    """A descriptor of a directory; rarely any."""
     return Slot(random.randrange(SLOTS if random.random() < 0.05 else DIRECTORIES))
+
+
+def into_directory(random: Chooser) -> Slot:
+    """A place for the descriptor of a directory."""
+    return Slot(random.randrange(DIRECTORIES))
 
 
 mapping = below(MAPS)
@@ -144,11 +161,8 @@ def owner(random: Chooser) -> int:
 
 
 def open_flags(random: Chooser) -> int:
-    """O_NONBLOCK always: nothing may wait for the other end of a FIFO.
-
-    No O_TMPFILE, which the mount does not have (kernel/README.md).
-    """
-    flags = random.choice((os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR)) | os.O_NONBLOCK
+    """Flags of open(2); who opens adds O_NONBLOCK: nothing waits for the other end of a FIFO."""
+    flags = random.choice((os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR))
     for flag, share in (
         (os.O_CREAT, 0.5),
         (os.O_EXCL, 0.15),
@@ -168,3 +182,8 @@ def open_flags(random: Chooser) -> int:
 def payload(seed: int, size: int) -> bytes:
     """Bytes that tell which write they came from."""
     return (f"<{seed}>".encode() * (size // 3 + 1))[:size]
+
+
+def short(data: bytes | bytearray) -> str:
+    """Length and digest of what was read."""
+    return f"{len(data)}:{hashlib.sha256(data).hexdigest()[:16]}"

@@ -1,67 +1,57 @@
 # SPDX-License-Identifier: MIT
-"""One side of the comparison: a directory, with what a program keeps while it works in it."""
+"""What one process keeps while it works in its side's directory."""
 
 from __future__ import annotations
 
-import mmap
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import socket
+from contextlib import suppress
 from pathlib import Path as FsPath
-from typing import Any, NamedTuple
 
+from tests.differential.libc import AT_FDCWD, Mapping
 from tests.differential.observe import Rules
+from tests.differential.rings import Aio, Ring
+from tests.differential.script import Path, Slot
 
 SLOTS = 7
 MAPS = 3
-GROUP_OF_USERS = 3000
-
-
-class Path(NamedTuple):
-    """A relative path; `at` is the slot of its directory, -1 the working directory."""
-
-    at: int
-    path: str
-
-
-class Slot(NamedTuple):
-    """A place for a descriptor."""
-
-    number: int
 
 
 class EmptySlot(Exception):
     """An operation names a slot that holds nothing; both sides must say so."""
 
 
-class World:
-    """A directory with descriptors, mappings, a working directory and a umask of its own."""
+class NotApplicable(Exception):
+    """An operation is not tried, with the reason; both sides must say so."""
 
-    def __init__(self, base: FsPath, rules: Rules) -> None:
+
+class World:
+    """Descriptors and mappings; working directory, umask and credentials are the process's own."""
+
+    def __init__(self, base: FsPath, rules: Rules, actor: int, mail: dict[int, Mail]) -> None:
         self.base = base
         self.rules = rules
+        self.actor = actor
+        self.mail = mail
         self.root = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
-        self.cwd = os.dup(self.root)
-        self.umask = 0o022
+        os.fchdir(self.root)
+        os.umask(0o022)
         self.slots: list[int | None] = [None] * SLOTS
-        self.maps: list[tuple[mmap.mmap, int] | None] = [None] * MAPS
+        self.maps: list[tuple[Mapping, int] | None] = [None] * MAPS
+        self.ring: Ring | None = None
+        self.aio: Aio | None = None
 
-    def close(self) -> None:
-        """Let go of everything."""
-        for number in range(MAPS):
-            self.drop_map(number)
-        for number in range(SLOTS):
-            with suppress(EmptySlot):
-                self.drop(Slot(number))
-        os.close(self.cwd)
-        os.close(self.root)
+    def _number(self, slot: Slot) -> int:
+        """The slot, or the next one that holds something. Raises EmptySlot."""
+        for number in range(slot.number, slot.number + SLOTS):
+            if self.slots[number % SLOTS] is not None:
+                return number % SLOTS
+        raise EmptySlot
 
     def fd(self, slot: Slot) -> int:
         """The descriptor in a slot. Raises EmptySlot."""
-        fd = self.slots[slot.number]
-        if fd is None:
-            raise EmptySlot
+        fd = self.slots[self._number(slot)]
+        assert fd is not None
         return fd
 
     def put(self, slot: Slot, fd: int) -> None:
@@ -73,8 +63,9 @@ class World:
 
     def drop(self, slot: Slot) -> None:
         """Close the descriptor of a slot. Raises EmptySlot."""
+        number = self._number(slot)
         fd = self.fd(slot)
-        self.slots[slot.number] = None
+        self.slots[number] = None
         os.close(fd)
 
     def drop_map(self, number: int) -> None:
@@ -85,45 +76,45 @@ class World:
             kept[0].close()
             os.close(kept[1])
 
-    def keep_map(self, number: int, mapping: mmap.mmap, fd: int) -> None:
+    def keep_map(self, number: int, mapping: Mapping, fd: int) -> None:
         """Keep a mapping with a descriptor that tells the file's size."""
         self.drop_map(number)
         self.maps[number] = mapping, fd
 
-    def mapped(self, number: int) -> tuple[mmap.mmap, int]:
-        """A mapping and how many of its bytes lie in the file now. Raises EmptySlot."""
-        kept = self.maps[number]
-        if kept is None:
-            raise EmptySlot
-        return kept[0], min(len(kept[0]), os.fstat(kept[1]).st_size)
+    def mapped(self, number: int) -> tuple[Mapping, int]:
+        """A mapping, or the next one there is, and how many of its bytes lie in the file now.
+
+        Raises EmptySlot.
+        """
+        for kept in (*self.maps[number:], *self.maps[:number]):
+            if kept is not None:
+                mapping, fd = kept
+                return mapping, max(0, min(mapping.size, os.fstat(fd).st_size - mapping.at))
+        raise EmptySlot
 
     def at(self, path: Path) -> int:
-        """The directory descriptor of a path; the working directory is one too."""
-        return self.cwd if path.at < 0 else self.fd(Slot(path.at))
-
-    @contextmanager
-    def acting(self, uid: int) -> Iterator[None]:
-        """The process works in this directory, as a user; as root again afterwards."""
-        os.fchdir(self.cwd)
-        os.umask(self.umask)
-        if uid:
-            os.setgroups([GROUP_OF_USERS])
-            os.setegid(uid)
-            os.seteuid(uid)
-        try:
-            yield
-        finally:
-            if uid:
-                os.seteuid(0)
-                os.setegid(0)
-                os.setgroups([])
-            os.umask(0o022)
-            os.chdir("/")
+        """The directory descriptor of a path."""
+        return AT_FDCWD if path.at < 0 else self.fd(Slot(path.at))
 
 
-def map_file(fd: int, size: int, shared: bool, writable: bool) -> mmap.mmap:
-    """Map a file, without the descriptor that Python keeps where it can do without."""
-    flags = mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE
-    prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    alone: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
-    return mmap.mmap(fd, size, flags=flags, prot=prot, **alone)
+class Mail:
+    """Where one process of a side receives descriptors; it outlives the process."""
+
+    def __init__(self) -> None:
+        kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+        self.inside, self.outside = socket.socketpair(socket.AF_UNIX, kind)
+
+    def send(self, fd: int) -> None:
+        """Pass a descriptor on. Raises OSError: EAGAIN when too many wait."""
+        socket.send_fds(self.outside, [b"."], [fd])
+
+    def receive(self) -> int:
+        """The descriptor that was sent first. Raises OSError: EAGAIN when none waits."""
+        _data, fds, _flags, _address = socket.recv_fds(self.inside, 1, 1)
+        return fds[0]
+
+    def close(self) -> None:
+        """Let go of both ends, and with them of what waits."""
+        for end in (self.inside, self.outside):
+            with suppress(OSError):
+                end.close()
