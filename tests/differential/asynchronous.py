@@ -27,7 +27,7 @@ from tests.differential.rings import ASYNC, LINK, Aio, Ring, Sqe
 from tests.differential.script import Path, Slot
 from tests.differential.world import NotApplicable, World
 
-HOW = pick(0, 0, ASYNC)
+HOW = pick(0, 0, 0, 0, ASYNC)
 
 
 def _named(result: int) -> int | str:

@@ -14,7 +14,7 @@ BREAKING = {"truncate", "execute"}
 LEASES = {"set_lease", "get_lease"}
 WEIGHTS = {ROOT: 5, USERS[0]: 4, USERS[1]: 3, BELOW: 2}
 # Runs of one process's steps: each change of process costs two switches of context
-STAY = 0.6
+STAY = 0.8
 KILLED = 0.001
 
 

@@ -124,9 +124,15 @@ def walk_up(w: World, count: int) -> list[tuple[object, ...]]:
     return found
 
 
+@op(slot, path)
+def link_open(w: World, s: Slot, new: Path) -> None:
+    """As link_descriptor, without /proc; for CAP_DAC_READ_SEARCH."""
+    libc.linkat(w.fd(s), "", w.at(new), new.path, libc.AT_EMPTY_PATH)
+
+
 @op(path, path)
 def link_empty_path(w: World, old: Path, new: Path) -> None:
-    """As link_descriptor, without /proc; for CAP_DAC_READ_SEARCH."""
+    """A new name for what a path leads to, a symbolic link itself too."""
     fd = os.open(old.path, os.O_PATH | os.O_NOFOLLOW, dir_fd=w.at(old))
     try:
         libc.linkat(fd, "", w.at(new), new.path, libc.AT_EMPTY_PATH)

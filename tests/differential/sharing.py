@@ -40,7 +40,7 @@ def _inherit(fd: int, what: str, size: int) -> object:
     return struct.unpack("hhqqi4x", fcntl.fcntl(fd, fcntl.F_GETLK, asked))[:4]
 
 
-@op(slot, pick("seek", "read", "write", "flock", "locked"), below(300), shared=False)
+@op(slot, pick("seek", "read", "write", "flock", "locked"), below(300), weight=1, shared=False)
 def in_child(w: World, s: Slot, what: str, size: int) -> object:
     """A child shares the position, and lets go of what it inherited when it ends."""
     fd = w.fd(s)

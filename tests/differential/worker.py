@@ -169,6 +169,8 @@ class Side:
 
     def close(self) -> None:
         """End all processes, and let go of descriptors on their way."""
+        for worker in self._workers.values():  # all first: some take their time
+            os.kill(worker.pid, signal.SIGKILL)
         for actor in list(self._workers):
             self.kill(actor)
         for mail in self._mail.values():
