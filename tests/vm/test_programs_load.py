@@ -70,6 +70,7 @@ def test_dbench_runs_clean(pair: Pair) -> None:
     )
     assert "failed" not in done.output.lower()
     assert "Throughput" in done.output
+    pair.compare()
 
 
 # ---- sqlite
