@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.runtime.fsmount import umount
+from tests.differential.lowers import lower
 from tests.differential.observe import RULES, Rules, Token, tree
 from tests.vm import kernelkit as kit
 
@@ -88,8 +88,7 @@ class Pair:
     """A bare directory and a mount, both empty at first, on one file system."""
 
     def __init__(self, kind: str, bare: Path, lower: Path, mount: Path) -> None:
-        self.kind = kind
-        self._rules: Rules = RULES[kind]
+        self.rules: Rules = RULES[kind]
         self.bare, self.lower, self.mount = bare, lower, mount
         self.sides = (bare, mount)
 
@@ -124,14 +123,14 @@ class Pair:
 
     def _tree(self, base: Path, skip: str, loose: str = "(?!)") -> dict[str, Token]:
         found: dict[str, Token] = {}
-        for name, attributes, content, xattrs in tree(str(base), self._rules):
+        for name, attributes, content, xattrs in tree(str(base), self.rules):
             assert isinstance(name, str)
             assert isinstance(attributes, tuple)
             if re.search(skip, name):
                 continue
             mode, *who, size, blksize, blocks, times = attributes
             # How a disk's directory grows depends on the order in which parallel jobs made files
-            grown = stat.S_ISDIR(int(str(mode), 8)) and not self._rules.blocks
+            grown = stat.S_ISDIR(int(str(mode), 8)) and not self.rules.blocks
             if grown or re.search(loose, name):
                 size = blocks = content = None
             found[name] = (mode, *who, size, blksize, blocks, content, xattrs, *times[1:], times[0])
@@ -146,47 +145,24 @@ def _differences(bare: dict[str, Token], other: dict[str, Token]) -> str:
 
 
 @contextmanager
-def lower_file_system(kind: str) -> Iterator[Path]:
-    """A fresh file system, with set-id bits and devices in force."""
-    with tempfile.TemporaryDirectory(prefix="fusebpf.", dir="/tmp") as directory:
-        place = Path(directory, "lower")
-        place.mkdir()
-        Path(directory).chmod(0o755)
-        if kind == "tmpfs":
-            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=768m", "none", place], check=True)
-        else:
-            subprocess.run(["modprobe", "loop"], check=False)
-            image = Path(directory, "image")
-            with image.open("wb") as file:
-                file.truncate(1 << 30)
-            subprocess.run([f"mkfs.{kind}", "-q", image], check=True)
-            subprocess.run(["mount", "-o", "loop", image, place], check=True)
-        place.chmod(0o755)
-        try:
-            yield place
-        finally:
-            umount(place)
-
-
-@contextmanager
 def fresh_pair(kind: str, place: Path) -> Iterator[Pair]:
     """A pair with an empty home on the file system of this kind at `place`."""
     with tempfile.TemporaryDirectory(dir=place) as directory:
         Path(directory).chmod(0o755)
-        bare, lower, mount = (Path(directory, name) for name in ("bare", "lower", "mount"))
-        for path in (bare, lower, mount):
+        bare, below, mount = (Path(directory, name) for name in ("bare", "lower", "mount"))
+        for path in (bare, below, mount):
             path.mkdir()
-        for path in (bare, lower):
+        for path in (bare, below):
             (path / "home").mkdir()
         HERE.mkdir(exist_ok=True)
-        with kit.mounted(lower, mount):
-            yield Pair(kind, bare, lower, mount)
+        with kit.mounted(below, mount):
+            yield Pair(kind, bare, below, mount)
 
 
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
     """A file system for all tests of a module that take this kind."""
-    with lower_file_system(request.param) as directory:
+    with lower(request.param) as directory:
         yield request.param, directory
 
 
