@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from tests.differential.script import Path, Script, Slot, Step
+from tests.differential.script import BELOW, Path, Script, Slot, Step
 
 _FILE = Path(-1, "f")
 _CREATE = Step("create_exclusive", 0, (_FILE, 0o666, Slot(2)))
@@ -35,5 +35,12 @@ FOUND: dict[str, Script] = {
         Step("chmod", 0, (Path(-1, "."), 0o777)),
         Step("open", 1000, (_FILE, os.O_CREAT | os.O_RDWR, 0o6777, Slot(2))),
         Step("fallocate", 1001, (Slot(2), 0, 0, 4096)),
+    ],
+    "a program that is being written below does not run": [
+        Step("plant_program", 0, (_FILE, 0o755)),
+        Step("open", BELOW, (_FILE, os.O_WRONLY, 0, Slot(2))),
+        Step("execute", 0, (_FILE,)),
+        Step("close", BELOW, (Slot(2),)),
+        Step("execute", 0, (_FILE,)),
     ],
 }

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path as FsPath
 
 from tests.differential.observe import Rules, Token, tree
-from tests.differential.script import Script
-from tests.differential.worker import Side
+from tests.differential.script import Script, text
+from tests.differential.worker import Side, WorkerError
 
 # Done by the runner to a process
 KILL = "kill"
@@ -67,7 +67,11 @@ def _steps(
                 continue
             for side in sides:
                 side.order(actor, first, end)
-            one, two = (side.results(actor) for side in sides)
+            try:
+                one, two = (side.results(actor) for side in sides)
+            except WorkerError as error:
+                error.add_note(f"steps {first} to {end - 1}:\n{text(script[first:end])}")
+                raise
             if one != two:
                 return _first(first, script, ast.literal_eval(f"{one.decode()}, {two.decode()}"))
         return None

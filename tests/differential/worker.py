@@ -12,6 +12,7 @@ import errno
 import fcntl
 import gc
 import os
+import select
 import signal
 import stat
 import struct
@@ -37,6 +38,8 @@ from tests.differential.script import ACTORS, BELOW, Path, Script, Slot, Step
 from tests.differential.world import EmptySlot, Mail, NotApplicable, World
 
 GROUP_OF_USERS = 3000
+# For one run of steps, in seconds: more than what a loaded guest takes
+PATIENCE = 60
 _ORDER = struct.Struct("=II")
 _LENGTH = struct.Struct("=I")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
@@ -146,9 +149,12 @@ class Side:
         """What the steps gave: a list of results and attributes, as a Python literal.
 
         Raises:
-            WorkerError: an operation raised what it may not, or the process is gone.
+            WorkerError: an operation raised what it may not, or the process is gone or hangs.
         """
         worker = self._workers[actor]
+        if not select.select([worker.results], [], [], PATIENCE)[0]:
+            where = FsPath(f"/proc/{worker.pid}/stack").read_text()
+            raise WorkerError(f"process {actor} gave no answer for {PATIENCE} s; it is in\n{where}")
         try:
             (size,) = _LENGTH.unpack(_read(worker.results, _LENGTH.size))
             data = _read(worker.results, size)
