@@ -111,6 +111,16 @@ static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
 		kfree(ff);
 		return PTR_ERR(lower);
 	}
+	/* Who writes below is not counted on our inode */
+	if (file->f_flags & __FMODE_EXEC) {
+		int err = deny_write_access(lower);
+
+		if (err) {
+			fput(lower);
+			kfree(ff);
+			return err;
+		}
+	}
 	*ff = (struct fbpf_file) { .lower = lower, .keep_data = keep_data };
 	file->private_data = ff;
 	file->f_mode |= lower->f_mode & can;
@@ -125,6 +135,8 @@ static void fbpf_close_file(struct file *file)
 	if (!ff)
 		return;
 	file->private_data = NULL;
+	if (file->f_flags & __FMODE_EXEC)
+		allow_write_access(ff->lower);
 	fput(ff->lower);
 	kfree(ff);
 }
