@@ -59,7 +59,7 @@ def mnt(tmp_path: Path, lower: Path) -> Iterator[Path]:
     def settled() -> bool:
         now = kit.slab_objects()
         return (
-            all(now[slab] <= before[slab] for slab in ("fusebpf_inode", "fusebpf_op"))
+            all(now[slab] <= before[slab] for slab in ("inode", "op"))
             and len(list(sysbpf.ids(sysbpf.LINK_GET_NEXT_ID))) <= links
         )
 
