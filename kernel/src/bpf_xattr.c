@@ -105,12 +105,30 @@ ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size)
 }
 
 /*
- * The ids in an ACL of an idmapped lower mount would have to be translated in
- * a copy. Permission is not affected: it is asked of the lower inode.
+ * An ACL as an idmapped lower mount shows it, in a copy: the one that was read
+ * is the lower inode's cached one. Consumes @acl.
  */
-static bool fbpf_acl_ok(const struct fbpf_mount *fb)
+static struct posix_acl *fbpf_map_acl(const struct fbpf_mount *fb,
+				      const struct inode *lower,
+				      struct posix_acl *acl)
 {
-	return !is_idmapped_mnt(fb->mnt);
+	struct user_namespace *ns = i_user_ns(lower);
+	struct posix_acl *mapped;
+	struct posix_acl_entry *e;
+
+	mapped = posix_acl_clone(acl, GFP_KERNEL);
+	posix_acl_release(acl);
+	if (!mapped)
+		return ERR_PTR(-ENOMEM);
+	for (e = mapped->a_entries; e < mapped->a_entries + mapped->a_count; e++) {
+		if (e->e_tag == ACL_USER)
+			e->e_uid = vfsuid_into_kuid(make_vfsuid(fb->idmap, ns,
+								e->e_uid));
+		else if (e->e_tag == ACL_GROUP)
+			e->e_gid = vfsgid_into_kgid(make_vfsgid(fb->idmap, ns,
+								e->e_gid));
+	}
+	return mapped;
 }
 
 struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
@@ -121,11 +139,11 @@ struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 	const struct cred *old;
 	struct posix_acl *acl;
 
-	if (!fbpf_acl_ok(fb))
-		return ERR_PTR(-EOPNOTSUPP);
 	old = fbpf_enter(fb);
 	acl = vfs_get_acl(fb->idmap, lower.dentry, posix_acl_xattr_name(type));
 	fbpf_leave(old);
+	if (!IS_ERR_OR_NULL(acl) && unlikely(is_idmapped_mnt(fb->mnt)))
+		acl = fbpf_map_acl(fb, d_inode(lower.dentry), acl);
 	return acl;
 }
 
@@ -138,8 +156,6 @@ int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 	const struct cred *old;
 	int err;
 
-	if (!fbpf_acl_ok(fb))
-		return -EOPNOTSUPP;
 	/* The mount's capabilities would keep a set-group-id bit below */
 	if (inode->i_mode & S_ISGID && type == ACL_TYPE_ACCESS &&
 	    !in_group_p(inode->i_gid) &&
