@@ -308,6 +308,7 @@ int fbpf_relookup(struct dentry *dentry, unsigned int flags);
 
 /* bpf_namei.c */
 extern const struct inode_operations fbpf_dir_inode_operations;
+const struct cred *fbpf_enter_create(const struct fbpf_mount *fb);
 struct fbpf_change {
 	const struct cred *old;
 	struct inode *lower_dir;
@@ -332,8 +333,16 @@ int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 /* bpf_open.c */
 int fbpf_open(struct inode *inode, struct file *file);
 int fbpf_release(struct inode *inode, struct file *file);
+int fbpf_adopt_file(struct file *file, struct file *lower, bool keep_data);
+void fbpf_close_file(struct file *file);
+int fbpf_create_pre(const struct fuse_ops *ops, struct fbpf_op *op);
+int fbpf_create_post(const struct fuse_ops *ops, struct fbpf_op *op);
 int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
 		     struct file *file, unsigned int flags, umode_t mode);
+
+/* bpf_tmpfile.c */
+int fbpf_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file,
+		 umode_t mode);
 
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;

@@ -15,7 +15,7 @@
 #include "bpf.h"
 
 /* Lower credentials for a new file: its owner is the caller */
-static const struct cred *fbpf_enter_create(const struct fbpf_mount *fb)
+const struct cred *fbpf_enter_create(const struct fbpf_mount *fb)
 {
 	const struct cred *old;
 	struct cred *cred;
@@ -353,7 +353,7 @@ static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 	const struct cred *cred;
 	int err;
 
-	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE))
+	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
 		return -EINVAL;
 	if (fbpf_retagged_dir(old, new) ||
 	    (flags & RENAME_EXCHANGE && fbpf_retagged_dir(new, old)))
@@ -362,9 +362,14 @@ static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 	err = mnt_want_write(fb->mnt);
 	if (err)
 		return err;
-	cred = fbpf_enter(fb);
-	err = fbpf_rename_lower(fb, old, new, flags);
-	fbpf_leave(cred);
+	/* A whiteout is a new file */
+	cred = flags & RENAME_WHITEOUT ? fbpf_enter_create(fb) : fbpf_enter(fb);
+	if (IS_ERR(cred)) {
+		err = PTR_ERR(cred);
+	} else {
+		err = fbpf_rename_lower(fb, old, new, flags);
+		fbpf_leave(cred);
+	}
 	mnt_drop_write(fb->mnt);
 
 	fbpf_copy_attr(old_dir);
@@ -386,6 +391,7 @@ const struct inode_operations fbpf_dir_inode_operations = {
 	.unlink		= fbpf_unlink,
 	.rmdir		= fbpf_rmdir,
 	.rename		= fbpf_rename,
+	.tmpfile	= fbpf_tmpfile,
 	.permission	= fbpf_permission,
 	.getattr	= fbpf_getattr,
 	.setattr	= fbpf_setattr,

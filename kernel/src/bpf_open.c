@@ -94,22 +94,17 @@ static struct file *fbpf_open_lower(struct file *file, int flags)
 	return lower_file;
 }
 
-/* Open below and give @file what it needs */
-static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
-			  bool keep_data)
+/* Give @file its lower file, or close that one */
+int fbpf_adopt_file(struct file *file, struct file *lower, bool keep_data)
 {
 	const fmode_t can = FMODE_CAN_ODIRECT | FMODE_NOWAIT;
 	struct fbpf_file *ff;
-	struct file *lower;
 
 	/* As small as it is, not worth charging beside the file itself */
 	ff = kmalloc(sizeof(*ff), GFP_KERNEL);
-	if (!ff)
+	if (!ff) {
+		fput(lower);
 		return -ENOMEM;
-	lower = fbpf_open_lower(file, flags);
-	if (IS_ERR(lower)) {
-		kfree(ff);
-		return PTR_ERR(lower);
 	}
 	/* Who writes below is not counted on our inode */
 	if (file->f_flags & __FMODE_EXEC) {
@@ -124,11 +119,25 @@ static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
 	*ff = (struct fbpf_file) { .lower = lower, .keep_data = keep_data };
 	file->private_data = ff;
 	file->f_mode |= lower->f_mode & can;
-	fbpf_refresh(inode);
 	return 0;
 }
 
-static void fbpf_close_file(struct file *file)
+/* Open below and give @file what it needs */
+static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
+			  bool keep_data)
+{
+	struct file *lower = fbpf_open_lower(file, flags);
+	int err;
+
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	err = fbpf_adopt_file(file, lower, keep_data);
+	if (!err)
+		fbpf_refresh(inode);
+	return err;
+}
+
+void fbpf_close_file(struct file *file)
 {
 	struct fbpf_file *ff = file->private_data;
 
@@ -363,12 +372,12 @@ static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 	return err;
 }
 
-static int fbpf_create_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+int fbpf_create_pre(const struct fuse_ops *ops, struct fbpf_op *op)
 {
 	return ops->create_open_prefilter(&op->meta, &op->in.create, &op->name);
 }
 
-static int fbpf_create_post(const struct fuse_ops *ops, struct fbpf_op *op)
+int fbpf_create_post(const struct fuse_ops *ops, struct fbpf_op *op)
 {
 	return ops->create_open_postfilter(&op->meta, &op->in.create, &op->name,
 					   &op->out.entry, &op->out.open);

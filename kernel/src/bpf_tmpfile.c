@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * O_TMPFILE: a file without a name, which linkat() may give one later.
+ *
+ * It is a CREATE without a name: the filters of that operation run for it, and
+ * the file gets its directory's tag.
+ *
+ * Locking: the VFS holds no lock; the dentry is nobody else's before it is
+ * opened.
+ */
+#include <linux/backing-file.h>
+#include <linux/mount.h>
+
+#include "bpf.h"
+
+struct fbpf_tmpfile_call {
+	struct inode *dir;
+	struct file *file;
+	umode_t mode;
+	u32 gen;
+};
+
+static void fbpf_tmpfile_prepare(struct fbpf_op *op, void *data)
+{
+	static const struct qstr none = QSTR_INIT("", 0);
+	struct fbpf_tmpfile_call *call = data;
+
+	op->in.create.flags = call->file->f_flags & ~(O_EXCL | O_NOCTTY);
+	op->in.create.mode = call->mode;
+	fbpf_set_name(op, &none, false);
+}
+
+static int fbpf_tmpfile_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_tmpfile_call *call = data;
+	const struct fbpf_mount *fb = fbpf_sb(call->dir->i_sb);
+	struct dentry *dentry = call->file->f_path.dentry;
+	struct path lower_dir = fbpf_lower_path(dentry->d_parent);
+	/* O_EXCL says below too that it can never be linked */
+	int flags = call->file->f_flags & ~(O_NOCTTY | O_TRUNC);
+	umode_t mode = call->mode;
+	const struct cred *old;
+	struct file *lower;
+	int err;
+
+	if (op)
+		mode = (op->in.create.mode & S_IALLUGO) | S_IFREG;
+
+	err = mnt_want_write(fb->mnt);
+	if (err)
+		return err;
+	old = fbpf_enter_create(fb);
+	if (IS_ERR(old)) {
+		err = PTR_ERR(old);
+		goto drop;
+	}
+	lower = backing_tmpfile_open(call->file, flags, &lower_dir, mode,
+				     current_cred());
+	fbpf_leave(old);
+	if (IS_ERR(lower))
+		err = PTR_ERR(lower);
+	else
+		err = fbpf_adopt_file(call->file, lower, false);
+drop:
+	mnt_drop_write(fb->mnt);
+	return err;
+}
+
+static int fbpf_tmpfile_instantiate(struct fbpf_op *op,
+				    struct fbpf_tmpfile_call *call)
+{
+	struct fbpf_file *ff = call->file->private_data;
+	struct dentry *dentry = call->file->f_path.dentry;
+	struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct inode *inode;
+
+	fd->tag = fbpf_i(call->dir)->tag;
+	fd->gen = call->gen;
+	inode = fbpf_iget(call->dir->i_sb, file_inode(ff->lower),
+			  op ? op->out.entry.nodeid : 0, fd->tag, fd->gen);
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+	WRITE_ONCE(fd->lower, dget(ff->lower->f_path.dentry));
+	d_mark_tmpfile(call->file, inode);
+	d_instantiate(dentry, inode);
+	return 0;
+}
+
+/* Called back by finish_open(): the lower file is there already */
+static int fbpf_tmpfile_opened(struct inode *inode, struct file *file)
+{
+	return 0;
+}
+
+static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
+{
+	struct fbpf_tmpfile_call *call = data;
+	struct file *file = call->file;
+
+	if (!err)
+		err = fbpf_tmpfile_instantiate(op, call);
+	if (!err) {
+		if (op)
+			((struct fbpf_file *)file->private_data)->fh =
+				op->out.open.fh;
+		err = finish_open(file, file->f_path.dentry,
+				  fbpf_tmpfile_opened);
+	}
+	/* Otherwise the VFS calls ->release() */
+	if (err && !(file->f_mode & FMODE_OPENED))
+		fbpf_close_file(file);
+	return err;
+}
+
+static const struct fbpf_desc fbpf_tmpfile_desc = {
+	.hook		= FBPF_CREATE,
+	.opcode		= FUSE_TMPFILE,
+	FBPF_MEMBERS(create_open),
+	.prepare	= fbpf_tmpfile_prepare,
+	.pre		= fbpf_create_pre,
+	.backing	= fbpf_tmpfile_backing,
+	.post		= fbpf_create_post,
+	.finish		= fbpf_tmpfile_finish,
+};
+
+/* Create and open a file without a name in a directory */
+int fbpf_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file,
+		 umode_t mode)
+{
+	struct fbpf_tmpfile_call call = {
+		.dir = dir,
+		.file = file,
+		.mode = mode,
+		.gen = fbpf_gen(fbpf_sb(dir->i_sb)),
+	};
+	int err = fbpf_settle(file->f_path.dentry->d_parent);
+
+	return err ?: fbpf_dispatch(&fbpf_tmpfile_desc, dir, &call);
+}
