@@ -344,6 +344,23 @@ int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
 int fbpf_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file,
 		 umode_t mode);
 
+/* bpf_ioctl.c */
+struct fiemap_extent_info;
+struct fileattr;
+
+long fbpf_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+#ifdef CONFIG_COMPAT
+long fbpf_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
+#else
+#define fbpf_compat_ioctl NULL
+#endif
+int fbpf_fileattr_get(struct dentry *dentry, struct fileattr *fa);
+int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
+		      struct fileattr *fa);
+int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
+		u64 len);
+void fbpf_init_bmap(struct inode *inode);
+
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;
 struct file *fbpf_lower_file(const struct file *file);

@@ -123,6 +123,9 @@ const struct inode_operations fbpf_file_inode_operations = {
 	.listxattr	= fbpf_listxattr,
 	.get_acl	= fbpf_get_acl,
 	.set_acl	= fbpf_set_acl,
+	.fileattr_get	= fbpf_fileattr_get,
+	.fileattr_set	= fbpf_fileattr_set,
+	.fiemap		= fbpf_fiemap,
 };
 
 const struct inode_operations fbpf_special_inode_operations = {
@@ -132,6 +135,8 @@ const struct inode_operations fbpf_special_inode_operations = {
 	.listxattr	= fbpf_listxattr,
 	.get_acl	= fbpf_get_acl,
 	.set_acl	= fbpf_set_acl,
+	.fileattr_get	= fbpf_fileattr_get,
+	.fileattr_set	= fbpf_fileattr_set,
 };
 
 const struct inode_operations fbpf_symlink_inode_operations = {

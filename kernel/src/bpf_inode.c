@@ -77,6 +77,9 @@ void fbpf_copy_attr(struct inode *inode)
 	inode_set_mtime_to_ts(inode, inode_get_mtime(lower));
 	inode_set_ctime_to_ts(inode, inode_get_ctime(lower));
 	i_size_write(inode, i_size_read(lower));
+	/* For FIOQSIZE alone; getattr asks below */
+	inode->i_blocks = READ_ONCE(lower->i_blocks);
+	inode->i_bytes = READ_ONCE(lower->i_bytes);
 	spin_unlock(&inode->i_lock);
 }
 
@@ -125,6 +128,8 @@ static void fbpf_lock_class(struct inode *inode)
 static void fbpf_init_inode(struct inode *inode, struct inode *lower)
 {
 	inode->i_ino = lower->i_ino;
+	/* In handles without a way back, as fanotify reports them */
+	inode->i_generation = lower->i_generation;
 	inode->i_blkbits = lower->i_blkbits;
 	/* Times are the lower file system's business */
 	inode->i_flags |= S_NOATIME | S_NOCMTIME;
@@ -139,6 +144,7 @@ static void fbpf_init_inode(struct inode *inode, struct inode *lower)
 	case S_IFREG:
 		inode->i_op = &fbpf_file_inode_operations;
 		inode->i_fop = &fbpf_file_operations;
+		fbpf_init_bmap(inode);
 		break;
 	case S_IFDIR:
 		inode->i_op = &fbpf_dir_inode_operations;

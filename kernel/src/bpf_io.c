@@ -193,6 +193,8 @@ int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 
 	err = vfs_fsync_range(ff->lower, start, end, datasync);
 	fbpf_leave(old);
+	/* Blocks were allocated; FIOQSIZE looks at the copy */
+	fbpf_copy_attr(file_inode(file));
 	return err;
 }
 
@@ -336,6 +338,8 @@ const struct file_operations fbpf_file_operations = {
 	.flush			= fbpf_flush,
 	.fallocate		= fbpf_fallocate,
 	.fadvise		= fbpf_fadvise,
+	.unlocked_ioctl		= fbpf_ioctl,
+	.compat_ioctl		= fbpf_compat_ioctl,
 	.splice_read		= fbpf_splice_read,
 	.splice_write		= fbpf_splice_write,
 	.copy_file_range	= fbpf_copy_file_range,

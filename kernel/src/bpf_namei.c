@@ -398,4 +398,7 @@ const struct inode_operations fbpf_dir_inode_operations = {
 	.listxattr	= fbpf_listxattr,
 	.get_acl	= fbpf_get_acl,
 	.set_acl	= fbpf_set_acl,
+	.fileattr_get	= fbpf_fileattr_get,
+	.fileattr_set	= fbpf_fileattr_set,
+	.fiemap		= fbpf_fiemap,
 };

@@ -298,4 +298,6 @@ const struct file_operations fbpf_dir_operations = {
 	.read		= generic_read_dir,
 	.iterate_shared	= fbpf_iterate,
 	.fsync		= fbpf_fsync,
+	.unlocked_ioctl	= fbpf_ioctl,
+	.compat_ioctl	= fbpf_compat_ioctl,
 };
