@@ -361,6 +361,9 @@ int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 		u64 len);
 void fbpf_init_bmap(struct inode *inode);
 
+/* bpf_lock.c */
+int fbpf_flock(struct file *file, int cmd, struct file_lock *lock);
+
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;
 struct file *fbpf_lower_file(const struct file *file);

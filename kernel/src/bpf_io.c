@@ -338,6 +338,7 @@ const struct file_operations fbpf_file_operations = {
 	.flush			= fbpf_flush,
 	.fallocate		= fbpf_fallocate,
 	.fadvise		= fbpf_fadvise,
+	.flock			= fbpf_flock,
 	.unlocked_ioctl		= fbpf_ioctl,
 	.compat_ioctl		= fbpf_compat_ioctl,
 	.splice_read		= fbpf_splice_read,

@@ -298,6 +298,7 @@ const struct file_operations fbpf_dir_operations = {
 	.read		= generic_read_dir,
 	.iterate_shared	= fbpf_iterate,
 	.fsync		= fbpf_fsync,
+	.flock		= fbpf_flock,
 	.unlocked_ioctl	= fbpf_ioctl,
 	.compat_ioctl	= fbpf_compat_ioctl,
 };
