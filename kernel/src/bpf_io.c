@@ -71,6 +71,26 @@ static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 	return backing_file_read_iter(lower, iter, iocb, iocb->ki_flags, &ctx);
 }
 
+/* RWF_NOAPPEND: a flag of the call that backing_file_write_iter() does not know */
+static ssize_t fbpf_write_noappend(struct file *lower, struct iov_iter *iter,
+				   struct kiocb *iocb,
+				   struct backing_file_ctx *ctx)
+{
+	const rwf_t mask = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
+	rwf_t flags = ((__force rwf_t)iocb->ki_flags & mask) | RWF_NOAPPEND;
+	const struct cred *old;
+	ssize_t ret;
+
+	ret = file_remove_privs(ctx->user_file);
+	if (ret)
+		return ret;
+	old = override_creds(ctx->cred);
+	ret = vfs_iter_write(lower, iter, &iocb->ki_pos, flags);
+	revert_creds(old);
+	ctx->end_write(ctx->user_file, iocb->ki_pos, ret);
+	return ret;
+}
+
 static ssize_t fbpf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
@@ -96,6 +116,9 @@ static ssize_t fbpf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 	lower = fbpf_lower_file(file);
 	if (IS_ERR(lower))
 		ret = PTR_ERR(lower);
+	else if (lower->f_flags & O_APPEND && is_sync_kiocb(iocb) &&
+		 !(iocb->ki_flags & IOCB_APPEND))
+		ret = fbpf_write_noappend(lower, iter, iocb, &ctx);
 	else
 		ret = backing_file_write_iter(lower, iter, iocb,
 					      iocb->ki_flags &
