@@ -112,16 +112,21 @@ static int fbpf_inode_set(struct inode *inode, void *data)
 	return 0;
 }
 
-/* As for the super block: ours is taken before that of a FUSE inode below */
+/*
+ * As for the super block: ours is taken before that of a FUSE inode below, and
+ * that of one depth of stacking before that of the depth below.
+ */
 static void fbpf_lock_class(struct inode *inode)
 {
-	static struct lock_class_key file_key, dir_key;
+	static struct lock_class_key file_keys[FILESYSTEM_MAX_STACK_DEPTH];
+	static struct lock_class_key dir_keys[FILESYSTEM_MAX_STACK_DEPTH];
+	int depth = inode->i_sb->s_stack_depth - 1;
 
 	if (S_ISDIR(inode->i_mode))
-		lockdep_set_class_and_name(&inode->i_rwsem, &dir_key,
+		lockdep_set_class_and_name(&inode->i_rwsem, &dir_keys[depth],
 					   "fbpf_i_rwsem_dir");
 	else
-		lockdep_set_class_and_name(&inode->i_rwsem, &file_key,
+		lockdep_set_class_and_name(&inode->i_rwsem, &file_keys[depth],
 					   "fbpf_i_rwsem");
 }
 
