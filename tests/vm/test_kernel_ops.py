@@ -3,78 +3,32 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
-import hashlib
 import mmap
 import os
 import socket
-import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from fusebpf.runtime.fsmount import umount
+from tests.vm import kernel_twins as twins
 from tests.vm import kernelkit as kit
+from tests.vm.kernel_twins import Steps
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own that users reach, with set-id bits and devices in force."""
-    directory = Path(tempfile.mkdtemp(prefix="fusebpf.", dir="/tmp"))
-    directory.chmod(0o755)
-    if request.param == "tmpfs":
-        subprocess.run(["mount", "-t", "tmpfs", "none", directory], check=True)
-    else:
-        subprocess.run(["modprobe", "loop"], check=False)
-        image = tmp_path / "image"
-        with image.open("wb") as file:
-            file.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", image], check=True)
-        subprocess.run(["mount", "-o", "loop", image, directory], check=True)
-    directory.chmod(0o755)
-    yield directory
-    umount(directory)
-    directory.rmdir()
+@pytest.fixture(scope="module", params=(*twins.KINDS, "overlay"))
+def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
+    with twins.file_system(str(request.param)) as directory:
+        yield directory
 
 
-class Steps:
-    """Results of operations, comparable between two directories."""
-
-    def __init__(self, base: Path) -> None:
-        self.base = base
-        self.results: list[tuple[str, object]] = []
-
-    def do(self, name: str, call: Callable[[], object]) -> None:
-        try:
-            result: object = call()
-        except OSError as error:
-            result = errno.errorcode[error.errno or 0]
-        self.results.append((name, result))
-
-
-def tree(base: Path) -> list[object]:
-    """Everything that a user can see of a tree, but times that are not set."""
-    seen: list[object] = []
-    for directory, names, files in os.walk(base):
-        names.sort()
-        for name in sorted(names + files):
-            path = Path(directory, name)
-            st = path.lstat()
-            content: object = None
-            if stat.S_ISREG(st.st_mode):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
-            elif stat.S_ISLNK(st.st_mode):
-                content = os.readlink(path)
-            ids = (st.st_uid, st.st_gid, st.st_nlink, st.st_rdev)
-            xattrs = sorted(os.listxattr(path, follow_symlinks=False))
-            seen.append((str(path.relative_to(base)), oct(st.st_mode), ids, content, xattrs))
-            if not stat.S_ISDIR(st.st_mode):
-                seen.append(st.st_size)
-    return seen
+@pytest.fixture
+def place(fs: Path, request: pytest.FixtureRequest) -> Path:
+    directory = fs / str(request.node.name)
+    directory.mkdir()
+    return directory
 
 
 def namespace_steps(s: Steps) -> None:
@@ -333,23 +287,15 @@ SCENARIOS = {
 }
 
 
-@pytest.mark.parametrize("creds", ["mounter", "caller"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_as_on_the_bare_directory(place: Path, scenario: str, creds: str) -> None:
-    bare, lower = place / "bare", place / "lower"
-    bare.mkdir()
-    lower.mkdir()
-    mnt = place / "mnt"
-    mnt.mkdir()
-    expected = Steps(bare)
-    SCENARIOS[scenario](expected)
-    with kit.mounted(lower, mnt, creds=creds):
-        actual = Steps(mnt)
-        SCENARIOS[scenario](actual)
-        for want, got in zip(expected.results, actual.results, strict=True):
-            assert got == want
-        assert tree(mnt) == tree(bare)
-        assert tree(mnt) == tree(lower)
+def test_as_on_the_bare_directory(place: Path, scenario: str) -> None:
+    twins.compare(place, SCENARIOS[scenario])
+
+
+@pytest.mark.parametrize("fs", ["ext4"], indirect=True)
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_with_the_callers_credentials(place: Path, scenario: str) -> None:
+    twins.compare(place, SCENARIOS[scenario], creds="caller")
 
 
 def test_changes_below_are_seen(place: Path) -> None:
@@ -413,6 +359,7 @@ def test_open_sees_growth_below(place: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.parametrize("fs", ["tmpfs", "xfs"], indirect=True)
 def test_tools_work(place: Path) -> None:
     """tar, cp, git and find read a tree through the mount as they do below."""
     lower, mnt = place / "lower", place / "mnt"
