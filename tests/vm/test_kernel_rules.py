@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: MIT
+"""Whose rights count, what execution gains, which directories are refused, what is refreshed.
+
+docs/testing.md says which test stands for which rule of the kernel part.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import select
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from fusebpf.runtime.fsmount import MountError, umount
+from tests.vm import kernel_twins as twins
+from tests.vm import kernelkit as kit
+from tests.vm.kernel_twins import Steps, result_of
+
+AS_USER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all")
+
+
+@pytest.fixture(scope="module", params=twins.KINDS)
+def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
+    with twins.file_system(str(request.param)) as directory:
+        yield directory
+
+
+@pytest.fixture
+def place(fs: Path, request: pytest.FixtureRequest) -> Path:
+    directory = fs / str(request.node.name).replace("/", ".")
+    directory.mkdir()
+    return directory
+
+
+def pair(place: Path) -> tuple[Path, Path]:
+    """A lower directory and a place to mount it."""
+    lower, mnt = place / "lower", place / "mnt"
+    lower.mkdir()
+    mnt.mkdir()
+    return lower, mnt
+
+
+def as_user(*command: str | Path) -> str:
+    done = subprocess.run(
+        [*AS_USER, *command],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    return done.stdout
+
+
+def capability(number: int) -> bytes:
+    """A value of security.capability: one capability, effective (struct vfs_cap_data, v2)."""
+    return struct.pack("=5I", 0x02000001, 1 << number, 0, 0, 0)
+
+
+CAP_NET_RAW = 13
+
+
+def exec_steps(s: Steps) -> None:
+    b = s.base
+    for name in ("id", "cat"):
+        (b / name).write_bytes(Path(f"/usr/bin/{name}").read_bytes())
+        (b / name).chmod(0o755)
+    os.chown(b / "id", 1001, 1002)
+    s.do("plain", partial(as_user, b / "id"))
+    (b / "id").chmod(0o6755)
+    s.do("set-uid and set-gid", partial(as_user, b / "id"))
+    s.do("no new privileges", partial(as_user, "setpriv", "--no-new-privs", b / "id"))
+    s.do("capability", lambda: os.setxattr(b / "cat", "security.capability", capability(13)))
+    s.do("shown", lambda: os.getxattr(b / "cat", "security.capability"))
+    s.do("gained", partial(_effective, b / "cat"))
+    os.chown(b / "cat", 1001, 1002)
+    s.do("gone with chown", partial(_effective, b / "cat"))
+    os.setxattr(b / "cat", "security.capability", capability(13))
+    with (b / "cat").open("r+b") as file:
+        file.write(b"\x7f")
+    s.do("gone with a write", partial(_effective, b / "cat"))
+    (b / "cat").chmod(0o644)
+    s.do("not executable", lambda: subprocess.run([b / "cat"], check=False))
+    fd = os.open(b / "id", os.O_RDONLY)
+    s.do("execveat", lambda: subprocess.run([f"/proc/self/fd/{fd}"], pass_fds=[fd]).returncode)
+    os.close(fd)
+
+
+def _effective(cat: Path) -> list[str]:
+    status = as_user(cat, "/proc/self/status")
+    return [line for line in status.splitlines() if line.startswith("CapEff")]
+
+
+@pytest.mark.parametrize(("fs", "creds"), twins.KINDS_AND_CREDS, indirect=["fs"])
+def test_execution_gains_set_id_and_capabilities(place: Path, creds: str) -> None:
+    twins.compare(place, exec_steps, creds=creds)
+
+
+def test_nosuid_below_gains_nothing(place: Path) -> None:
+    lower, mnt = pair(place)
+    bound = place / "bound"
+    bound.mkdir()
+    for name in ("id", "cat"):
+        (lower / name).write_bytes(Path(f"/usr/bin/{name}").read_bytes())
+    (lower / "id").chmod(0o4755)
+    (lower / "cat").chmod(0o755)
+    os.setxattr(lower / "cat", "security.capability", capability(CAP_NET_RAW))
+    twins.run("mount", "--bind", lower, bound)
+    try:
+        twins.run("mount", "-o", "remount,bind,nosuid", bound)
+        with kit.mounted(bound, mnt):
+            assert as_user(mnt / "id", "-u") == "1000\n"
+            assert _effective(mnt / "cat") == ["CapEff:\t0000000000000000"]
+    finally:
+        umount(bound)
+    with kit.mounted(lower, mnt):
+        assert as_user(mnt / "id", "-u") == "0\n"
+        assert _effective(mnt / "cat") == ["CapEff:\t0000000000002000"]
+        twins.run("mount", "-o", "remount,bind,nosuid", mnt)
+        assert as_user(mnt / "id", "-u") == "1000\n"
+
+
+def xattr_steps(s: Steps) -> None:
+    path = s.base / "file"
+    path.write_text("x")
+    path.chmod(0o666)
+    names = ("user.x", "trusted.x", "security.x", "system.x", "btrfs.x", "user.", "", "user")
+    for name in names:
+        for value in (b"value", b""):
+            s.do(f"set {name}", partial(os.setxattr, path, name, value))
+        s.do(f"get {name}", partial(os.getxattr, path, name))
+    s.do("list", lambda: sorted(os.listxattr(path)))
+    s.do("only create", lambda: os.setxattr(path, "user.x", b"y", os.XATTR_CREATE))
+    s.do("only replace", lambda: os.setxattr(path, "user.y", b"y", os.XATTR_REPLACE))
+    s.do("too long a name", lambda: os.setxattr(path, "user." + "n" * 251, b"y"))
+    s.do("longest name", lambda: os.setxattr(path, "user." + "n" * 250, b"y"))
+    s.do("too large", lambda: os.setxattr(path, "user.x", bytes(65537)))
+    os.symlink("file", s.base / "link")
+    s.do("of a link", lambda: os.setxattr(s.base / "link", "user.x", b"y", follow_symlinks=False))
+    s.do(
+        "trusted of a link",
+        lambda: os.setxattr(s.base / "link", "trusted.x", b"y", follow_symlinks=False),
+    )
+    script = (
+        "import os, sys\n"
+        "for name in ('user.x', 'trusted.x', 'security.x'):\n"
+        "    for call in (os.getxattr, lambda p, n: os.setxattr(p, n, b'z'), os.removexattr):\n"
+        "        try:\n"
+        "            print(name, call(sys.argv[1], name))\n"
+        "        except OSError as error:\n"
+        "            print(name, error.errno)\n"
+        "print(sorted(os.listxattr(sys.argv[1])))\n"
+    )
+    s.do("as user", partial(as_user, sys.executable, "-c", script, path))
+
+
+def test_xattrs_of_every_namespace(place: Path) -> None:
+    twins.compare(place, xattr_steps)
+
+
+def test_attributes_changed_below_are_refreshed(place: Path) -> None:
+    """What execution, sticky directories, link counts and sizes depend on, where it was cached."""
+    lower, mnt = pair(place)
+    (lower / "id").write_bytes(Path("/usr/bin/id").read_bytes())
+    (lower / "id").chmod(0o755)
+    (lower / "sticky").mkdir()
+    (lower / "sticky").chmod(0o1777)
+    (lower / "sticky/file").write_text("content")
+    (lower / "mapped").write_bytes(b"before" * 1000)
+    with kit.mounted(lower, mnt):
+        assert as_user(mnt / "id", "-u") == "1000\n"
+        (lower / "id").chmod(0o4755)
+        assert as_user(mnt / "id", "-u") == "0\n"
+        (lower / "id").chmod(0o644)
+        assert result_of(lambda: subprocess.run([mnt / "id"], check=False)) == "EACCES"
+
+        unlink = ("rm", "-f", mnt / "sticky/file")
+        assert "not permitted" in as_user(*unlink)
+        os.chown(lower / "sticky/file", 1000, 1000)
+        assert as_user(*unlink) == ""
+
+        os.link(lower / "mapped", lower / "second")
+        assert (mnt / "mapped").stat().st_nlink == 2
+        os.unlink(lower / "second")
+        assert (mnt / "mapped").stat().st_nlink == 1
+        with (mnt / "mapped").open("rb") as file, mmap.mmap(file.fileno(), 6, prot=1) as mapped:
+            assert mapped[:] == b"before"
+            with (lower / "mapped").open("r+b") as below:
+                below.write(b"after!")
+            assert mapped[:] == b"after!"
+            os.truncate(lower / "mapped", 100)
+            assert file.seek(0, os.SEEK_END) == 100
+        os.truncate(lower / "mapped", 7000)
+        with (mnt / "mapped").open("rb") as file, (mnt / "copy").open("wb") as copy:
+            assert os.copy_file_range(file.fileno(), copy.fileno(), 10000) == 7000
+
+
+def test_regular_files_are_not_polled(place: Path) -> None:
+    lower, mnt = pair(place)
+    (lower / "file").write_text("x")
+    with kit.mounted(lower, mnt), (mnt / "file").open() as file, select.epoll() as poll:
+        assert result_of(lambda: poll.register(file)) == "EPERM"
+        assert select.select([file], [file], [], 0)[0] == [file]
+
+
+def test_swapping_on_a_file_is_refused(place: Path) -> None:
+    lower, mnt = pair(place)
+    (lower / "swap").write_bytes(bytes(1 << 20))
+    (lower / "swap").chmod(0o600)
+    twins.run("mkswap", lower / "swap")
+    with kit.mounted(lower, mnt):
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.swapon(os.fsencode(mnt / "swap"), 0) == -1
+        assert ctypes.get_errno() == 22
+
+
+def test_a_case_insensitive_lower_is_refused(tmp_path: Path) -> None:
+    """Already where the file system can have such directories, as in overlayfs."""
+    make = ("-O", "casefold", "-E", "encoding=utf8")
+    with twins.file_system("ext4", make=make) as directory:
+        mnt = tmp_path / "mnt"
+        mnt.mkdir()
+        (directory / "folded").mkdir()
+        twins.run("chattr", "+F", directory / "folded")
+        (directory / "folded/Name").touch()
+        assert (directory / "folded/nAME").exists()
+        for root in (directory, directory / "folded"):
+            with pytest.raises(MountError) as caught:
+                kit.make_mount(root, mnt)
+            assert "case-insensitive" in " ".join(caught.value.log)
+
+
+@pytest.mark.parametrize(("fs", "creds"), twins.KINDS_AND_CREDS, indirect=["fs"])
+def test_on_an_idmapped_lower_mount(place: Path, creds: str) -> None:
+    """Owners and ACLs are those that the lower mount shows, and are mapped back."""
+    lower, mnt = pair(place)
+    mapped = place / "mapped"
+    mapped.mkdir()
+    (lower / "file").write_text("content")
+    os.chown(lower / "file", 1, 2)
+    (lower / "dir").mkdir()
+    (lower / "dir").chmod(0o777)
+    twins.run("setfacl", "-m", "u:5:rw,g:6:r", lower / "file")
+    twins.run("mount", "--bind", "-o", "X-mount.idmap=b:0:10000:2000", lower, mapped)
+    try:
+        with kit.mounted(mapped, mnt, creds=creds):
+            assert _acl(mnt / "file") == _acl(mapped / "file")
+            assert "user:10005:rw-" in _acl(mnt / "file")
+            st = (mnt / "file").stat()
+            assert (st.st_uid, st.st_gid) == (10001, 10002)
+            twins.run("setfacl", "-m", "u:10007:rwx,g:10008:x", mnt / "file")
+            assert _acl(mnt / "file") == _acl(mapped / "file")
+            for line in ("user:7:rwx", "group:8:--x", "user:5:rw-"):
+                assert line in _acl(lower / "file")
+            assert "user:10007:rwx" in _acl(mnt / "file")  # what was cached below is not touched
+            foreign = subprocess.run(
+                ["setfacl", "-m", "u:77:r", mnt / "file"], check=False, stderr=subprocess.DEVNULL
+            )
+            assert foreign.returncode != 0  # an id that the lower mount has no place for
+            os.setxattr(mnt / "file", "user.x", b"y")
+            twins.run(*_as(10003), "touch", mnt / "dir/new")
+            twins.run(*_as(10003), "chmod", "600", mnt / "dir/new")
+            assert (lower / "dir/new").stat().st_uid == 3
+            assert (mnt / "dir/new").stat().st_uid == 10003
+            assert _run_status(*_as(10005), "cat", mnt / "file") == 0
+            assert _run_status(*_as(10009), "truncate", "-s0", mnt / "file") != 0
+            for command in (("touch", mnt / "dir/not"), ("mkdir", mnt / "dir/not")):
+                assert _run_status(*_as(77), *command) != 0
+    finally:
+        umount(mapped)
+
+
+def _as(uid: int) -> tuple[str, ...]:
+    return ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all")
+
+
+def _run_status(*command: str | Path) -> int:
+    return subprocess.run(command, check=False, stdout=-3, stderr=-3).returncode
+
+
+def _acl(path: Path) -> list[str]:
+    command = ["getfacl", "-cn", "--absolute-names", str(path)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+
+
+def reserve_steps(s: Steps) -> None:
+    s.base.chmod(0o777)
+    script = (
+        "import os, sys\n"
+        "fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)\n"
+        "try:\n"
+        "    os.posix_fallocate(fd, 0, 40 << 20)\n"
+        "    print('has them')\n"
+        "except OSError as error:\n"
+        "    print(error.errno)\n"
+    )
+    s.do("as user", partial(as_user, sys.executable, "-c", script, s.base / "file"))
+    os.unlink(s.base / "file")
+
+
+def test_blocks_reserved_for_root() -> None:
+    """They are the mounter's, in whose name lower calls run; with creds=caller nobody else's."""
+    for creds, unlike in (("mounter", {"as user": "has them\n"}), ("caller", {})):
+        with twins.file_system("ext4", make=("-m", "50")) as directory:
+            twins.compare(directory, reserve_steps, unlike=unlike, creds=creds)
