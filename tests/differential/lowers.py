@@ -70,7 +70,7 @@ def _bindfs() -> Iterator[Path]:
     subprocess.run(["modprobe", "fuse"], check=False)
     with _tmpfs() as store:
         place = Path(tempfile.mkdtemp(prefix="fusebpf.", dir="/tmp"))
-        daemon = subprocess.Popen(["bindfs", "-f", store, place])
+        daemon = subprocess.Popen(["bindfs", "-f", "-o", "hard_remove", store, place])
         try:
             if not eventually(lambda: mountinfo.at(place) is not None):
                 raise RuntimeError("bindfs did not mount")

@@ -78,7 +78,10 @@ def watch(world: World, step: Step) -> list[Token]:
 
 
 def _descriptor(fd: int, rules: Rules) -> Token:
-    st = os.fstat(fd)
+    try:
+        st = os.fstat(fd)
+    except OSError as error:  # bindfs, of a file that has no name left
+        return (errno.errorcode[error.errno or 0],)
     flags = fcntl.fcntl(fd, fcntl.F_GETFL)
     try:
         position: object = os.lseek(fd, 0, os.SEEK_CUR)
