@@ -26,11 +26,11 @@ from tests.differential.shrink import keep, shrink
 from tests.differential.twins import CONTINUE, POSTFILTER, UNFILTERED, Twins, twins
 
 SECONDS = 12.0
-# Processes are slow in their first steps
-LENGTH = 2000
 # A fixed time reaches no seeds on a fast machine that a slow one never ran
-ENOUGH = 20_000
+ENOUGH = 10_000
 OPERATIONS = int(os.environ.get("FUSEBPF_DIFF_OPS", "0"))
+# Processes are slow in their first steps, but a fixed time ends between two scripts
+LENGTH = 2000 if OPERATIONS else 500
 SEED = int(os.environ.get("FUSEBPF_DIFF_SEED", "1"))
 MOUNT = os.environ.get("FUSEBPF_DIFF_MOUNT", UNFILTERED)
 PAIRS = [*((kind, MOUNT) for kind in LOWERS), ("tmpfs", CONTINUE), ("tmpfs", POSTFILTER)]
