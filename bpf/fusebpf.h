@@ -39,6 +39,8 @@ static long (*const bpf_map_update_elem)(void *map, const void *key, const void 
 static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u64 (*const bpf_get_current_pid_tgid)(void) = (void *)14;
+static void *(*const bpf_ringbuf_reserve)(void *ring, __u64 size, __u64 flags) = (void *)131;
+static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 
 #define BPF_ANY 0
 #define BPF_NOEXIST 1
@@ -50,8 +52,12 @@ enum {
 	BPF_MAP_TYPE_PERCPU_HASH = 5,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
+	BPF_MAP_TYPE_LRU_PERCPU_HASH = 10,
+	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
+#define BPF_F_NO_PREALLOC (1U << 0)
 #define BPF_F_MMAPABLE (1U << 10)
 
 #define FUSEBPF_MAP(name, kind, key_type, value_type, entries) \
@@ -68,6 +74,21 @@ enum {
 	FUSEBPF_MAP(name, BPF_MAP_TYPE_LRU_HASH, key_type, value_type, entries)
 #define FUSEBPF_MAP_PERCPU_HASH(name, key_type, value_type, entries) \
 	FUSEBPF_MAP(name, BPF_MAP_TYPE_PERCPU_HASH, key_type, value_type, entries)
+#define FUSEBPF_MAP_LRU_PERCPU_HASH(name, key_type, value_type, entries) \
+	FUSEBPF_MAP(name, BPF_MAP_TYPE_LRU_PERCPU_HASH, key_type, value_type, entries)
+#define FUSEBPF_MAP_LPM_TRIE(name, key_type, value_type, entries) \
+	struct { \
+		__uint(type, BPF_MAP_TYPE_LPM_TRIE); \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__uint(max_entries, entries); \
+		__type(key, key_type); \
+		__type(value, value_type); \
+	} name SEC(".maps");
+#define FUSEBPF_RING(name, size) \
+	struct { \
+		__uint(type, BPF_MAP_TYPE_RINGBUF); \
+		__uint(max_entries, size); \
+	} name SEC(".maps");
 #define FUSEBPF_MAP_ARRAY(name, value_type, entries) \
 	FUSEBPF_MAP(name, BPF_MAP_TYPE_ARRAY, __u32, value_type, entries)
 #define FUSEBPF_MAP_PERCPU_ARRAY(name, value_type, entries) \

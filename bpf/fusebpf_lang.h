@@ -463,4 +463,79 @@ static __always_inline int fusebpf_refuse(__s64 number)
 			fusebpf_array_update(fusebpf_lost, 0, add, 1); \
 	} while (0)
 
+/* A member of a record in an array. */
+#define fusebpf_array_member(map, i, member) \
+	({ \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
+		_found ? _found->member : 0; \
+	})
+
+#define fusebpf_array_set_member(map, i, member, v) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
+		typeof(_found->member) _value = (v); \
+		if (_found) \
+			_found->member = _value; \
+	} while (0)
+
+/* The same as above with pointers to keys, and to values that are stored. */
+#define fusebpf_at_find(map, key) \
+	((fusebpf_map_value(map) *)bpf_map_lookup_elem(&(map), (key)))
+
+#define fusebpf_at_has(map, key) (fusebpf_at_find(map, key) != NULL)
+
+#define fusebpf_at_get(map, key, fallback) \
+	({ \
+		fusebpf_map_value(map) *_found = fusebpf_at_find(map, key); \
+		_found ? *_found : (fallback); \
+	})
+
+#define fusebpf_at_fetch(map, key, value, present) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_at_find(map, key); \
+		present = _found != NULL; \
+		value = _found ? *_found : 0; \
+	} while (0)
+
+#define fusebpf_at_put(map, key, value) \
+	(bpf_map_update_elem(&(map), (key), (value), BPF_ANY) == 0)
+
+#define fusebpf_at_discard(map, key) (bpf_map_delete_elem(&(map), (key)) == 0)
+
+/* `member` is .name of a record's member, or nothing. */
+#define fusebpf_at_array_update(map, key, member, op, v) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_at_find(map, key); \
+		if (_found) \
+			__sync_fetch_and_##op(&(*_found) member, (typeof((*_found) member))(v)); \
+	} while (0)
+
+#define fusebpf_at_hash_update(map, key, member, op, v) \
+	do { \
+		fusebpf_map_value(map) *_found = fusebpf_at_find(map, key); \
+		if (!_found) { \
+			static const fusebpf_map_value(map) _zero; \
+			bpf_map_update_elem(&(map), (key), &_zero, BPF_NOEXIST); \
+			_found = fusebpf_at_find(map, key); \
+		} \
+		if (_found) \
+			__sync_fetch_and_##op(&(*_found) member, (typeof((*_found) member))(v)); \
+		else \
+			fusebpf_array_update(fusebpf_lost, 0, add, 1); \
+	} while (0)
+
+/* The bytes of a name, padded with zeros or cut off. */
+static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
+					 const struct fusebpf_buf *from)
+{
+	fusebpf_for(loop, size) {
+		__u64 at = (__u64)loop.k;
+
+		fusebpf_hide(at);
+		if (at >= size)
+			break;
+		to[at] = fusebpf_name_byte(from, (__s64)at);
+	}
+}
+
 #endif

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Fixed-width integers: map keys and values, and casts inside filters.
+"""Types of fixed width: map keys and values, members of dataclasses, and casts inside filters.
 
 ``u32(x)`` takes ``x`` modulo 2³²; ``s32(x)`` the same in two's complement. The result is a plain
-integer. To a type checker they are ``int``: the compiler checks widths itself.
+integer. To a type checker they are ``int``: the compiler checks widths itself. ``bytes16`` …
+``bytes256`` are members of dataclasses: that many bytes, a shorter string padded with zeros, a
+longer one cut off.
 """
 
 from __future__ import annotations
@@ -10,6 +12,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from fusebpf.dsl.objects import Bytes
+
+    bytes16: TypeAlias = bytes | str | Bytes
+    bytes32: TypeAlias = bytes | str | Bytes
+    bytes64: TypeAlias = bytes | str | Bytes
+    bytes128: TypeAlias = bytes | str | Bytes
+    bytes256: TypeAlias = bytes | str | Bytes
     u8 = u16 = u32 = u64 = int
     s8 = s16 = s32 = s64 = int
 else:
@@ -30,4 +41,24 @@ else:
     u8, u16, u32, u64 = (_make(f"u{n}", n, False) for n in (8, 16, 32, 64))
     s8, s16, s32, s64 = (_make(f"s{n}", n, True) for n in (8, 16, 32, 64))
 
-__all__ = ["s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64"]
+    def _bytes(size: int) -> type:
+        body = {"size": size, "__doc__": f"A string of {size} bytes.", "__module__": __name__}
+        return type(f"bytes{size}", (bytes,), body)
+
+    bytes16, bytes32, bytes64, bytes128, bytes256 = map(_bytes, (16, 32, 64, 128, 256))
+
+__all__ = [
+    "bytes16",
+    "bytes32",
+    "bytes64",
+    "bytes128",
+    "bytes256",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+]

@@ -15,10 +15,20 @@ from fusebpf.build import cache
 from fusebpf.build.clang import FLAGS, ClangError, compile_c, find_clang, headers_digest
 from fusebpf.build.errors import BuildError
 from fusebpf.build.load import load_file
-from fusebpf.build.metadata import LOST, ConfigMeta, HookMeta, MapMeta, Metadata, c_trailer
+from fusebpf.build.metadata import (
+    EVENTS,
+    LOST,
+    ConfigMeta,
+    HookMeta,
+    MapMeta,
+    Metadata,
+    c_trailer,
+    drops,
+)
 
 if TYPE_CHECKING:
     from fusebpf.compiler import CompileResult, Diagnostic
+    from fusebpf.compiler.types import IntType, RecordType
     from fusebpf.dsl import FilterSet
 
 
@@ -149,6 +159,11 @@ def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
     return BuildError(error.message, error.help, found, {str(compiled.path): compiled.source})
 
 
+def _type_name(kind: IntType | RecordType) -> str:
+    record = getattr(kind, "record", None)
+    return str(kind) if record is None else str(record.text)
+
+
 def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
     from fusebpf.abi import ABI_VERSION
 
@@ -164,9 +179,20 @@ def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
         ),
         maps=(
             *(
-                MapMeta(entry.name, entry.kind, str(entry.key), str(entry.value), entry.max_entries)
+                MapMeta(
+                    entry.name,
+                    entry.kind,
+                    _type_name(entry.key),
+                    _type_name(entry.value),
+                    entry.max_entries,
+                )
                 for entry in compiled.result.maps
             ),
+            *(
+                MapMeta(entry.name, EVENTS, "", entry.record.text, entry.size)
+                for entry in compiled.fset.event_kinds.values()
+            ),
+            *((drops(len(compiled.fset.event_kinds)),) if compiled.fset.event_kinds else ()),
             *((LOST,) if program is not None and program.counts_lost else ()),
         ),
         fusebpf=__version__,

@@ -31,7 +31,11 @@ class HookMeta:
 
 @dataclass(frozen=True)
 class MapMeta:
-    """A map as declared. `key` and `value` are type names ("u32"); kind as in the language."""
+    """A map as declared. `key` and `value` are type names ("u32") or the text of a record
+    (`fusebpf.abi.record`); kind as in the language.
+
+    Events are a map, too, of kind "events": `value` is the event, `max_entries` the ring in bytes.
+    """
 
     name: str
     kind: str
@@ -53,6 +57,15 @@ class ConfigMeta:
 
 LOST = MapMeta("fusebpf_lost", "percpu_array", "u32", "u64", 1)
 """Counts changes `m[k] += n` that found a map full; only in sets that have such statements."""
+
+
+def drops(count: int) -> MapMeta:
+    """Counts events that found their ring full, by the order in which they are declared."""
+    return MapMeta(DROPS, "percpu_array", "u32", "u64", count)
+
+
+DROPS = "fusebpf_drops"
+EVENTS = "events"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,7 +18,11 @@ def show(mountpoint: Path, as_json: bool) -> None:
     from fusebpf.runtime import mounts
 
     with mounts.open(mountpoint) as mount:
-        contents = {name: dict(view.items()) for name, view in mount.maps.items()}
+        contents = {
+            name: {_plain(key): _plain(value) for key, value in view.items()}
+            for name, view in mount.maps.items()
+        }
+        dropped = {name: stream.dropped for name, stream in mount.events.items()}
         kinds = {name: view.meta.kind for name, view in mount.maps.items()}
         lost = mount.maps.lost
     if as_json:
@@ -26,7 +32,20 @@ def show(mountpoint: Path, as_json: bool) -> None:
         return
     for name, values in contents.items():
         click.echo(f"{name} ({kinds[name]}):" + (" empty" if not values else ""))
-        for key, value in sorted(values.items()):
+        for key, value in sorted(values.items(), key=lambda item: str(item[0]).zfill(20)):
             click.echo(f"  {key}: {value}")
+    for name, count in dropped.items():
+        click.echo(f"{name} (events): {count} dropped")
     if lost:
         click.echo(f"lost, as a map was full: {lost}")
+
+
+def _plain(cell: Any) -> Any:
+    """A key or value for people and JSON: a dataclass as `uid=3 name=x`."""
+    if not is_dataclass(cell) or isinstance(cell, type):
+        return cell
+    words = []
+    for name, value in asdict(cell).items():
+        shown = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+        words.append(f"{name}={shown}")
+    return " ".join(words)

@@ -9,12 +9,13 @@ from typing import Literal
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import bounds
-from fusebpf.compiler.names import Names, as_view, whole
+from fusebpf.compiler.names import as_view, whole
 from fusebpf.compiler.operands import (
     FLEXIBLE,
     POISON,
     Builtin,
     ClassRef,
+    EventRef,
     Fetch,
     Flexible,
     Group,
@@ -26,10 +27,12 @@ from fusebpf.compiler.operands import (
     Operand,
     Poison,
     Range,
+    RecordClass,
     Text,
     TypeRef,
     Value,
 )
+from fusebpf.compiler.records import Records
 from fusebpf.compiler.types import (
     BOOL,
     DIRENT,
@@ -44,7 +47,6 @@ from fusebpf.compiler.types import (
 from fusebpf.compiler.words import describe
 from fusebpf.dsl.values import MAX_ERRNO
 
-HASHES = ("hash", "lru_hash", "percpu_hash")
 HASH_METHODS = ("get", "put", "discard")
 
 
@@ -62,7 +64,7 @@ _CALL_HELP = {
 }
 
 
-class Calls(Names):
+class Calls(Records):
     """Everything of the form ``f(...)``."""
 
     def call(self, node: ast.Call) -> Operand:
@@ -82,6 +84,12 @@ class Calls(Names):
                 return self._builtin(node, name)
             case TypeRef():
                 return self._cast(node, callee)
+            case RecordClass():
+                return self.make_record(node, callee)
+            case Method(base=EventRef()):
+                return self.error(
+                    node, "E254", "emit() is a statement", "put it on a line of its own"
+                )
             case Method(base=MapRef(decl=decl), name=name):
                 return self._map_method(node, decl, name)
             case Method(base=base) if as_view(base) is not None:
@@ -156,7 +164,7 @@ class Calls(Names):
         if isinstance(operand, Group):
             return Lit(len(operand.items))
         if isinstance(operand, MapRef):
-            if operand.decl.kind in ("array", "percpu_array"):
+            if operand.decl.is_array:
                 return Lit(operand.decl.max_entries)
             return self.error(
                 node,
@@ -263,6 +271,7 @@ class Calls(Names):
     def array_index(self, node: ast.expr, decl: ir.MapDecl) -> ir.Expr | None:
         """An index that is provably inside an array map."""
         operand = self.number(node, self.expr(node))
+        assert isinstance(decl.key, IntType)
         if isinstance(operand, Flexible):
             return ir.Const(decl.key, 0)
         if isinstance(operand, Lit):
@@ -293,7 +302,7 @@ class Calls(Names):
         return ir.Cast(decl.key, operand.expr)
 
     def _map_method(self, node: ast.Call, decl: ir.MapDecl, name: str) -> Operand:
-        if decl.kind not in HASHES:
+        if decl.is_array:
             return self.error(
                 node.func,
                 "E261",
@@ -320,11 +329,19 @@ class Calls(Names):
             return Value(ir.MapDiscard(BOOL, decl.name, key))
         if len(args) == 1:
             return Fetch(decl, key)
+        if name == "get" and not isinstance(decl.value, IntType):
+            return self.error(
+                node,
+                "E256",
+                f"values of map {decl.name!r} are dataclasses: get() takes no default for them",
+                f"look first: value = {self.source_of(node.func)}(key), then `is not None`",
+            )
         value = self.convert(node.args[1], args[1], decl.value, store=name == "put")
         if value is None:
             return POISON
         if name == "put":
             return Value(ir.MapPut(BOOL, decl.name, key, value))
+        assert isinstance(decl.value, IntType)
         return Value(ir.MapGet(decl.value, decl.name, key, value))
 
     def no_value(self, operand: Operand) -> bool:

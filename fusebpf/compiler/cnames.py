@@ -65,7 +65,7 @@ def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> s
         reserved
         or known
         or name in _RESERVED
-        or re.fullmatch(r"_[A-Z].*|_key|_found|_value|_k|_zero", name)
+        or re.fullmatch(r"_[A-Z].*|_key|_found|_value|_k|_zero|_[a-z]\d+|_(loop|start)\d+", name)
     ):
         name = f"py_{name.lstrip('_')}" if reserved or name.startswith("_") else f"{name}_"
     others = set(taken)

@@ -158,7 +158,7 @@ class Comparisons(Calls):
                 return None if values is None else self.name_equal(node, view, values)
             return self._one_of(node, left, right)
         if isinstance(right, MapRef):
-            if right.decl.kind in ("array", "percpu_array"):
+            if right.decl.is_array:
                 self.error(
                     node,
                     "E263",

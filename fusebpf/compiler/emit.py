@@ -10,9 +10,17 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
 from fusebpf.compiler.diagnostics import source_lines
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
+from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
 from fusebpf.compiler.emit_names import NameFunctions
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
-from fusebpf.compiler.lower import Cost, all_locals, frame_size, framed_context, private_loops
+from fusebpf.compiler.lower import (
+    Cost,
+    all_locals,
+    frame_size,
+    framed_context,
+    private_loops,
+    record_area,
+)
 from fusebpf.compiler.types import (
     BUFFER,
     CONTEXT,
@@ -27,7 +35,6 @@ from fusebpf.compiler.types import (
 )
 from fusebpf.compiler.walk import expressions, leaves, returns_in_loop, statements
 
-_UPDATE = {"+": "add", "-": "add", "&": "and", "|": "or", "^": "xor"}
 _SCALAR = IntType | BoolType | VerdictType
 
 
@@ -40,14 +47,14 @@ class Emitter:
         self.file = PurePath(program.file).name
         self.costs = costs
         self.out: list[str] = []
-        globals_ = [m.name for m in program.maps] + ["fusebpf_lost"]
+        globals_ = [m.name for m in program.maps] + [e.name for e in program.events]
         self.functions: dict[str, str] = {}
         for function in (*program.helpers, *program.filters):
             self.functions[function.name] = identifier(
                 function.name, [*globals_, *self.functions.values()], function.alone
             )
-        self.maps = {m.name: m.name for m in program.maps}
         self.taken = [*globals_, *self.functions.values()]
+        self.records = RecordNames(program)
         self.asked = NameFunctions(program, self.taken)
         self.helpers = {f.name: f for f in program.helpers}
         #: Leading parameters that the author did not write, by helper.
@@ -75,12 +82,7 @@ class Emitter:
             '#include "fusebpf_lang.h"',
             "",
         ]
-        for decl in self.program.maps:
-            key = f"{decl.key.c_name}, " if "hash" in decl.kind else ""
-            self.out.append(
-                f"FUSEBPF_MAP_{decl.kind.upper()}({decl.name}, {key}{decl.value.c_name}, "
-                f"{decl.max_entries})"
-            )
+        self.out += declarations(self.program, self.records)
         for config in self.program.configs:
             self.out.append(
                 f"const volatile {c_type(config.type)} fusebpf_config_{config.name} = "
@@ -142,7 +144,6 @@ class FunctionEmitter:
             function.frame,
             parent.functions,
             hidden,
-            parent.maps,
             parent.asked.sets,
             parent.asked.globs,
         )
@@ -150,6 +151,10 @@ class FunctionEmitter:
         self.leaving = returns_in_loop(function.body)
         self.ctx_fields = self._ctx_fields()
         self.exprs = ExprEmitter(self.names)
+        area = record_area(function)
+        self.maps = MapEmitter(self.exprs, parent.program, parent.records, own - area)
+        self.maps.half = area // 2
+        self.exprs.maps = self.maps
 
     def _local_names(self) -> dict[str, str]:
         names: dict[str, str] = {}
@@ -313,6 +318,10 @@ class FunctionEmitter:
     def _put(self, text: str) -> None:
         self.out.append("\t" * self.depth + text if text else "")
 
+    def _lines(self, lines: list[str]) -> None:
+        for line in lines:
+            self._put(line)
+
     def _mark(self, line: int) -> None:
         if line != self.shown and 0 < line <= len(self.parent.lines):
             self.shown = line
@@ -336,24 +345,21 @@ class FunctionEmitter:
     def _statement(self, stmt: ir.Stmt) -> None:
         self._mark(stmt.line)
         text = self.exprs.expr
-        maps = self.parent.maps
         match stmt:
             case ir.Assign(target=target, value=value):
                 self._put(f"{self.exprs.local(target)} = {self.exprs.value(value)};")
-            case ir.MapFetch(target=target, map=name, key=key):
-                self._put(
-                    f"fusebpf_map_fetch({maps[name]}, {self.exprs.value(key)}, "
-                    f"{self.exprs.local(target)}, {self.exprs.present(target)});"
-                )
+            case ir.MapFetch():
+                self._lines(self.maps.fetch(stmt))
             case ir.SetField(param=param, path=path, value=value):
                 self._put(f"{self.exprs.struct_field(param, path)} = {self.exprs.value(value)};")
             case ir.SetTag(value=value):
                 self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {self.exprs.value(value)});")
-            case ir.MapSet(map=name, index=index, value=value):
-                args = [maps[name], self.exprs.value(index), self.exprs.value(value)]
-                self._put(f"fusebpf_array_set({', '.join(args)});")
+            case ir.MapSet():
+                self._lines(self.maps.set(stmt))
             case ir.MapUpdate():
-                self._update(stmt)
+                self._lines(self.maps.update(stmt))
+            case ir.Emit():
+                self._lines(self.maps.emit(stmt))
             case ir.Drop(var=var):
                 self._put(f"fusebpf_dirent_drop(&{self.locals[var]});")
             case ir.Do(value=value):
@@ -378,20 +384,6 @@ class FunctionEmitter:
             return
         text = strip(self.exprs.expr(value))
         self._put(f"fusebpf_leave({text});" if self.inside else f"return {text};")
-
-    def _update(self, stmt: ir.MapUpdate) -> None:
-        decl = next(m for m in self.parent.program.maps if m.name == stmt.map)
-        value = self.exprs.value(stmt.value)
-        if stmt.op == "-":
-            if isinstance(stmt.value, ir.Const):
-                value = strip(constant(-stmt.value.value, stmt.value.type))
-            else:
-                value = f"0 - (__u64)({value})"
-        kind = "hash" if "hash" in decl.kind else "array"
-        self._put(
-            f"fusebpf_{kind}_update({decl.name}, {self.exprs.value(stmt.key)}, "
-            f"{_UPDATE[stmt.op]}, {value});"
-        )
 
     def _if(self, stmt: ir.If, word: str) -> None:
         test = strip(self.exprs.expr(stmt.test))

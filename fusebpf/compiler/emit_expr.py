@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fusebpf.abi import VERDICTS
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import string
+from fusebpf.compiler.emit_maps import MapEmitter
 from fusebpf.compiler.flow import Flow, bounds
 from fusebpf.compiler.types import (
     BOOL,
@@ -43,7 +44,6 @@ class Names:
     functions: Mapping[str, str]
     #: Extra leading arguments of helpers that need the context or memory.
     hidden: Mapping[str, tuple[str, ...]]
-    maps: Mapping[str, str]
     #: Sets of names that got a function of their own, by their values.
     sets: Mapping[tuple[bytes, ...], str] = field(default_factory=dict)
     #: The functions of glob patterns, by pattern and whether case is folded.
@@ -120,6 +120,7 @@ class ExprEmitter:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.temporaries = 0
+        self.maps: MapEmitter | None = None
 
     def value(self, expr: ir.Expr) -> str:
         """An expression that is stored or passed where C knows its type."""
@@ -214,7 +215,8 @@ class ExprEmitter:
             case ir.Call(function=name, args=args):
                 given = [*self.names.hidden[name], *(self._argument(arg) for arg in args)]
                 return f"{self.names.functions[name]}({', '.join(given)})"
-        return self._map(expr)
+        assert self.maps is not None
+        return self.maps.expr(expr)
 
     def _tight(self, expr: ir.Expr) -> str:
         """An operand of a cast or prefix operator."""
@@ -367,7 +369,7 @@ class ExprEmitter:
             result = f"fusebpf_{expr.op}_{kind}({result}, {strip(self.expr(operand))})"
         return result if expr.type.bits == 64 else f"({expr.type.c_name}){result}"
 
-    # ------------------------------------------------------------ names and maps
+    # ------------------------------------------------------------ names
 
     def _name_test(self, expr: ir.NameTest) -> str:
         name = self.name(expr.name)
@@ -394,22 +396,6 @@ class ExprEmitter:
         if name != part:
             return f"({{ const struct fusebpf_buf *{name} = {part}; {result}; }})"
         return result
-
-    def _map(self, expr: ir.Expr) -> str:
-        match expr:
-            case ir.MapGet(map=name, key=key, default=default):
-                args = [self.names.maps[name], self.value(key), self.value(default)]
-                return f"fusebpf_map_get({', '.join(args)})"
-            case ir.MapHas(map=name, key=key):
-                return f"fusebpf_map_has({self.names.maps[name]}, {self.value(key)})"
-            case ir.MapItem(map=name, index=index):
-                return f"fusebpf_map_get({self.names.maps[name]}, {self.value(index)}, 0)"
-            case ir.MapPut(map=name, key=key, value=value):
-                args = [self.names.maps[name], self.value(key), self.value(value)]
-                return f"fusebpf_map_put({', '.join(args)})"
-            case ir.MapDiscard(map=name, key=key):
-                return f"fusebpf_map_discard({self.names.maps[name]}, {self.value(key)})"
-        raise AssertionError(f"no C for {type(expr).__name__}")
 
 
 def _fits(value: int, type_: Type) -> bool:

@@ -7,6 +7,7 @@ import ast
 from difflib import get_close_matches
 
 from fusebpf.abi import STRUCTS
+from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
 from fusebpf.compiler.comparisons import Comparisons
 from fusebpf.compiler.flow import refine
@@ -14,17 +15,20 @@ from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     FLEXIBLE,
     POISON,
+    EventRef,
     Fetch,
     Flexible,
     Group,
     Lit,
     MapRef,
+    MapSlot,
     Method,
     Namespace,
     Nothing,
     Operand,
     Optional,
     Poison,
+    RecordLocal,
     Text,
     Value,
 )
@@ -83,6 +87,8 @@ class Expressions(Comparisons):
 
     #: Walrus expressions that were lifted in front of the statement being checked.
     lifted: frozenset[int] = frozenset()
+    #: Locals that hold a copy of a map's value, and its layout.
+    record_locals: dict[str, Record]
     #: Conditional expressions that a filter returns.
     results: tuple[ast.expr, ...] = ()
 
@@ -178,6 +184,8 @@ class Expressions(Comparisons):
         if joined.optional:
             if name not in self.flow.present:
                 return Optional(name)
+            if name in self.record_locals:
+                return RecordLocal(name, self.record_locals[name])
         elif joined.assignments == 1 and joined.type is None and not joined.flexible:
             if joined.lit is not None and joined.lit[0] == joined.lit[1]:
                 return Lit(joined.lit[0])
@@ -230,8 +238,10 @@ class Expressions(Comparisons):
                         else f"it has: {', '.join(known[:12])}",
                     )
                 return self.constant(node, found, f"{name}.{node.attr}")
-            case MapRef():
+            case MapRef() | EventRef():
                 return Method(base, node.attr)
+            case RecordLocal() | MapSlot() | Value(expr=ir.MakeRecord()):
+                return self.record_member(node, base)
         if as_view(base) is not None:
             return Method(base, node.attr)
         if isinstance(base, Value) and base.expr.type == OPAQUE:
@@ -243,7 +253,10 @@ class Expressions(Comparisons):
             )
         if isinstance(base, Fetch | Optional):
             return self.error(
-                node, "E212", f"{self.source_of(node.value)} may be None", "numbers have no members"
+                node,
+                "E212",
+                f"{self.source_of(node.value)} may be None",
+                f"check first: value = {self.source_of(node.value)}, then `if value is not None`",
             )
         return self.error(
             node,
@@ -310,7 +323,7 @@ class Expressions(Comparisons):
             return self.name_index(node, view)
         if isinstance(base, MapRef):
             decl = base.decl
-            if decl.kind not in ("array", "percpu_array"):
+            if not decl.is_array:
                 name = self.source_of(node.value)
                 key = self.source_of(node.slice)
                 return self.error(
@@ -322,6 +335,8 @@ class Expressions(Comparisons):
             index = self.array_index(node.slice, decl)
             if index is None:
                 return POISON
+            if not isinstance(decl.value, IntType):
+                return MapSlot(decl, index)
             return Value(ir.MapItem(decl.value, decl.name, index))
         if isinstance(base, Group | Text):
             index_operand = self.expr(node.slice)

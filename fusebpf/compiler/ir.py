@@ -28,6 +28,10 @@ Names
     ``NameGlob`` is ``fnmatch.fnmatchcase`` on bytes. With ``fold`` ASCII letters of the name are
     taken as lower case first.
 
+Records
+    A record is the bytes of a dataclass, padding zero. ``MakeRecord`` has a value for each member;
+    numbers have the member's type, bytes are cut off or padded with zeros.
+
 Maps
     A map is known by its declared name. Array maps have indices 0…max_entries-1, proved in range
     by the front end. ``MapGet`` of a missing key is ``default``. ``MapAdd`` inserts 0 first
@@ -52,7 +56,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fusebpf.compiler.types import IntType, Type
+from fusebpf.abi.record import Record
+from fusebpf.compiler.types import IntType, RecordType, Type
 
 CompareOp = Literal["==", "!=", "<", "<=", ">", ">="]
 UpdateOp = Literal["+", "-", "&", "|", "^"]
@@ -294,6 +299,22 @@ class Refuse:
 
 
 @dataclass(frozen=True)
+class Bytes:
+    """Constant bytes."""
+
+    type: Type
+    value: bytes
+
+
+@dataclass(frozen=True)
+class MakeRecord:
+    """A record; ``values`` are in the order of its members."""
+
+    type: RecordType
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class MapGet:
     """The value of ``key``, or ``default`` (of the value's type) when it is missing."""
 
@@ -314,11 +335,12 @@ class MapHas:
 
 @dataclass(frozen=True)
 class MapItem:
-    """The value at ``index`` of an array map."""
+    """The value at ``index`` of an array map, or its member ``field``."""
 
     type: IntType
     map: str
     index: Expr
+    field: str = ""
 
 
 @dataclass(frozen=True)
@@ -375,6 +397,8 @@ Expr = (
     | Conditional
     | MinMax
     | Refuse
+    | Bytes
+    | MakeRecord
     | MapGet
     | MapHas
     | MapItem
@@ -397,12 +421,17 @@ class Assign:
 
 @dataclass(frozen=True)
 class MapFetch:
-    """``target = m.get(key)``: both halves of an optional local."""
+    """``target = m.get(key)``: both halves of an optional local.
+
+    Of a record, ``fields`` names the members that are read and the locals that get them (0 when
+    the key is missing); the first half of ``target`` is not used.
+    """
 
     line: int
     target: str
     map: str
     key: Expr
+    fields: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -426,19 +455,20 @@ class SetTag:
 
 @dataclass(frozen=True)
 class MapSet:
-    """``array[index] = value``."""
+    """``array[index] = value``, or ``array[index].field = value``."""
 
     line: int
     map: str
     index: Expr
     value: Expr
+    field: str = ""
 
 
 @dataclass(frozen=True)
 class MapUpdate:
-    """``m[key] op= value``, atomic, wrapping in the map's value type.
+    """``m[key] op= value`` or ``m[key].field op= value``: atomic, wrapping in the type changed.
 
-    On a hash the key is inserted with 0 first when it is missing.
+    On a hash the key is inserted with zeros first when it is missing.
     """
 
     line: int
@@ -446,6 +476,16 @@ class MapUpdate:
     key: Expr
     op: UpdateOp
     value: Expr
+    field: str = ""
+
+
+@dataclass(frozen=True)
+class Emit:
+    """Send an event to user space."""
+
+    line: int
+    event: str
+    value: MakeRecord
 
 
 @dataclass(frozen=True)
@@ -528,6 +568,7 @@ Stmt = (
     | SetTag
     | MapSet
     | MapUpdate
+    | Emit
     | Drop
     | Do
     | If
@@ -585,9 +626,23 @@ class MapDecl:
 
     name: str
     kind: str
-    key: IntType
-    value: IntType
+    key: IntType | RecordType
+    value: IntType | RecordType
     max_entries: int
+
+    @property
+    def is_array(self) -> bool:
+        """Whether keys are indices and every one of them has a value."""
+        return self.kind in ("array", "percpu_array")
+
+
+@dataclass(frozen=True)
+class EventDecl:
+    """A kind of event; ``size`` is that of its ring in bytes."""
+
+    name: str
+    record: Record
+    size: int
 
 
 @dataclass(frozen=True)
@@ -613,3 +668,4 @@ class Program:
     #: Whether a ``+=`` on a hash may count in the set's ``lost`` counter.
     counts_lost: bool = field(default=False)
     configs: tuple[ConfigDecl, ...] = ()
+    events: tuple[EventDecl, ...] = ()

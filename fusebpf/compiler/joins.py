@@ -36,7 +36,8 @@ class Joined:
                 self.flexible = True
             case Fetch(map=decl):
                 self.optional = True
-                self._add_type(decl.value, 0)
+                # Of a record the members have locals of their own: only the presence is kept.
+                self._add_type(decl.value if isinstance(decl.value, IntType) else U8, 0)
             case Value(expr=expr) if isinstance(expr.type, IntType | BoolType):
                 self._add_type(expr.type, bounds(expr, flow)[0])
             case Value(expr=expr) if expr.type in (VERDICT, ERRNO):

@@ -12,7 +12,7 @@ many branches therefore keeps all its numbers in the frame and loads members ane
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fusebpf.abi import SCRATCH_SIZE
@@ -98,8 +98,8 @@ def _place(function: ir.Function, branchy: bool) -> ir.Function:
     for stmt, depth in _with_depth(function.body, 0):
         if isinstance(stmt, ir.For) and (not _private(function, stmt) or _has_loop(stmt.body)):
             frame.add(stmt.var)
-        if isinstance(stmt, ir.Assign | ir.MapFetch) and (depth or branchy):
-            frame.add(stmt.target)
+        if depth or branchy:
+            frame.update(assigned(stmt))
     if branchy:
         frame |= {p.name for p in function.params if isinstance(p.type, _SCALAR)}
     return replace(function, frame=frozenset(frame), branchy=branchy)
@@ -130,8 +130,7 @@ def private_loops(function: ir.Function) -> frozenset[str]:
 def _private(function: ir.Function, loop: ir.For) -> bool:
     """Whether a loop's variable is read inside loops over it only, and never assigned."""
     return not _outside(function.body, loop.var) and not any(
-        isinstance(s, ir.Assign | ir.MapFetch) and s.target == loop.var
-        for s in statements(function.body)
+        loop.var in assigned(s) for s in statements(function.body)
     )
 
 
@@ -146,6 +145,16 @@ def _outside(body: tuple[ir.Stmt, ...], var: str) -> bool:
         if any(_outside(block, var) for block in blocks(stmt)):
             return True
     return False
+
+
+def assigned(stmt: ir.Stmt) -> tuple[str, ...]:
+    """Locals that a statement itself assigns, loop variables aside."""
+    match stmt:
+        case ir.Assign(target=target):
+            return (target,)
+        case ir.MapFetch(target=target, fields=fields):
+            return (target, *(local for _, local in fields))
+    return ()
 
 
 @dataclass(frozen=True)
@@ -167,7 +176,21 @@ def frame_size(function: ir.Function) -> int:
         if local.name in function.frame:
             total += _width(local) + local.optional
     total += sum(CONTEXT_FIELDS[name].bits // 8 for name in framed_context(function))
-    return -(-total // 8) * 8
+    return -(-total // 8) * 8 + record_area(function)
+
+
+def record_area(function: ir.Function) -> int:
+    """Bytes for a key and a value that are records, behind the locals of a function's frame."""
+    return 2 * max((-(-r.type.record.size // 8) * 8 for r in _records(function)), default=0)
+
+
+def _records(function: ir.Function) -> Iterator[ir.MakeRecord]:
+    """Records that are made in memory of the operation; events are made in their ring."""
+    for stmt in statements(function.body):
+        events = [stmt.value] if isinstance(stmt, ir.Emit) else []
+        for expr in expressions(stmt):
+            if isinstance(expr, ir.MakeRecord) and not any(expr is e for e in events):
+                yield expr
 
 
 def all_locals(function: ir.Function) -> tuple[ir.LocalVar, ...]:
@@ -198,6 +221,8 @@ def _plain(function: ir.Function) -> bool:
         and len(function.params) <= MAX_ARGS
         and all(isinstance(p.type, _SCALAR) for p in function.params)
         and not _has_loop(function.body)
+        and not record_area(function)
+        and not any(isinstance(s, ir.Emit) for s in statements(function.body))
     )
 
 
@@ -224,6 +249,8 @@ _SIZES: dict[type, int] = {
     ir.DirentName: 4,
     ir.DirentField: 4,
     ir.Drop: 6,
+    ir.Emit: 30,
+    ir.MakeRecord: 24,
     ir.For: 16,
     ir.ForEntries: 40,
     ir.Chain: 6,
@@ -266,6 +293,11 @@ def _steps(body: tuple[ir.Stmt, ...], helpers: Mapping[str, Cost]) -> tuple[int,
                 here += helpers[expr.function].steps
             elif isinstance(expr, ir.NameSame):
                 here += min(longest(expr.left), longest(expr.right))
+            elif isinstance(expr, ir.MakeRecord):
+                members = zip(expr.type.record.members, expr.values, strict=True)
+                here += sum(
+                    m.size for m, v in members if m.is_bytes and not isinstance(v, ir.Bytes)
+                )
             elif isinstance(expr, ir.NameGlob):
                 searched = len(segments(expr.pattern)) - 2
                 here += longest(expr.name) * max(searched, 0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import TypeAlias
 
+from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
 from fusebpf.compiler.types import IntType, StructType
 
@@ -99,6 +100,36 @@ class MapRef:
 
 
 @dataclass(frozen=True)
+class MapSlot:
+    """``m[key]`` of a map whose values are records."""
+
+    decl: ir.MapDecl
+    key: ir.Expr
+
+
+@dataclass(frozen=True)
+class EventRef:
+    """A kind of event of the set."""
+
+    decl: ir.EventDecl
+
+
+@dataclass(frozen=True)
+class RecordClass:
+    """A dataclass that the set uses, called to make a record."""
+
+    record: Record
+
+
+@dataclass(frozen=True)
+class RecordLocal:
+    """A local that holds a copy of a map's value; not None here."""
+
+    name: str
+    record: Record
+
+
+@dataclass(frozen=True)
 class HelperRef:
     """A function of the same file."""
 
@@ -165,6 +196,10 @@ Operand: TypeAlias = (
     | Optional
     | NameView
     | MapRef
+    | MapSlot
+    | EventRef
+    | RecordClass
+    | RecordLocal
     | HelperRef
     | TypeRef
     | Builtin

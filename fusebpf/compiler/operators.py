@@ -39,6 +39,7 @@ from fusebpf.compiler.types import (
     BoolType,
     ErrnoType,
     IntType,
+    RecordType,
     Type,
     VerdictType,
 )
@@ -192,6 +193,9 @@ class Operators(Scope):
     def _convert_help(self, operand: Operand, target: Type) -> str | None:
         if target == BOOL and isinstance(operand, Value | Lit):
             return "write a comparison, e.g. `x != 0`, or bool(x)"
+        if isinstance(target, RecordType):
+            members = ", ".join(f"{m.name}=..." for m in target.record.members)
+            return f"{target}({members})"
         if target == VERDICT:
             return "a Verdict is CONTINUE and its like, -Errno, or refuse(number)"
         return None

@@ -15,7 +15,7 @@ from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_all
 from fusebpf.compiler.scope import Unit, config_type
-from fusebpf.compiler.types import INT_TYPES, VERDICT
+from fusebpf.compiler.types import INT_TYPES, VERDICT, RecordType
 from fusebpf.compiler.walk import expressions, statements
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def compile_set(
         id(m): ir.MapDecl(
             m.name,
             m.kind,
-            INT_TYPES[m.key.__name__],
-            INT_TYPES[m.value.__name__],
+            RecordType(m.key_record) if m.key_record else INT_TYPES[m.key.__name__],
+            RecordType(m.value_record) if m.value_record else INT_TYPES[m.value.__name__],
             m.max_entries,
         )
         for m in fset.maps.values()
@@ -86,7 +86,14 @@ def compile_set(
     )
     helpers, placed = place_all(tuple(unit.order), tuple(filters))
     program = ir.Program(
-        fset.name, path, tuple(maps.values()), helpers, placed, unit.counts_lost, configs
+        fset.name,
+        path,
+        tuple(maps.values()),
+        helpers,
+        placed,
+        unit.counts_lost,
+        configs,
+        tuple(unit.events.values()),
     )
     costs = _costs(unit, program)
     if _failed(unit):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
+from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
 from fusebpf.compiler.diagnostics import Diagnostic, Severity, source_lines
 from fusebpf.compiler.flow import Flow
@@ -25,6 +27,7 @@ from fusebpf.compiler.operands import (
     POISON,
     Builtin,
     ClassRef,
+    EventRef,
     Group,
     HelperRef,
     Lit,
@@ -33,6 +36,7 @@ from fusebpf.compiler.operands import (
     Nothing,
     Operand,
     Poison,
+    RecordClass,
     Text,
     TypeRef,
     Value,
@@ -49,6 +53,7 @@ from fusebpf.compiler.types import (
 )
 from fusebpf.dsl import objects
 from fusebpf.dsl.config import Config
+from fusebpf.dsl.events import Events
 from fusebpf.dsl.maps import Map
 from fusebpf.dsl.values import Errno, Verdict, refuse
 
@@ -86,6 +91,26 @@ class Unit:
     #: Names of the helpers being checked, outermost first.
     stack: list[str] = field(default_factory=list)
     counts_lost: bool = False
+
+    @cached_property
+    def events(self) -> dict[int, ir.EventDecl]:
+        """Kinds of events, by the identity of the author's object."""
+        return {
+            id(e): ir.EventDecl(e.name, e.record, e.size) for e in self.fset.event_kinds.values()
+        }
+
+    @cached_property
+    def records(self) -> dict[type, Record]:
+        """Layouts of the dataclasses that maps and events use."""
+        found = {e.cls: e.record for e in self.fset.event_kinds.values()}
+        for entry in self.fset.maps.values():
+            for cls, record in (
+                (entry.key, entry.key_record),
+                (entry.value, entry.value_record),
+            ):
+                if record is not None:
+                    found[cls] = record
+        return found
 
     @cached_property
     def lines(self) -> list[str]:
@@ -234,6 +259,16 @@ class Scope(ABC):
                     f"declare it with this set: {shown} = filters.{value.kind}(...)",
                 )
             return MapRef(decl)
+        if isinstance(value, Events):
+            event = self.unit.events.get(id(value))
+            if event is None:
+                return self.error(
+                    node,
+                    "E205",
+                    f"events {value.name!r} belong to another filter set",
+                    f"declare them with this set: {shown} = filters.events(...)",
+                )
+            return EventRef(event)
         if isinstance(value, Config):
             return self.error(
                 node,
@@ -311,6 +346,17 @@ class Scope(ABC):
         )
 
     def _class(self, node: ast.expr, value: type, shown: str) -> Operand:
+        record = self.unit.records.get(value)
+        if record is not None:
+            return RecordClass(record)
+        if dataclasses.is_dataclass(value):
+            return self.error(
+                node,
+                "E203",
+                f"no map and no events of this set use the dataclass {value.__name__}",
+                f"declare them: filters.events('name', {value.__name__}), or key= or value= of "
+                "a map",
+            )
         if value.__module__ == "fusebpf.types" and value.__name__ in INT_TYPES:
             return TypeRef(value.__name__, INT_TYPES[value.__name__])
         if value is int or value is bool:

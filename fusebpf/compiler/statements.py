@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from fusebpf.abi import HOOKS
 from fusebpf.compiler import ir
-from fusebpf.compiler.expressions import Expressions
 from fusebpf.compiler.flow import Flow, bounds, refine
 from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.mapstores import MapStores
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     POISON,
@@ -30,21 +30,22 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.operators import BINARY
+from fusebpf.compiler.records import member_local
 from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
     DIRENT,
+    INT_TYPES,
     S64,
     TEXTS,
     U64,
     VERDICT,
     IntType,
+    RecordType,
     StructType,
     Type,
 )
 from fusebpf.compiler.words import describe
-
-_UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
 
 _SET_HELP = "members of argument structs can be set, and ctx.tag"
 
@@ -67,7 +68,7 @@ _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
 }
 
 
-class Statements(Expressions):
+class Statements(MapStores):
     """Checks blocks of statements and follows the flow of control."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -77,6 +78,7 @@ class Statements(Expressions):
         #: Flows at the breaks of each open loop.
         self.breaks: list[list[Flow]] = []
         self.store_counts: dict[str, int] = {}
+        self.record_locals = {}
 
     def block(self, body: list[ast.stmt]) -> tuple[ir.Stmt, ...]:
         """Check statements in order; a mistake in one does not hide the others."""
@@ -160,10 +162,14 @@ class Statements(Expressions):
         match target:
             case ast.Name(id=name):
                 return self.set_local(node, target, name, value, operand)
+            case ast.Attribute(value=ast.Subscript() as inner, attr=member) if (
+                self.map_target(target) is not None
+            ):
+                return self.set_item(node, inner, value, operand, member)
             case ast.Attribute():
                 return self._set_member(node, target, value, operand)
             case ast.Subscript():
-                return self._set_item(node, target, value, operand)
+                return self.set_item(node, target, value, operand)
             case ast.Tuple() | ast.List():
                 self.error(target, "E102", "several targets are not supported", "assign one by one")
                 return []
@@ -219,13 +225,37 @@ class Statements(Expressions):
     ) -> list[ir.Stmt]:
         type_ = self.local_type(name)
         if isinstance(operand, Fetch):
-            return [ir.MapFetch(node.lineno, name, operand.map.name, operand.key)]
+            fields = self._members_read(name, operand.map)
+            return [ir.MapFetch(node.lineno, name, operand.map.name, operand.key, fields)]
         if type_ is None or isinstance(operand, Poison) or self.infer:
             return []
         made = self.convert(value, operand, type_)
         if made is None or self.joins[name].constant is not None:
             return []  # a constant is put in where it is read
         return [ir.Assign(node.lineno, name, made)]
+
+    def _members_read(self, name: str, decl: ir.MapDecl) -> tuple[tuple[str, str], ...]:
+        """The members of a record that a local gets a copy of, and the hidden locals for them."""
+        if not isinstance(decl.value, RecordType):
+            return ()
+        record = decl.value.record
+        before = self.record_locals.setdefault(name, record)
+        if before != record:
+            self.error(
+                self.node,
+                "E208",
+                f"{name!r} holds a {before.name} on one line and a {record.name} on another",
+                "use two locals",
+            )
+        fields: list[tuple[str, str]] = []
+        for member in record.members:
+            if not member.is_bytes:
+                local = member_local(name, member.name)
+                joined = self.next_joins.setdefault(local, Joined())
+                joined.type, joined.declared = INT_TYPES[member.kind], True
+                self.flow = self.flow.assign(local)
+                fields.append((member.name, local))
+        return tuple(fields)
 
     def _conflict(self, value: ast.expr, name: str, operand: Operand) -> None:
         seen = self.next_joins[name].assignments
@@ -244,7 +274,7 @@ class Statements(Expressions):
             return True
         return isinstance(operand, Value) and (
             operand.expr.type in (*TEXTS, CONTEXT, DIRENT)
-            or isinstance(operand.expr.type, StructType)
+            or isinstance(operand.expr.type, StructType | RecordType)
         )
 
     def _set_alias(self, target: ast.expr, name: str, operand: Operand) -> list[ir.Stmt]:
@@ -267,10 +297,12 @@ class Statements(Expressions):
         self, target: ast.expr, name: str, operand: Operand
     ) -> tuple[Operand, list[ir.Stmt]]:
         """A part of a name with its ends in hidden locals: what they are made of may change."""
+        made: list[ir.Stmt] = []
+        if isinstance(operand, Value) and isinstance(operand.expr, ir.MakeRecord):
+            return self._kept_record(target, name, operand.expr)
         view = as_view(operand)
         if view is None or not isinstance(view.name, ir.NamePart):
             return operand, []
-        made: list[ir.Stmt] = []
         part = view.name
         ends: list[ir.Expr | None] = []
         for what, end in (("start", part.start), ("stop", part.stop)):
@@ -285,6 +317,29 @@ class Statements(Expressions):
             ends.append(ir.Local(S64, local))
         kept = ir.NamePart(part.type, part.name, ends[0] or part.start, ends[1])
         return NameView(kept, view.fold, view.start, view.stop, view.tail), made
+
+    def _kept_record(
+        self, target: ast.expr, name: str, made: ir.MakeRecord
+    ) -> tuple[Operand, list[ir.Stmt]]:
+        out: list[ir.Stmt] = []
+        values: list[ir.Expr] = []
+        for member, value in zip(made.type.record.members, made.values, strict=True):
+            local = member_local(name, member.name)
+            if isinstance(value, ir.NamePart):
+                kept, stmts = self._snapshot(target, local, Value(value))
+                view = as_view(kept)
+                assert view is not None
+                out += stmts
+                values.append(view.name)
+            elif member.is_bytes or isinstance(value, ir.Const):
+                values.append(value)
+            else:
+                joined = self.next_joins.setdefault(local, Joined())
+                joined.type, joined.declared = value.type, True
+                self.flow = self.flow.assign(local)
+                out.append(ir.Assign(target.lineno, local, value))
+                values.append(ir.Local(value.type, local))
+        return Value(replace(made, values=tuple(values))), out
 
     def _annotated(self, node: ast.AnnAssign) -> list[ir.Stmt]:
         if not isinstance(node.target, ast.Name):
@@ -347,10 +402,9 @@ class Statements(Expressions):
         if op is None:
             self.error(node, "E224", "this operator is not supported", "use //=, or <<= for powers")
             return []
-        if isinstance(node.target, ast.Subscript):
-            base = self.expr(node.target.value)
-            if isinstance(base, MapRef):
-                return self._update_map(node, node.target, base.decl, op)
+        changed = self.map_target(node.target)
+        if changed is not None:
+            return self.update_map(node, *changed, op)
         load: ast.expr
         match node.target:
             case ast.Name(id=name):
@@ -363,75 +417,7 @@ class Statements(Expressions):
         whole = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
         return self.store(node, node.target, whole, self.expr(whole))
 
-    # ------------------------------------------------------------ maps and members
-
-    def _update_map(
-        self, node: ast.AugAssign, target: ast.Subscript, decl: ir.MapDecl, op: str
-    ) -> list[ir.Stmt]:
-        is_array = decl.kind in ("array", "percpu_array")
-        key = (
-            self.array_index(target.slice, decl)
-            if is_array
-            else self.key(target.slice, decl, self.expr(target.slice))
-        )
-        value = self.convert(node.value, self.expr(node.value), decl.value, store=True)
-        shown = self.source_of(target)
-        if decl.value.bits < 32:
-            self.error(
-                node,
-                "E265",
-                f"{shown} is {decl.value}: only 32- and 64-bit values can be updated in place",
-                f"declare map {decl.name!r} with value=u32 or u64",
-            )
-            return []
-        for kind in _UPDATES:
-            if kind == op:
-                if key is None or value is None:
-                    return []
-                if not is_array:
-                    self.unit.counts_lost = True
-                return [ir.MapUpdate(node.lineno, decl.name, key, kind, value)]
-        self.error(
-            node,
-            "E265",
-            f"{op}= on a map is not atomic",
-            f"read, compute, store: {shown} = {shown} {op} ..."
-            if is_array
-            else "read with get(key, 0), compute, store with put",
-        )
-        return []
-
-    def _set_item(
-        self, node: ast.stmt, target: ast.Subscript, value: ast.expr, operand: Operand
-    ) -> list[ir.Stmt]:
-        base = self.expr(target.value)
-        if isinstance(base, Poison):
-            return []
-        if not isinstance(base, MapRef):
-            what = "a Name" if describe(base) == "a Name" else describe(base)
-            self.error(
-                target,
-                "E266",
-                f"{what} cannot be changed here",
-                "only array maps take item assignments",
-            )
-            return []
-        decl = base.decl
-        if decl.kind not in ("array", "percpu_array"):
-            name, key = self.source_of(target.value), self.source_of(target.slice)
-            self.error(
-                target,
-                "E264",
-                f"{name} is a hash and may be full: the store can fail",
-                f"write {name}.put({key}, {self.source_of(value)}), which tells; "
-                f"or count with {name}[{key}] += 1",
-            )
-            return []
-        index = self.array_index(target.slice, decl)
-        made = self.convert(value, operand, decl.value, store=True)
-        if index is None or made is None:
-            return []
-        return [ir.MapSet(node.lineno, decl.name, index, made)]
+    # ------------------------------------------------------------ members
 
     def _set_member(
         self, node: ast.stmt, target: ast.Attribute, value: ast.expr, operand: Operand
@@ -548,9 +534,10 @@ class Statements(Expressions):
     def _expression(self, node: ast.Expr) -> list[ir.Stmt]:
         value = node.value
         if isinstance(value, ast.Call):
-            dropped = self._drop(node, value)
-            if dropped is not None:
-                return dropped
+            for kind in (self._drop, self.emit_event):
+                done = kind(node, value)
+                if done is not None:
+                    return done
             operand = self.expr(value)
             if isinstance(operand, Value):
                 match operand.expr:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fusebpf.abi.record import Record
+
 
 @dataclass(frozen=True)
 class IntType:
@@ -131,6 +133,16 @@ class BufferType:
 
 
 @dataclass(frozen=True)
+class RecordType:
+    """A dataclass: a map's key or value, or an event."""
+
+    record: Record
+
+    def __str__(self) -> str:
+        return self.record.name
+
+
+@dataclass(frozen=True)
 class NoneType:
     """No value."""
 
@@ -149,6 +161,7 @@ Type = (
     | DirentsType
     | DirentType
     | BufferType
+    | RecordType
     | NoneType
 )
 

@@ -7,12 +7,14 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.operands import (
     Builtin,
     ClassRef,
+    EventRef,
     Fetch,
     Flexible,
     Group,
     HelperRef,
     Lit,
     MapRef,
+    MapSlot,
     Method,
     Namespace,
     NameView,
@@ -20,6 +22,8 @@ from fusebpf.compiler.operands import (
     Operand,
     Optional,
     Range,
+    RecordClass,
+    RecordLocal,
     Text,
     TypeRef,
     Value,
@@ -50,6 +54,14 @@ def describe(operand: Operand) -> str:
             return f"a part of a {kind}" if part else f"a {kind}"
         case MapRef(decl=decl):
             return f"map {decl.name!r}"
+        case EventRef(decl=event):
+            return f"events {event.name!r}"
+        case RecordLocal(record=record):
+            return f"a {record.name}"
+        case MapSlot(decl=decl):
+            return f"a {decl.value}"
+        case RecordClass(record=record):
+            return f"class {record.name}"
         case HelperRef(node=node):
             return f"function {node.name!r}"
         case TypeRef(name=name) | ClassRef(name=name):

@@ -2,11 +2,21 @@
 """What a filter's author imports. Needs neither clang, libbpf nor Linux headers."""
 
 from fusebpf.dsl.errors import DslError, UnknownHookError
+from fusebpf.dsl.events import Events
 from fusebpf.dsl.filterset import FilterSet
 from fusebpf.dsl.generated import *  # noqa: F403
 from fusebpf.dsl.generated import __all__ as _structs
 from fusebpf.dsl.hooks import Filter
-from fusebpf.dsl.maps import ArrayMap, HashMap, LruHashMap, Map, PerCpuArrayMap, PerCpuHashMap
+from fusebpf.dsl.maps import (
+    ArrayMap,
+    HashMap,
+    LpmTrie,
+    LruHashMap,
+    LruPerCpuHashMap,
+    Map,
+    PerCpuArrayMap,
+    PerCpuHashMap,
+)
 from fusebpf.dsl.objects import Buffer, Context, Dirent, Dirents, Name
 from fusebpf.dsl.values import (
     CALL_DEFAULT,
@@ -34,10 +44,13 @@ __all__ = [
     "Dirents",
     "DslError",
     "Errno",
+    "Events",
     "Filter",
     "FilterSet",
     "HashMap",
+    "LpmTrie",
     "LruHashMap",
+    "LruPerCpuHashMap",
     "Map",
     "Name",
     "PerCpuArrayMap",

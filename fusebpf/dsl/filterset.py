@@ -5,24 +5,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fusebpf.dsl.config import Config, make_config
 from fusebpf.dsl.errors import DslError
+from fusebpf.dsl.events import Events
 from fusebpf.dsl.generated import GeneratedHooks
 from fusebpf.dsl.maps import (
     ArrayMap,
     HashMap,
+    LpmTrie,
     LruHashMap,
+    LruPerCpuHashMap,
     Map,
     PerCpuArrayMap,
     PerCpuHashMap,
     check_declaration,
+    check_prefix_key,
 )
 from fusebpf.dsl.objects import Context
+from fusebpf.dsl.records import MAX_EVENT, record_of
 from fusebpf.dsl.values import Verdict
 
 R = TypeVar("R", bound="Verdict | None")
+M = TypeVar("M", bound=Map)
+T = TypeVar("T")
 
 
 class FilterSet(GeneratedHooks):
@@ -42,6 +49,7 @@ class FilterSet(GeneratedHooks):
             )
         self.name = name
         self.maps: dict[str, Map] = {}
+        self.event_kinds: dict[str, Events[Any]] = {}
         self.configs: dict[str, Config] = {}
 
     def __repr__(self) -> str:
@@ -51,38 +59,61 @@ class FilterSet(GeneratedHooks):
         """Run ``function`` for operations without a filter of their own."""
         return self.register("default_filter", "default", function)
 
-    def hash(self, name: str, *, key: type[int], value: type[int], max_entries: int) -> HashMap:
+    def hash(self, name: str, *, key: type[Any], value: type[Any], max_entries: int) -> HashMap:
         """A table from keys to values."""
         self._check(name, {"key": key, "value": value}, max_entries)
-        self.maps[name] = made = HashMap(name, key, value, max_entries)
-        return made
+        return self._add(HashMap(name, key, value, max_entries))
 
     def lru_hash(
-        self, name: str, *, key: type[int], value: type[int], max_entries: int
+        self, name: str, *, key: type[Any], value: type[Any], max_entries: int
     ) -> LruHashMap:
         """A hash that is never full: it forgets the entry unused for longest."""
         self._check(name, {"key": key, "value": value}, max_entries)
-        self.maps[name] = made = LruHashMap(name, key, value, max_entries)
-        return made
+        return self._add(LruHashMap(name, key, value, max_entries))
 
     def percpu_hash(
-        self, name: str, *, key: type[int], value: type[int], max_entries: int
+        self, name: str, *, key: type[Any], value: type[Any], max_entries: int
     ) -> PerCpuHashMap:
         """A hash with one value per CPU; user space reads the sum."""
         self._check(name, {"key": key, "value": value}, max_entries)
-        self.maps[name] = made = PerCpuHashMap(name, key, value, max_entries)
-        return made
+        return self._add(PerCpuHashMap(name, key, value, max_entries))
 
-    def array(self, name: str, *, value: type[int], max_entries: int) -> ArrayMap:
+    def lru_percpu_hash(
+        self, name: str, *, key: type[Any], value: type[Any], max_entries: int
+    ) -> LruPerCpuHashMap:
+        """A hash with one value per CPU that is never full; user space reads the sum."""
+        self._check(name, {"key": key, "value": value}, max_entries)
+        return self._add(LruPerCpuHashMap(name, key, value, max_entries))
+
+    def lpm_trie(self, name: str, *, key: type[Any], value: type[Any], max_entries: int) -> LpmTrie:
+        """A table from prefixes to values; ``get`` finds the longest prefix that fits."""
+        self._check(name, {"key": key, "value": value}, max_entries)
+        made = LpmTrie(name, key, value, max_entries)
+        check_prefix_key(name, made.key_record)
+        return self._add(made)
+
+    def array(self, name: str, *, value: type[Any], max_entries: int) -> ArrayMap:
         """``max_entries`` values indexed from 0."""
         self._check(name, {"value": value}, max_entries)
-        self.maps[name] = made = ArrayMap(name, value, max_entries)
-        return made
+        return self._add(ArrayMap(name, value, max_entries))
 
-    def percpu_array(self, name: str, *, value: type[int], max_entries: int) -> PerCpuArrayMap:
+    def percpu_array(self, name: str, *, value: type[Any], max_entries: int) -> PerCpuArrayMap:
         """An array with one value per CPU; user space reads the sum."""
         self._check(name, {"value": value}, max_entries)
-        self.maps[name] = made = PerCpuArrayMap(name, value, max_entries)
+        return self._add(PerCpuArrayMap(name, value, max_entries))
+
+    def events(self, name: str, cls: type[T], *, size: int = 1 << 16) -> Events[T]:
+        """Records that filters send to user space; the ring holds ``size`` bytes (a power of 2)."""
+        check_declaration(name, {}, 1, {**self.maps, **self.event_kinds})
+        if not isinstance(size, int) or not 4096 <= size <= 1 << 28 or size & (size - 1):
+            raise DslError(
+                "E123",
+                f"the ring of events {name!r} cannot have {size} bytes",
+                "use a power of 2 from 4096, e.g. size=1 << 16",
+                word="size",
+            )
+        record = record_of(f"events {name!r}", cls, MAX_EVENT)
+        self.event_kinds[name] = made = Events(name, cls, record, size)
         return made
 
     def config(
@@ -103,4 +134,8 @@ class FilterSet(GeneratedHooks):
         return made
 
     def _check(self, name: object, types: dict[str, object], max_entries: object) -> None:
-        check_declaration(name, types, max_entries, self.maps)
+        check_declaration(name, types, max_entries, {**self.maps, **self.event_kinds})
+
+    def _add(self, made: M) -> M:
+        self.maps[made.name] = made
+        return made

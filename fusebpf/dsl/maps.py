@@ -2,30 +2,40 @@
 """Maps: tables that filters and user space share.
 
 A map object is its declaration, and in plain Python a working map, so that filters can be called
-directly. Keys and values are integers of fixed width; a store wraps to that width.
+directly. Keys and values are integers of fixed width, or dataclasses of such; a store wraps to the
+width.
 """
 
 from __future__ import annotations
 
-from typing import Literal, overload
+import copy
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
 
+from fusebpf.abi.record import Record
 from fusebpf.dsl.errors import DslError
+from fusebpf.dsl.records import packed, record_of
 from fusebpf.types import u32
 
-MapKind = Literal["hash", "lru_hash", "percpu_hash", "array", "percpu_array"]
+MapKind = Literal[
+    "hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "array", "percpu_array", "lpm_trie"
+]
 
 
 class Map:
-    """Declaration of a map. ``key`` and ``value`` are types of ``fusebpf.types``."""
+    """Declaration of a map. ``key`` and ``value`` are types of ``fusebpf.types`` or dataclasses."""
 
     kind: MapKind
 
-    def __init__(self, name: str, key: type[int], value: type[int], max_entries: int) -> None:
+    def __init__(self, name: str, key: type[Any], value: type[Any], max_entries: int) -> None:
         self.name = name
         self.key = key
         self.value = value
+        self.key_record = _record(name, key)
+        self.value_record = _record(name, value)
         self.max_entries = max_entries
-        self.data: dict[int, int] = {}
+        self.data: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
         return f"<{self.kind} map {self.name!r}, {self.max_entries} entries>"
@@ -34,39 +44,55 @@ class Map:
         """Plain Python only: forget every value."""
         self.data.clear()
 
+    def _slot(self, key: Any) -> Any:
+        return self.key(key) if self.key_record is None else packed(self.key_record, key)
+
+    def _stored(self, value: Any) -> Any:
+        return self.value(value) if self.value_record is None else copy.copy(value)
+
+    def _zero(self) -> Any:
+        if self.value_record is None:
+            return 0
+        return self.value(*(b"" if m.is_bytes else 0 for m in self.value_record.members))
+
+
+def _record(name: str, kind: type[Any]) -> Record | None:
+    return None if getattr(kind, "__name__", "") in WIDTHS else record_of(f"map {name!r}", kind)
+
 
 class HashMap(Map):
     """A table from keys to values with room for ``max_entries``."""
 
     kind: MapKind = "hash"
 
-    def __contains__(self, key: int) -> bool:
-        return key in self.data
+    def __contains__(self, key: Any) -> bool:
+        return self._slot(key) in self.data
 
-    @overload
-    def get(self, key: int) -> int | None: ...
-    @overload
-    def get(self, key: int, default: int) -> int: ...
-    def get(self, key: int, default: int | None = None) -> int | None:
-        """The value of ``key``; None, or ``default``, when it is missing."""
-        return self.data.get(key, default)
+    def get(self, key: Any, default: Any = None) -> Any:
+        """A copy of the value of ``key``; None, or ``default``, when it is missing."""
+        return copy.copy(self.data.get(self._slot(key), default))
 
-    def put(self, key: int, value: int) -> bool:
+    def put(self, key: Any, value: Any) -> bool:
         """Store a value. False when the map is full."""
-        if key not in self.data and len(self.data) >= self.max_entries:
+        slot = self._slot(key)
+        if slot not in self.data and len(self.data) >= self.max_entries:
             return self._make_room() and self.put(key, value)
-        self.data[self.key(key)] = self.value(value)
+        self.data[slot] = self._stored(value)
         return True
 
-    def discard(self, key: int) -> bool:
+    def discard(self, key: Any) -> bool:
         """Remove a key. False when it was not there."""
-        return self.data.pop(key, None) is not None
+        return self.data.pop(self._slot(key), None) is not None
 
-    # `m[k] += n` is these two calls; a missing key counts from 0, a full map drops the change.
-    def __getitem__(self, key: int) -> int:
-        return self.data.get(key, 0)
+    # `m[k] += n` and `m[k].member += n`: a missing key counts from 0, a full map drops the change.
+    def __getitem__(self, key: Any) -> Any:
+        slot = self._slot(key)
+        if self.value_record is not None and slot not in self.data:
+            zero = self._zero()
+            return self.data[slot] if self.put(key, zero) else zero
+        return self.data.get(slot, 0)
 
-    def __setitem__(self, key: int, value: int) -> None:
+    def __setitem__(self, key: Any, value: Any) -> None:
         self.put(key, value)
 
     def _make_room(self) -> bool:
@@ -89,19 +115,84 @@ class PerCpuHashMap(HashMap):
     kind: MapKind = "percpu_hash"
 
 
+class LruPerCpuHashMap(LruHashMap):
+    """A hash with one value per CPU and key that forgets what was not used for longest."""
+
+    kind: MapKind = "lru_percpu_hash"
+
+
+class LpmTrie(HashMap):
+    """A table whose keys are prefixes: ``get`` finds the longest one that fits.
+
+    A key is a dataclass of ``prefixlen: u32``, the bits that count, and one bytes member.
+    """
+
+    kind: MapKind = "lpm_trie"
+
+    def put(self, key: Any, value: Any) -> bool:
+        """Store a value. False when the map is full, or ``prefixlen`` too large."""
+        slot = self._slot(key)
+        if prefix_bits(slot) > 8 * (len(slot) - 4):
+            return False
+        for old in [k for k in self.data if prefix_bits(k) == prefix_bits(slot) and fits(k, slot)]:
+            del self.data[old]
+        return super().put(key, value)
+
+    def discard(self, key: Any) -> bool:
+        """Remove a prefix. False when it was not there."""
+        slot = self._slot(key)
+        for old in self.data:
+            if prefix_bits(old) == prefix_bits(slot) and fits(old, slot):
+                del self.data[old]
+                return True
+        return False
+
+    def __contains__(self, key: Any) -> bool:
+        return longest_prefix(self.data, self._slot(key)) is not None
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """A copy of the value of the longest prefix of ``key``; None, or ``default``, without."""
+        found = longest_prefix(self.data, self._slot(key))
+        return default if found is None else copy.copy(self.data[found])
+
+
+def prefix_bits(key: bytes) -> int:
+    """How many bits of a packed key of an LPM trie count."""
+    return int.from_bytes(key[:4], "little")
+
+
+def fits(prefix: bytes, key: bytes) -> bool:
+    """Whether a packed key begins with a packed prefix."""
+    bits = prefix_bits(prefix)
+    whole, rest = divmod(bits, 8)
+    if bits > prefix_bits(key) or prefix[4 : 4 + whole] != key[4 : 4 + whole]:
+        return False
+    return not rest or prefix[4 + whole] >> (8 - rest) == key[4 + whole] >> (8 - rest)
+
+
+def longest_prefix(keys: Any, key: bytes) -> bytes | None:
+    """The longest of some packed prefixes that ``key`` begins with."""
+    if prefix_bits(key) > 8 * (len(key) - 4):
+        return None
+    return max((k for k in keys if fits(k, key)), key=prefix_bits, default=None)
+
+
 class ArrayMap(Map):
     """``max_entries`` values, all 0 at first, indexed from 0."""
 
     kind: MapKind = "array"
 
-    def __init__(self, name: str, value: type[int], max_entries: int) -> None:
+    def __init__(self, name: str, value: type[Any], max_entries: int) -> None:
         super().__init__(name, u32, value, max_entries)
 
-    def __getitem__(self, index: int) -> int:
-        return self.data.get(self._index(index), 0)
+    def __getitem__(self, index: int) -> Any:
+        slot = self._index(index)
+        if self.value_record is not None:
+            return self.data.setdefault(slot, self._zero())
+        return self.data.get(slot, 0)
 
-    def __setitem__(self, index: int, value: int) -> None:
-        self.data[self._index(index)] = self.value(value)
+    def __setitem__(self, index: int, value: Any) -> None:
+        self.data[self._index(index)] = self._stored(value)
 
     def __len__(self) -> int:
         return self.max_entries
@@ -126,7 +217,7 @@ MAX_ENTRIES = 1 << 24
 
 
 def check_declaration(
-    name: object, types: dict[str, object], max_entries: object, taken: dict[str, Map]
+    name: object, types: dict[str, object], max_entries: object, taken: Mapping[str, object]
 ) -> None:
     """Check what every map declaration must hold. Raises ``DslError``."""
     if not isinstance(name, str) or not name.isascii() or not name.isidentifier():
@@ -157,12 +248,15 @@ def check_declaration(
             word=name,
         )
     for what, kind in types.items():
-        if getattr(kind, "__name__", "") not in WIDTHS or not hasattr(kind, "bits"):
+        if getattr(kind, "__name__", "") in WIDTHS and hasattr(kind, "bits"):
+            continue
+        if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
             raise DslError(
                 "E122",
                 f"{what} of map {name!r} is {getattr(kind, '__name__', kind)!s}, "
                 "not a type of fixed width",
-                f"use one of {', '.join(WIDTHS)} from fusebpf.types, e.g. {what}=u64",
+                f"use one of {', '.join(WIDTHS)} from fusebpf.types, e.g. {what}=u64; or a "
+                "dataclass",
                 word=what,
             )
     if isinstance(max_entries, bool) or not isinstance(max_entries, int):
@@ -173,4 +267,16 @@ def check_declaration(
             f"max_entries of map {name!r} is {max_entries}",
             f"use a number from 1 to {MAX_ENTRIES}",
             word="max_entries",
+        )
+
+
+def check_prefix_key(name: str, record: Record | None) -> None:
+    """Check the key of an LPM trie. Raises ``DslError``."""
+    kinds = [(m.name, m.kind) for m in record.members] if record else []
+    if len(kinds) != 2 or kinds[0] != ("prefixlen", "u32") or not kinds[1][1].startswith("bytes"):
+        raise DslError(
+            "E127",
+            f"the key of LPM trie {name!r} is not a prefixlen and bytes",
+            "@dataclass class Prefix: prefixlen: u32; path: bytes64",
+            word="key",
         )

@@ -5,44 +5,79 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
+import sys
 from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import astuple, make_dataclass
+from functools import cache
+from typing import Any
 
+from fusebpf.abi.record import Record
 from fusebpf.build.metadata import LOST, MapMeta
 from fusebpf.errors import FusebpfError
 from fusebpf.runtime import sysbpf
 
-_CODES = {
-    "u8": "B",
-    "u16": "H",
-    "u32": "I",
-    "u64": "Q",
-    "s8": "b",
-    "s16": "h",
-    "s32": "i",
-    "s64": "q",
-}
+Cell = Any
+"""A key or value: an int, or of a dataclass an instance of `record_class`."""
+
+
+class _Codec:
+    """One type of a map, by its name in the metadata: "u32", or a record as `Record.text`."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.record = Record.parse(kind)
+        self.size = int(kind[1:]) // 8 if self.record is None else self.record.size
+
+    def pack(self, cell: Cell, what: str) -> bytes:
+        """The bytes of a number, or of a record given as dataclass or tuple. OverflowError."""
+        if self.record is None:
+            try:
+                return int(cell).to_bytes(self.size, sys.byteorder, signed=self.kind[0] == "s")
+            except (OverflowError, TypeError, ValueError):
+                raise OverflowError(f"{what} {cell!r} is no {self.kind}") from None
+        values = cell
+        if not isinstance(cell, tuple):
+            values = tuple(getattr(cell, member.name) for member in self.record.members)
+        raw = [v.encode("utf-8", "surrogateescape") if isinstance(v, str) else v for v in values]
+        return self.record.pack(raw)
+
+    def unpack(self, raw: bytes) -> Cell:
+        """The inverse of `pack`."""
+        if self.record is None:
+            return int.from_bytes(raw, sys.byteorder, signed=self.kind[0] == "s")
+        return record_class(self.kind)(*self.record.unpack(raw))
+
+
+@cache
+def record_class(text: str) -> type[Any]:
+    """A frozen dataclass with the members of a record, which `Record.text` names."""
+    record = Record.parse(text)
+    if record is None:
+        raise ValueError(f"{text} is no record")
+    members = [(m.name, bytes if m.is_bytes else int) for m in record.members]
+    return make_dataclass(record.name, members, frozen=True)
 
 
 class MapFullError(FusebpfError):
     """A hash map has no room for another key."""
 
 
-class MapView(MutableMapping[int, int]):
+class MapView(MutableMapping[Cell, Cell]):
     """A map in the kernel: `view[key]`, `view[key] = value`, `del`, iteration, `len`, `get`.
 
     Reading a per-CPU map gives the sum over the CPUs, `per_cpu` the single values. Indices of an
-    array are its keys; an array's values can be set but not deleted. OSError where the kernel
-    refuses; KeyError for a missing key; OverflowError for a number that the type cannot hold.
+    array are its keys; an array's values can be set but not deleted. Records are dataclasses of
+    the declared members; they may be stored as tuples. OSError where the kernel refuses; KeyError
+    for a missing key; OverflowError for a number that the type cannot hold.
     """
 
     def __init__(self, fd: int, meta: MapMeta) -> None:
         """Take over `fd`, which `close` closes."""
         self._fd = fd
         self.meta = meta
-        self._key = struct.Struct("=" + _CODES[meta.key])
-        self._value = struct.Struct("=" + _CODES[meta.value])
-        self._percpu = meta.kind.startswith("percpu_")
+        self._key = _Codec(meta.key)
+        self._value = _Codec(meta.value)
+        self._percpu = "percpu" in meta.kind
         self._array = meta.kind.endswith("array")
         self._cpus = sysbpf.possible_cpus() if self._percpu else 1
 
@@ -52,11 +87,11 @@ class MapView(MutableMapping[int, int]):
         return self.meta.name
 
     @property
-    def per_cpu(self) -> Mapping[int, list[int]]:
+    def per_cpu(self) -> Mapping[Cell, list[Cell]]:
         """Values of each possible CPU, in the order of CPU numbers; one for other maps."""
         return _PerCpu(self)
 
-    def read(self, key: int) -> list[int]:
+    def read(self, key: Cell) -> list[Cell]:
         """The value of each CPU (one value, when the map is not per CPU). KeyError."""
         stride = (self._value.size + 7) & ~7 if self._percpu else self._value.size
         raw = None
@@ -64,16 +99,27 @@ class MapView(MutableMapping[int, int]):
             raw = sysbpf.map_lookup(self._descriptor(), self._packed_key(key), stride * self._cpus)
         if raw is None:
             raise KeyError(key)
-        return [self._value.unpack_from(raw, cpu * stride)[0] for cpu in range(self._cpus)]
+        size = self._value.size
+        return [
+            self._value.unpack(raw[cpu * stride : cpu * stride + size]) for cpu in range(self._cpus)
+        ]
 
-    def __getitem__(self, key: int) -> int:
-        return sum(self.read(key))
+    def __getitem__(self, key: Cell) -> Cell:
+        values = self.read(key)
+        if self._value.record is None:
+            return sum(values)
+        if len(values) == 1:
+            return values[0]
+        columns = zip(*(astuple(value) for value in values), strict=True)
+        # Bytes cannot be added up: those of the first CPU that has some.
+        totals = (sum(c) if isinstance(c[0], int) else next(filter(None, c), b"") for c in columns)
+        return record_class(self._value.kind)(*totals)
 
-    def __setitem__(self, key: int, value: int) -> None:
+    def __setitem__(self, key: Cell, value: Cell) -> None:
         """Store a value. In a per-CPU map CPU 0 gets it and the others 0, so that it is the sum."""
         if self._array and not self._in_range(key):
             raise KeyError(key)
-        packed = self._packed(self._value, self.meta.value, value, "value")
+        packed = self._value.pack(value, f"value of map {self.name}")
         if self._percpu:
             stride = (self._value.size + 7) & ~7
             packed = packed.ljust(stride * self._cpus, b"\0")
@@ -87,28 +133,26 @@ class MapView(MutableMapping[int, int]):
                 ) from None
             raise
 
-    def __delitem__(self, key: int) -> None:
+    def __delitem__(self, key: Cell) -> None:
         if self._array:
             raise TypeError(f"{self.name} is an array: its values can be set, not deleted")
         if not sysbpf.map_delete(self._descriptor(), self._packed_key(key)):
             raise KeyError(key)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Cell]:
         if self._array:
             yield from range(self.meta.max_entries)
             return
         for raw in sysbpf.map_keys(self._descriptor(), self._key.size):
-            yield self._key.unpack(raw)[0]
+            yield self._key.unpack(raw)
 
     def __len__(self) -> int:
         return self.meta.max_entries if self._array else sum(1 for _ in self)
 
     def __contains__(self, key: object) -> bool:
-        if not isinstance(key, int):
-            return False
         try:
             self.read(key)
-        except (KeyError, OverflowError):
+        except (KeyError, OverflowError, AttributeError, TypeError):
             return False
         return True
 
@@ -129,27 +173,21 @@ class MapView(MutableMapping[int, int]):
             )
         return self._fd
 
-    def _in_range(self, key: int) -> bool:
+    def _in_range(self, key: Cell) -> bool:
         return not self._array or 0 <= key < self.meta.max_entries
 
-    def _packed_key(self, key: int) -> bytes:
-        return self._packed(self._key, self.meta.key, key, "key")
-
-    def _packed(self, form: struct.Struct, kind: str, number: int, what: str) -> bytes:
-        try:
-            return form.pack(number)
-        except struct.error:
-            raise OverflowError(f"{what} {number!r} of map {self.name} is no {kind}") from None
+    def _packed_key(self, key: Cell) -> bytes:
+        return self._key.pack(key, f"key of map {self.name}")
 
 
-class _PerCpu(Mapping[int, list[int]]):
+class _PerCpu(Mapping[Cell, list[Cell]]):
     def __init__(self, view: MapView) -> None:
         self._view = view
 
-    def __getitem__(self, key: int) -> list[int]:
+    def __getitem__(self, key: Cell) -> list[Cell]:
         return self._view.read(key)
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Cell]:
         return iter(self._view)
 
     def __len__(self) -> int:

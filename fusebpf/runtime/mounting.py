@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,11 +21,13 @@ from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
 from fusebpf.objfile import is_object, read
 from fusebpf.runtime import features, fsmount, mountinfo
 from fusebpf.runtime.config import choose
+from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.load import check_abi, load, open_ops
-from fusebpf.runtime.maps import Maps, MapView
+from fusebpf.runtime.maps import Maps
 from fusebpf.runtime.signals import uninterrupted
+from fusebpf.runtime.tables import open_tables
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -33,7 +36,7 @@ _SOURCE_BYTES = 255  # fsconfig(2) takes no longer string
 
 
 class Mount:
-    """An attached mount. `maps` are the filter set's, usable while this object is open.
+    """An attached mount. `maps` and `events` are the set's, usable while this object is open.
 
     In a `with`, the mount of `attach` is detached at the end, lazily when it is in use; one found
     by `mounts.open` stays.
@@ -46,6 +49,7 @@ class Mount:
         name: str,
         link_id: int,
         maps: Maps,
+        events: EventStreams,
         detach_at_exit: bool = True,
     ) -> None:
         self._detach_at_exit = detach_at_exit
@@ -54,6 +58,7 @@ class Mount:
         self.name = name
         self.link_id = link_id
         self.maps = maps
+        self.events = events
 
     def __repr__(self) -> str:
         return f"<Mount {self.lower} on {self.mountpoint}>"
@@ -64,8 +69,9 @@ class Mount:
         self.close()
 
     def close(self) -> None:
-        """Close the maps; the mount stays."""
+        """Close maps and events; the mount stays."""
         self.maps.close()
+        self.events.close()
 
     def __enter__(self) -> Mount:
         return self
@@ -126,8 +132,8 @@ def attach(
         stack.callback(os.close, root)
         mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd)
         stack.callback(os.close, mount_fd)
-        maps = _maps(opened, metadata)
-        mount = Mount(target, lower_path, name, link.id, maps)
+        maps, events = open_tables(metadata.maps, partial(_descriptor, opened))
+        mount = Mount(target, lower_path, name, link.id, maps, events)
         placed = False
         try:
             with uninterrupted():
@@ -135,7 +141,7 @@ def attach(
                 placed = True
                 stack.close()  # from here on the mount alone holds the filters
         except BaseException:
-            maps.close()
+            mount.close()
             if placed:
                 fsmount.umount(target, lazy=True)
             raise
@@ -219,17 +225,8 @@ def _place(mount_fd: int, target: Path) -> None:
         raise MountError(f"cannot mount at {target}: {error.strerror}", error.errno or 0) from None
 
 
-def _maps(opened: Object, metadata: Metadata) -> Maps:
-    views: dict[str, MapView] = {}
-    try:
-        for meta in metadata.maps:
-            if meta.name in opened.maps:
-                views[meta.name] = MapView(os.dup(opened.maps[meta.name].fd), meta)
-    except BaseException:
-        for view in views.values():
-            view.close()
-        raise
-    return Maps(views)
+def _descriptor(opened: Object, name: str) -> int | None:
+    return os.dup(opened.maps[name].fd) if name in opened.maps else None
 
 
 def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:

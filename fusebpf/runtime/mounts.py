@@ -70,7 +70,7 @@ def _declared(loaded: state.LoadedSet) -> tuple[str, ...]:
 
 
 def open(mountpoint: str | os.PathLike[str]) -> Mount:
-    """Open a mount that any process attached, to read and write its maps.
+    """Open a mount that any process attached, to read its events, to read and write its maps.
 
     Close it with `close()`, or use it in a `with`; the mount stays.
     Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
@@ -92,8 +92,8 @@ def open(mountpoint: str | os.PathLike[str]) -> Mount:
         )
     try:
         found = state.loaded_set(link_id, features.require())
-        maps = state.open_maps(found)
+        maps, events = state.open_set(found)
     except OSError as error:
         raise FusebpfError(f"cannot read the filters of {mountpoint}: {error}") from None
     name = entry.super_options.get("root_bpf", "")
-    return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, detach_at_exit=False)
+    return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, events, False)

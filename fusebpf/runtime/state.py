@@ -11,15 +11,17 @@ import json
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fusebpf.build.metadata import maps_from_list
 from fusebpf.errors import FusebpfError
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.btf import Btf
+from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.features import FuseBpf
-from fusebpf.runtime.maps import Maps, MapView
+from fusebpf.runtime.maps import Maps
+from fusebpf.runtime.tables import open_tables
 
 _METADATA = "bpf_metadata_fusebpf_"
 
@@ -108,8 +110,8 @@ def _metadata(fd: int, info: sysbpf.MapInfo) -> dict[str, str]:
     }
 
 
-def open_maps(found: LoadedSet) -> Maps:
-    """The maps of a set, as far as its programs use them. Raises FusebpfError, OSError."""
+def open_set(found: LoadedSet) -> tuple[Maps, EventStreams]:
+    """Maps and events of a set, as far as its programs use them. Raises FusebpfError, OSError."""
     try:
         declared = maps_from_list(json.loads(found.maps_json))
     except (ValueError, TypeError):
@@ -117,15 +119,9 @@ def open_maps(found: LoadedSet) -> Maps:
             f"the metadata of filter set {found.name!r} cannot be read",
             "it was built by another version of fusebpf: attach it again",
         ) from None
-    views: dict[str, MapView] = {}
-    try:
-        for meta in declared:
-            map_id = found.map_ids.get(meta.name)
-            if map_id is not None:
-                views[meta.name] = MapView(sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, map_id), meta)
-    except BaseException:
-        for view in views.values():
-            with suppress(OSError):
-                view.close()
-        raise
-    return Maps(views)
+
+    def descriptor(name: str) -> int | None:
+        map_id = found.map_ids.get(name)
+        return None if map_id is None else sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, map_id)
+
+    return open_tables(declared, descriptor)

@@ -11,8 +11,8 @@ from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook, Struct
 MAX_BUFFER = 4095
 MAX_ENTRIES = 32
 
-#: Kinds of maps whose keys are indices: every value is there, 0 at first.
-ARRAYS = ("array", "percpu_array")
+#: A key or value of a map: a number, or the bytes of a record (``fusebpf.abi.record``).
+Cell = int | bytes
 
 #: Values of a struct's members by dotted path, e.g. ``{"flags": 2, "attr.mode": 0o644}``.
 Values = dict[str, int]
@@ -55,19 +55,21 @@ class Case:
     error_in: int = 0
     tag: int = 0
     ktime: int = 0
-    maps: dict[str, dict[int, int]] = field(default_factory=dict)
+    maps: dict[str, dict[Cell, Cell]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a call did. ``structs`` holds every member of every struct after the call; ``listing``
-    the entries that stay; ``maps`` every non-zero value (arrays) or present key (hashes)."""
+    the entries that stay; ``maps`` every non-zero value (arrays) or present key (hashes);
+    ``events`` those sent, as bytes of records, by name."""
 
     verdict: int
     structs: dict[str, Values]
     listing: tuple[Entry, ...]
     tag: int | None
-    maps: dict[str, dict[int, int]]
+    maps: dict[str, dict[Cell, Cell]]
+    events: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
 
 
 def hook_of(name: str) -> Hook:

@@ -13,8 +13,11 @@ from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 from fusebpf.abi import FUSE_OPCODE_FILTER
+from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
-from fusebpf.testing.case import ARRAYS, Case, Entry, Outcome, Values, hook_of, leaves, struct_args
+from fusebpf.compiler.types import IntType, RecordType
+from fusebpf.dsl.maps import fits, longest_prefix, prefix_bits
+from fusebpf.testing.case import Case, Cell, Entry, Outcome, Values, hook_of, leaves, struct_args
 
 #: The opcode of LOOKUP, the only one that may set a tag.
 _LOOKUP = 1
@@ -70,7 +73,8 @@ class PyRun:
         self._configs = {c.name: c.default for c in program.configs} | dict(config or {})
         self._helpers = {function.name: function for function in program.helpers}
         self._maps = {decl.name: decl for decl in program.maps}
-        self._contents: dict[str, dict[int, int]] = {}
+        self._contents: dict[str, dict[Cell, Cell]] = {}
+        self._events: dict[str, list[bytes]] = {}
         self._case = Case()
         self._opcode = 0
         self._tag: int | None = None
@@ -87,6 +91,7 @@ class PyRun:
         self._opcode = hook.opcode & FUSE_OPCODE_FILTER
         self._tag = None
         self._contents = {name: dict(case.maps.get(name, {})) for name in self._maps}
+        self._events = {event.name: [] for event in self.program.events}
         structs = {
             arg.name: _Struct(
                 dict.fromkeys((leaf[0] for leaf in leaves(struct)), 0)
@@ -110,12 +115,14 @@ class PyRun:
             listing=tuple(dirent.entry for dirent in listing if not dirent.dropped),
             tag=self._tag,
             maps={name: self._final(name) for name in self._maps},
+            events={name: tuple(found) for name, found in self._events.items() if found},
         )
 
-    def _final(self, name: str) -> dict[int, int]:
+    def _final(self, name: str) -> dict[Cell, Cell]:
         contents = self._contents[name]
-        if self._maps[name].kind in ARRAYS:
-            return {key: value for key, value in contents.items() if value}
+        if self._maps[name].is_array:
+            zero = self._zero(name)
+            return {key: value for key, value in contents.items() if value != zero}
         return contents
 
     def _body(self, function: ir.Function, frame: _Frame) -> Value:
@@ -135,21 +142,29 @@ class PyRun:
         match stmt:
             case ir.Assign(target=target, value=value):
                 frame.values[target] = self._eval(value, frame)
-            case ir.MapFetch(target=target, map=name, key=key):
-                found = self._contents[name].get(self._key(name, key, frame))
+            case ir.MapFetch(target=target, map=name, key=key, fields=fields):
+                found = self._find(name, self._key(name, key, frame))
                 frame.present[target] = found is not None
                 frame.values[target] = found or 0
+                for member, local in fields:
+                    frame.values[local] = 0 if found is None else self._member(name, found, member)
             case ir.SetField(param=param, path=path, value=value):
                 self._struct(param, frame).values[".".join(path)] = self._int(value, frame)
             case ir.SetTag(value=value):
                 tag = self._int(value, frame)
                 if self._opcode == _LOOKUP:
                     self._tag = tag
-            case ir.MapSet(map=name, index=index, value=value):
+            case ir.MapSet(map=name, index=index, value=value, field=member):
                 slot = self._index(name, index, frame)
-                self._contents[name][slot] = self._store(name, self._int(value, frame))
+                new = self._eval(value, frame)
+                if member:
+                    old = self._contents[name].get(slot, self._zero(name))
+                    new = self._changed(name, old, member, _number(new))
+                self._contents[name][slot] = self._store(name, new)
             case ir.MapUpdate():
                 self._update(stmt, frame)
+            case ir.Emit(event=event, value=value):
+                self._events[event].append(self._bytes(value, frame))
             case ir.Drop(var=var):
                 self._dirent(var, frame).dropped = True
             case ir.Do(value=value):
@@ -196,7 +211,7 @@ class PyRun:
     def _update(self, stmt: ir.MapUpdate, frame: _Frame) -> None:
         decl = self._maps[stmt.map]
         contents = self._contents[stmt.map]
-        array = decl.kind in ARRAYS
+        array = decl.is_array
         key = (
             self._index(stmt.map, stmt.key, frame)
             if array
@@ -205,8 +220,55 @@ class PyRun:
         value = self._int(stmt.value, frame)
         if not array and key not in contents and len(contents) >= decl.max_entries:
             return  # counted as lost
-        old = contents.get(key, 0)
-        contents[key] = decl.value.wrap(_arithmetic(stmt.op, old, value))
+        old = contents.get(key, self._zero(stmt.map))
+        if stmt.field:
+            before = self._member(stmt.map, old, stmt.field)
+            after = _arithmetic(stmt.op, before, value)
+            contents[key] = self._changed(stmt.map, old, stmt.field, after)
+        else:
+            contents[key] = self._store(stmt.map, _arithmetic(stmt.op, _number(old), value))
+
+    # ------------------------------------------------------------ maps
+
+    def _record(self, name: str) -> Record:
+        kind = self._maps[name].value
+        assert isinstance(kind, RecordType)
+        return kind.record
+
+    def _zero(self, name: str) -> Cell:
+        kind = self._maps[name].value
+        return 0 if isinstance(kind, IntType) else bytes(kind.record.size)
+
+    def _member(self, name: str, raw: Cell, member: str) -> int:
+        record = self._record(name)
+        assert isinstance(raw, bytes)
+        values = dict(zip([m.name for m in record.members], record.unpack(raw), strict=True))
+        return _number(values[member])
+
+    def _changed(self, name: str, raw: Cell, member: str, value: int) -> bytes:
+        """The record with one member replaced, modulo its width."""
+        found = next(m for m in self._record(name).members if m.name == member)
+        part = (value & ((1 << (8 * found.size)) - 1)).to_bytes(found.size, "little")
+        assert isinstance(raw, bytes)
+        return raw[: found.offset] + part + raw[found.offset + found.size :]
+
+    def _find(self, name: str, key: Cell) -> Cell | None:
+        contents = self._contents[name]
+        if self._maps[name].kind != "lpm_trie":
+            return contents.get(key)
+        assert isinstance(key, bytes)
+        found = longest_prefix(contents, key)
+        return None if found is None else contents[found]
+
+    def _same_prefix(self, name: str, key: Cell) -> Cell | None:
+        """The stored key that ``key`` replaces."""
+        if self._maps[name].kind != "lpm_trie":
+            return key if key in self._contents[name] else None
+        assert isinstance(key, bytes)
+        for old in self._contents[name]:
+            if isinstance(old, bytes) and prefix_bits(old) == prefix_bits(key) and fits(old, key):
+                return old
+        return None
 
     # ----------------------------------------------------------- expressions
 
@@ -234,8 +296,11 @@ class PyRun:
             raise RunError(f"{var} is no directory entry")
         return value
 
-    def _key(self, name: str, expr: ir.Expr, frame: _Frame) -> int:
-        return self._maps[name].key.wrap(self._int(expr, frame))
+    def _key(self, name: str, expr: ir.Expr, frame: _Frame) -> Cell:
+        kind = self._maps[name].key
+        if isinstance(kind, IntType):
+            return kind.wrap(self._int(expr, frame))
+        return self._bytes(expr, frame)
 
     def _index(self, name: str, expr: ir.Expr, frame: _Frame) -> int:
         index = self._int(expr, frame)
@@ -243,8 +308,12 @@ class PyRun:
             raise RunError(f"index {index} of array {name} was not proved in range")
         return index
 
-    def _store(self, name: str, value: int) -> int:
-        return self._maps[name].value.wrap(value)
+    def _store(self, name: str, value: object) -> Cell:
+        kind = self._maps[name].value
+        if isinstance(kind, IntType):
+            return kind.wrap(_number(value))
+        assert isinstance(value, bytes)
+        return value
 
     def _eval(self, expr: ir.Expr, frame: _Frame) -> Value:
         match expr:
@@ -314,15 +383,25 @@ class PyRun:
             case ir.MapGet(map=name, key=key, default=default):
                 wanted = self._key(name, key, frame)
                 fallback = self._int(default, frame)
-                return self._contents[name].get(wanted, fallback)
+                found = self._find(name, wanted)
+                return fallback if found is None else found
             case ir.MapHas(map=name, key=key):
-                return int(self._key(name, key, frame) in self._contents[name])
-            case ir.MapItem(map=name, index=index):
-                return self._contents[name].get(self._index(name, index, frame), 0)
+                return int(self._find(name, self._key(name, key, frame)) is not None)
+            case ir.MapItem(map=name, index=index, field=member):
+                cell = self._contents[name].get(self._index(name, index, frame), self._zero(name))
+                return self._member(name, cell, member) if member else cell
             case ir.MapPut(map=name, key=key, value=value):
-                return self._put(name, self._key(name, key, frame), self._int(value, frame))
+                return self._put(name, self._key(name, key, frame), self._eval(value, frame))
             case ir.MapDiscard(map=name, key=key):
-                return int(self._contents[name].pop(self._key(name, key, frame), None) is not None)
+                stored = self._same_prefix(name, self._key(name, key, frame))
+                if stored is None:
+                    return 0
+                del self._contents[name][stored]
+                return 1
+            case ir.Bytes(value=raw):
+                return raw
+            case ir.MakeRecord(type=RecordType(record=record), values=values):
+                return record.pack([self._cell(value, frame) for value in values])
             case ir.Call(function=name, args=args):
                 return self._call(name, [self._eval(arg, frame) for arg in args])
 
@@ -333,8 +412,19 @@ class PyRun:
             inner.values[param.name] = value
         return self._body(function, inner)
 
-    def _put(self, name: str, key: int, value: int) -> int:
+    def _cell(self, expr: ir.Expr, frame: _Frame) -> Cell:
+        value = self._eval(expr, frame)
+        return value if isinstance(value, bytes) else _number(value)
+
+    def _put(self, name: str, key: Cell, value: object) -> int:
         contents = self._contents[name]
+        if self._maps[name].kind == "lpm_trie":
+            assert isinstance(key, bytes)
+            if prefix_bits(key) > 8 * (len(key) - 4):
+                return 0
+            stored = self._same_prefix(name, key)
+            if stored is not None:
+                del contents[stored]
         if key not in contents and len(contents) >= self._maps[name].max_entries:
             return 0
         contents[key] = self._store(name, value)
@@ -364,6 +454,12 @@ class PyRun:
                 return case.ktime
             case _:
                 return int(getattr(case.caller, name))
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise RunError(f"{value!r} is no number")
+    return value
 
 
 def _name_test(text: bytes, test: ir.NameTest) -> bool:

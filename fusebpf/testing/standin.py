@@ -15,15 +15,16 @@ from contextlib import contextmanager
 from types import TracebackType
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.types import IntType
+from fusebpf.compiler.types import IntType, RecordType
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.config import CONFIG_PREFIX, pack_config
 from fusebpf.runtime.libbpf import Object
+from fusebpf.runtime.ringbuf import Ring
 from fusebpf.testing.case import (
-    ARRAYS,
     MAX_BUFFER,
     MAX_ENTRIES,
     Case,
+    Cell,
     Entry,
     Outcome,
     hook_of,
@@ -67,6 +68,9 @@ class StandIn:
                 self._object.set_rodata(CONFIG_PREFIX + decl.name, value)
         self._object.load()
         self._memory = maps[_CASES].mmap()
+        self._rings = {
+            event.name: Ring(maps[event.name].fd, event.size) for event in self.program.events
+        }
         btf = self._object.btf
         self._layout = {
             f"{struct}.{member.name}": member.offset
@@ -86,6 +90,8 @@ class StandIn:
 
     def close(self) -> None:
         """Unload programs and maps."""
+        for ring in self._rings.values():
+            ring.close()
         self._memory.close()
         self._object.close()
 
@@ -203,6 +209,9 @@ class StandIn:
             listing=kept,
             tag=self._get(self._at("tag"), 8) if tagged else None,
             maps={decl.name: self._read_map(decl) for decl in self.program.maps},
+            events={
+                name: tuple(found) for name, ring in self._rings.items() if (found := ring.read())
+            },
         )
 
     # ----------------------------------------------------------------- maps
@@ -211,59 +220,67 @@ class StandIn:
         for decl in self.program.maps:
             fd = self._object.maps[decl.name].fd
             wanted = case.maps.get(decl.name, {})
-            if decl.kind in ARRAYS:
-                keys = range(decl.max_entries)
-                for key in keys:
-                    self._store(fd, decl, key, wanted.get(key, 0), cpu)
+            if decl.is_array:
+                for index in range(decl.max_entries):
+                    self._store(fd, decl, index, wanted.get(index, 0), cpu)
                 continue
-            for raw in list(sysbpf.map_keys(fd, decl.key.bits // 8)):
+            for raw in list(sysbpf.map_keys(fd, _size(decl.key))):
                 sysbpf.map_delete(fd, raw)
             for key, value in wanted.items():
                 self._store(fd, decl, key, value, cpu)
 
-    def _store(self, fd: int, decl: ir.MapDecl, key: int, value: int, cpu: int) -> None:
+    def _store(self, fd: int, decl: ir.MapDecl, key: Cell, value: Cell, cpu: int) -> None:
         raw = _raw(decl.value, value)
-        if decl.kind.startswith("percpu"):
-            slots = [bytes(8)] * sysbpf.possible_cpus()
-            slots[cpu] = raw.ljust(8, b"\0")
+        if "percpu" in decl.kind:
+            stride = (len(raw) + 7) & ~7
+            slots = [bytes(stride)] * sysbpf.possible_cpus()
+            slots[cpu] = raw.ljust(stride, b"\0")
             raw = b"".join(slots)
-        sysbpf.map_update(fd, _key(decl, key), raw)
+        sysbpf.map_update(fd, _raw(decl.key, key), raw)
 
-    def _read_map(self, decl: ir.MapDecl) -> dict[int, int]:
+    def _read_map(self, decl: ir.MapDecl) -> dict[Cell, Cell]:
         fd = self._object.maps[decl.name].fd
-        size = decl.value.bits // 8
-        percpu = decl.kind.startswith("percpu")
+        size = _size(decl.value)
+        percpu = "percpu" in decl.kind
         count = sysbpf.possible_cpus() if percpu else 1
+        stride = (size + 7) & ~7 if percpu else size
         keys = (
-            [_key(decl, index) for index in range(decl.max_entries)]
-            if decl.kind in ARRAYS
-            else list(sysbpf.map_keys(fd, decl.key.bits // 8))
+            [_raw(decl.key, index) for index in range(decl.max_entries)]
+            if decl.is_array
+            else list(sysbpf.map_keys(fd, _size(decl.key)))
         )
-        found: dict[int, int] = {}
+        found: dict[Cell, Cell] = {}
         for raw_key in keys:
-            raw = sysbpf.map_lookup(fd, raw_key, 8 * count if percpu else size)
+            raw = sysbpf.map_lookup(fd, raw_key, stride * count)
             assert raw is not None
-            step = 8 if percpu else size
-            value = decl.value.wrap(
-                sum(
-                    int.from_bytes(raw[at : at + size], "little", signed=decl.value.signed)
-                    for at in range(0, step * count, step)
-                )
-            )
-            key = int.from_bytes(raw_key, "little", signed=decl.key.signed)
-            if value or decl.kind not in ARRAYS:
-                found[key] = value
+            parts = [raw[at : at + size] for at in range(0, stride * count, stride)]
+            value: Cell
+            if isinstance(decl.value, IntType):
+                numbers = [int(_cell(decl.value, part)) for part in parts]
+                value = decl.value.wrap(sum(numbers))
+            else:
+                value = max(parts, key=any)  # only the CPU of the run has touched it
+            if not decl.is_array or (any(value) if isinstance(value, bytes) else value):
+                found[_cell(decl.key, raw_key)] = value
         return found
 
 
-def _raw(kind: IntType, value: int) -> bytes:
+def _size(kind: IntType | RecordType) -> int:
+    return kind.bits // 8 if isinstance(kind, IntType) else kind.record.size
+
+
+def _raw(kind: IntType | RecordType, value: Cell) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(kind, RecordType):
+        return bytes(kind.record.size)  # 0 stands for a record of zeros
     return value.to_bytes(kind.bits // 8, "little", signed=kind.signed)
 
 
-def _key(decl: ir.MapDecl, key: int) -> bytes:
-    if decl.kind in ARRAYS:
-        return key.to_bytes(4, "little")
-    return _raw(decl.key, key)
+def _cell(kind: IntType | RecordType, raw: bytes) -> Cell:
+    if isinstance(kind, RecordType):
+        return raw
+    return int.from_bytes(raw, "little", signed=kind.signed)
 
 
 @contextmanager

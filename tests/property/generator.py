@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
-from fusebpf.testing.case import Caller, Case, Entry, Values, hook_of, leaves, struct_args
+from fusebpf.abi.record import Record
+from fusebpf.testing.case import Caller, Case, Cell, Entry, Values, hook_of, leaves, struct_args
 
 T = TypeVar("T")
 
@@ -28,6 +29,15 @@ VERDICTS = ("CONTINUE", "POSTFILTER", "USER", "USER_PREFILTER", "USER_POSTFILTER
 POST_VERDICTS = ("CONTINUE", "USER_POSTFILTER", "CALL_DEFAULT")
 
 CTX_FIELDS = ("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag")
+
+#: Dataclasses of generated sets: members by name and kind.
+RECORDS = {
+    "Pair": (("a", "u32"), ("b", "s64")),
+    "Tagged": (("num", "u16"), ("text", "bytes16")),
+    "Stat": (("hits", "u64"), ("seen", "s32"), ("flags", "u32"), ("low", "u8")),
+    "Note": (("num", "s16"), ("big", "u64"), ("text", "bytes32")),
+    "Prefix": (("prefixlen", "u32"), ("text", "bytes16")),
+}
 
 ALL_HOOKS = [DEFAULT_FILTER, *HOOKS.values()]
 
@@ -113,9 +123,20 @@ class Generator:
             *(f"    {name}," for name in ("Buffer", "Dirents", *_struct_classes())),
             ")",
             f"from fusebpf.constants import {', '.join(ERRNOS)}",
-            "from fusebpf.types import s8, s16, s32, s64, u8, u16, u32, u64",
+            "from fusebpf.types import bytes16, bytes32, s8, s16, s32, s64, u8, u16, u32, u64",
+            "from dataclasses import dataclass",
             "from enum import IntEnum",
             "",
+            *(
+                line
+                for record, members in RECORDS.items()
+                for line in (
+                    "@dataclass",
+                    f"class {record}:",
+                    *(f"    {member}: {kind}" for member, kind in members),
+                    "",
+                )
+            ),
             "class Kind(IntEnum):",
             "    SMALL = 3",
             "    LARGE = 2**32 - 1",
@@ -129,6 +150,7 @@ class Generator:
             'SIGNED = filters.config("signed", s32, -3)',
             'FLAG = filters.config("flag", bool, True)',
         ]
+        out += ['notes = filters.events("notes", Note)']
         out += ["LIMIT = 1000", 'SECRETS = {".env", "id_rsa"}', ""]
         out += [
             "def matches(name: Name) -> bool:",
@@ -150,9 +172,11 @@ class Generator:
         return Generated("\n".join(out) + "\n", self._maps, done, self.counts, config)
 
     def _map(self) -> None:
-        kind = self._pick(("hash", "array", "percpu_array", "percpu_hash", "lru_hash"))
+        kind = self._pick(
+            ("hash", "array", "percpu_array", "percpu_hash", "lru_hash", "hash", "lpm_trie")
+        )
         name = self._name("map")
-        value = self._pick(("u64", "u64", "s64", "u32"))
+        value = self._pick(("u64", "u64", "s64", "u32", "Stat", "Stat"))
         entries = 1 + self._chooser.below(6)
         if kind.endswith("array"):
             self._maps.append(MapShape(name, kind, "u32", value, entries))
@@ -160,8 +184,10 @@ class Generator:
                 f'{name} = filters.{kind}("{name}", value={value}, max_entries={entries})'
             )
             return
-        entries = entries if kind != "lru_hash" else 64
-        key = self._pick(("u32", "u64", "s32"))
+        entries = entries if kind not in ("lru_hash", "lpm_trie") else 64
+        key = self._pick(("u32", "u64", "s32", "Pair", "Tagged"))
+        if kind == "lpm_trie":
+            key = "Prefix"
         self._maps.append(MapShape(name, kind, key, value, entries))
         self._lines.append(
             f'{name} = filters.{kind}("{name}", key={key}, value={value}, max_entries={entries})'
@@ -242,6 +268,8 @@ class Generator:
         options = ["assign", "assign", "if", "if", "augment", "match"]
         if self._maps:
             options += ["map", "map"]
+        if scope.hook:
+            options += ["event"]
         if depth < 3 and scope.loops < 2:
             options += ["for"]
             if scope.names:
@@ -408,8 +436,79 @@ class Generator:
         kind = "s64" if signed else self._pick(("u64", "s64")) if size < 8 else "u64"
         self._emit(depth, f"{param}.{path} = {self._int(scope, kind, 2)}")
 
+    def _stmt_event(self, scope: _Scope, depth: int, _result: str) -> None:
+        if scope.loops:  # the ring must hold all of them
+            self._emit(depth, f"if {self._bool(scope, 1)}:")
+            self._emit(depth + 1, self._pick(("break", "continue")))
+        else:
+            self._emit(depth, f"notes.emit({self._record(scope, 'Note')})")
+
+    def _record(self, scope: _Scope, name: str) -> str:
+        """A call that makes a record."""
+        values: list[str] = []
+        for member, kind in RECORDS[name]:
+            if kind.startswith("bytes"):
+                value = repr(self._pick(NAMES[:7]))
+                if scope.names and self._chance(2):
+                    value = self._bytes(scope)
+            elif member == "prefixlen":
+                value = self._pick(("0", "8", "12", "16", "24", "128", "129"))
+            else:
+                value = self._int(scope, "s64" if kind.startswith("s") else "u64", 1)
+            values.append(f"{member}={value}" if self._chance(2) or "=" in str(values) else value)
+        return f"{name}({', '.join(values)})"
+
+    def _stmt_record_map(self, scope: _Scope, depth: int, shape: MapShape, result: str) -> None:
+        name, member = shape.name, self._pick(("hits", "seen", "flags"))
+        kind = "s64" if member == "seen" else "u64"
+        value = self._int(scope, kind, 1)
+        op = self._pick(("+=", "-=", "|=", "&=", "^="))
+        form = self._chooser.below(5)
+        self.counts[f"record form {form}"] += 1
+        if shape.kind.endswith("array"):
+            slot = f"{name}[{self._index(scope, shape)}]"
+            if form == 0:
+                self._emit(depth, f"{slot} = {self._record(scope, 'Stat')}")
+            elif form == 1:
+                self._emit(depth, f"{slot}.low = {value}")
+            elif form == 2:
+                target = self._name("v")
+                self._emit(depth, f"{target}: {kind} = {slot}.{member}")
+                scope.locals[target] = kind
+            else:
+                self._emit(depth, f"{slot}.{member} {op} {value}")
+            return
+        key = self._key(scope, shape)
+        if form == 0 and shape.kind != "lpm_trie":
+            self._emit(depth, f"{name}[{key}].{member} {op} {value}")
+        elif form <= 1:
+            self._emit(depth, f"{name}.put({key}, {self._record(scope, 'Stat')})")
+        elif form == 2:
+            self._emit(depth, f"{name}.discard({key})")
+        else:
+            found = self._name("found")
+            if form == 3 and shape.key in RECORDS:
+                self._emit(depth, f"{found}_key = {key}")
+                key = f"{found}_key"
+            self._emit(depth, f"{found} = {name}.get({key})")
+            self._emit(depth, f"if {found} is not None and {found}.{member} != 3:")
+            inner = _Scope(
+                scope.hook,
+                scope.locals | {f"{found}.hits": "u64", f"{found}.flags": "byte"},
+                scope.fixed | {found},
+                scope.names,
+                scope.structs,
+                scope.entry,
+                scope.listing,
+                scope.loops,
+            )
+            self._block(inner, depth + 1, result)
+
     def _stmt_map(self, scope: _Scope, depth: int, result: str) -> None:
         shape = self._pick(self._maps)
+        if shape.value == "Stat":
+            self._stmt_record_map(scope, depth, shape, result)
+            return
         kind = "s64" if shape.value == "s64" else "u64"
         value = self._int(scope, kind, 2)
         if shape.kind.endswith("array"):
@@ -420,9 +519,9 @@ class Generator:
         key = self._key(scope, shape)
         form = self._chooser.below(5)
         self.counts[f"map form {form}"] += 1
-        if form == 0:
+        if form == 0 and shape.kind != "lpm_trie":
             self._emit(depth, f"{shape.name}[{key}] += {value}")
-        elif form == 1:
+        elif form <= 1:
             self._emit(depth, f"{shape.name}.put({key}, {value})")
         elif form == 2:
             self._emit(depth, f"{shape.name}.discard({key})")
@@ -455,6 +554,8 @@ class Generator:
         return str(self._chooser.below(shape.max_entries))
 
     def _key(self, scope: _Scope, shape: MapShape) -> str:
+        if shape.key in RECORDS:
+            return self._record(scope, shape.key)
         if self._chance(2):
             return str(self._chooser.below(4))
         kind = "s64" if shape.key.startswith("s") else "u64"
@@ -676,12 +777,28 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
         }
         for arg, struct in struct_args(hook)
     }
-    maps: dict[str, dict[int, int]] = {}
+
+    def cell(kind: str, key: int | None = None) -> Cell:
+        if kind not in RECORDS:
+            return number(int(kind[1:]), kind.startswith("s")) if key is None else key
+        record = Record.make(kind, RECORDS[kind])
+        values: list[int | bytes] = []
+        for member in record.members:
+            if member.is_bytes:
+                values.append(a_name())
+            elif member.name == "prefixlen":
+                values.append(chooser.below(129))
+            else:
+                values.append(key or number(8 * member.size, False))
+        return record.pack(values)
+
+    maps: dict[str, dict[Cell, Cell]] = {}
     for shape in generated.maps:
         key_max = shape.max_entries if shape.kind.endswith("array") else 6
         count = chooser.below(min(key_max, shape.max_entries) + 1)
-        bits, signed = int(shape.value[1:]), shape.value.startswith("s")
-        maps[shape.name] = {key: number(bits, signed) for key in range(count)}
+        if shape.kind == "lpm_trie":
+            count = min(count, 1)  # two random prefixes may be the same one
+        maps[shape.name] = {cell(shape.key, key): cell(shape.value) for key in range(count)}
     return Case(
         structs=structs,
         buffers={

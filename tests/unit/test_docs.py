@@ -16,7 +16,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("kernel/
 HEAD = """
 from fusebpf import *
 from fusebpf.constants import *
-from fusebpf.types import s64, u32, u64
+from fusebpf.types import *
 filters = FilterSet("documented")
 """
 

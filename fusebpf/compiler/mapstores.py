@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: MIT
+"""Statements that change maps, and those that send events."""
+
+from __future__ import annotations
+
+import ast
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.expressions import Expressions
+from fusebpf.compiler.operands import EventRef, MapRef, Method, Operand, Poison
+from fusebpf.compiler.types import INT_TYPES, IntType, RecordType
+from fusebpf.compiler.words import describe
+
+_UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
+
+
+class MapStores(Expressions):
+    """``m[k] += n``, ``m[i] = x``, ``m[k].count += n`` and ``events.emit(...)``."""
+
+    def map_target(self, target: ast.expr) -> tuple[ast.Subscript, ir.MapDecl, str] | None:
+        """Map, key and member that ``m[k]`` or ``m[k].member`` names; None for anything else."""
+        member = ""
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Subscript):
+            member, target = target.attr, target.value
+        if not isinstance(target, ast.Subscript):
+            return None
+        base = self.expr(target.value)
+        return (target, base.decl, member) if isinstance(base, MapRef) else None
+
+    def _changed_type(self, node: ast.AST, decl: ir.MapDecl, member: str) -> IntType | None:
+        """The type of what is changed; None after a mistake."""
+        if isinstance(decl.value, IntType):
+            if not member:
+                return decl.value
+            self.error(
+                node,
+                "E206",
+                f"values of map {decl.name!r} are {decl.value}: they have no members",
+                f"leave .{member} out",
+            )
+            return None
+        members = {m.name: m for m in decl.value.record.members}
+        found = members.get(member)
+        if found is None:
+            known = ", ".join(members)
+            self.error(
+                node,
+                "E206",
+                f"a {decl.value} has no member {member!r}"
+                if member
+                else f"a {decl.value} cannot be changed as a whole",
+                f"it has: {known}",
+            )
+            return None
+        if found.is_bytes:
+            self.error(
+                node,
+                "E265",
+                f"{member} is {found.kind}: bytes can only be stored with the whole {decl.value}",
+                f"store a new one: {decl.value}(...)",
+            )
+            return None
+        return INT_TYPES[found.kind]
+
+    def update_map(
+        self, node: ast.AugAssign, target: ast.Subscript, decl: ir.MapDecl, member: str, op: str
+    ) -> list[ir.Stmt]:
+        """``m[k] op= value`` in place."""
+        kind = self._changed_type(node.target, decl, member)
+        if kind is None:
+            return []
+        key = (
+            self.array_index(target.slice, decl)
+            if decl.is_array
+            else self.key(target.slice, decl, self.expr(target.slice))
+        )
+        value = self.convert(node.value, self.expr(node.value), kind, store=True)
+        shown = self.source_of(node.target)
+        if decl.kind == "lpm_trie":
+            self.error(
+                node,
+                "E265",
+                f"{shown} would change the value of another, shorter prefix",
+                "read it with get, store it with put",
+            )
+            return []
+        if kind.bits < 32:
+            self.error(
+                node,
+                "E265",
+                f"{shown} is {kind}: only 32- and 64-bit values can be updated in place",
+                "declare it as u32 or u64"
+                if member
+                else f"declare map {decl.name!r} with value=u32 or u64",
+            )
+            return []
+        for known in _UPDATES:
+            if known == op:
+                if key is None or value is None:
+                    return []
+                if not decl.is_array:
+                    self.unit.counts_lost = True
+                return [ir.MapUpdate(node.lineno, decl.name, key, known, value, member)]
+        self.error(
+            node,
+            "E265",
+            f"{op}= on a map is not atomic",
+            f"read, compute, store: {shown} = {shown} {op} ..."
+            if decl.is_array
+            else "read with get(key, 0), compute, store with put",
+        )
+        return []
+
+    def set_item(
+        self,
+        node: ast.stmt,
+        target: ast.Subscript,
+        value: ast.expr,
+        operand: Operand,
+        member: str = "",
+    ) -> list[ir.Stmt]:
+        """``array[i] = x`` and ``array[i].member = x``."""
+        base = self.expr(target.value)
+        if isinstance(base, Poison):
+            return []
+        if not isinstance(base, MapRef):
+            self.error(
+                target,
+                "E266",
+                f"{describe(base)} cannot be changed here",
+                "only array maps take item assignments",
+            )
+            return []
+        decl = base.decl
+        if not decl.is_array:
+            name, key = self.source_of(target.value), self.source_of(target.slice)
+            self.error(
+                target,
+                "E264",
+                f"{name} is a hash and may be full: the store can fail",
+                f"write {name}.put({key}, {self.source_of(value)}), which tells; "
+                f"or count with {name}[{key}] += 1"
+                if not member
+                else f"count with {name}[{key}].{member} += 1, or put a whole value",
+            )
+            return []
+        kind: IntType | RecordType | None = decl.value
+        if member or isinstance(kind, IntType):
+            kind = self._changed_type(target, decl, member)
+        if kind is None:
+            return []
+        index = self.array_index(target.slice, decl)
+        made = self.convert(value, operand, kind, store=True)
+        if index is None or made is None:
+            return []
+        return [ir.MapSet(node.lineno, decl.name, index, made, member)]
+
+    def emit_event(self, node: ast.Expr, call: ast.Call) -> list[ir.Stmt] | None:
+        """``events.emit(Event(...))``; None when the call is another one."""
+        if not isinstance(call.func, ast.Attribute) or call.func.attr != "emit":
+            return None
+        method = self.expr(call.func)
+        if not isinstance(method, Method) or not isinstance(method.base, EventRef):
+            return None
+        decl = method.base.decl
+        if len(call.args) != 1 or call.keywords:
+            self.error(
+                call,
+                "E252",
+                "emit() takes one event",
+                f"{decl.name}.emit({decl.record.name}(...))",
+            )
+            return []
+        made = self.convert(call.args[0], self.expr(call.args[0]), RecordType(decl.record))
+        if made is None or not isinstance(made, ir.MakeRecord):
+            return []
+        return [ir.Emit(node.lineno, decl.name, made)]

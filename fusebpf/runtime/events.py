@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Events of a loaded set, decoded: `mount.events["opened"].read()`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fusebpf.abi.record import Record
+from fusebpf.build.metadata import MapMeta
+from fusebpf.errors import FusebpfError
+from fusebpf.runtime.maps import MapView, record_class
+from fusebpf.runtime.ringbuf import Ring
+
+
+class EventStream:
+    """Events of one kind, each given to one reader: instances of a dataclass like the declared one.
+
+    Bytes come without the zeros at their end.
+    """
+
+    def __init__(self, fd: int, meta: MapMeta, drops: MapView | None, index: int) -> None:
+        """Take over `fd`, which `close` closes; `drops` stays the caller's."""
+        self.meta = meta
+        record = Record.parse(meta.value)
+        assert record is not None
+        self._record = record
+        self._drops = drops
+        self._index = index
+        self._fd = fd
+        self._ring: Ring | None = Ring(fd, meta.max_entries)
+
+    @property
+    def dropped(self) -> int:
+        """How many events were lost, as the ring was full."""
+        return 0 if self._drops is None else int(self._drops[self._index])
+
+    def read(self, timeout: float | None = 0) -> list[Any]:
+        """Events since the last call, oldest first.
+
+        When there are none, wait for one up to `timeout` seconds (None: as long as it takes).
+        """
+        ring = self._open()
+        make = record_class(self.meta.value)
+        found = ring.read()
+        if not found and timeout != 0 and ring.wait(timeout):
+            found = ring.read()
+        return [make(*self._record.unpack(raw)) for raw in found]
+
+    def follow(self, seconds: float | None = None) -> Iterator[Any]:
+        """Events as they come, for `seconds` (None: for ever)."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while end is None or end > time.monotonic():
+            yield from self.read(None if end is None else max(0.0, end - time.monotonic()))
+
+    def _open(self) -> Ring:
+        if self._ring is None:
+            raise FusebpfError(
+                f"events {self.meta.name} are closed",
+                "read them inside the `with`, or open the mount again: fusebpf.mounts.open(MNT)",
+            )
+        return self._ring
+
+    def close(self) -> None:
+        """Give the descriptor back; later events stay in the ring."""
+        if self._ring is not None:
+            self._ring.close()
+            os.close(self._fd)
+            self._ring = None
+
+
+class EventStreams(Mapping[str, EventStream]):
+    """The kinds of events of a set by name; closes them all."""
+
+    def __init__(self, streams: Mapping[str, EventStream], drops: MapView | None = None) -> None:
+        self._streams = dict(streams)
+        self._drops = drops
+
+    def __getitem__(self, name: str) -> EventStream:
+        try:
+            return self._streams[name]
+        except KeyError:
+            known = ", ".join(self._streams) or "none"
+            raise KeyError(f"no events {name!r} (events of this set: {known})") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._streams)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        for stream in self._streams.values():
+            stream.close()
+        if self._drops is not None:
+            self._drops.close()
