@@ -36,6 +36,21 @@
 		goto fusebpf_out; \
 	} while (0)
 
+extern int bpf_fuse_entry_valid(const struct bpf_fuse_meta_info *meta, __u64 ns) __ksym __weak;
+
+/* A day: the kernel forgets kept answers when filters are replaced, not when time has passed. */
+#define FUSEBPF_KEPT_NS 86400000000000ULL
+
+/*
+ * The answer of this lookup depends on the name and constants alone: the kernel need not ask again.
+ * One that cannot keep answers asks.
+ */
+static __always_inline void fusebpf_keep_answer(struct fusebpf_ctx *ctx)
+{
+	if (!ctx->test && bpf_fuse_entry_valid)
+		bpf_fuse_entry_valid(ctx->meta, FUSEBPF_KEPT_NS);
+}
+
 /* Loops: fusebpf_for(loop, count) { ... loop.k ... }, k = 0, 1, ... */
 struct fusebpf_loop {
 	__u64 *state;

@@ -201,6 +201,8 @@ class FunctionEmitter:
             self.out.append(f"\t{c_type(function.returns)} fusebpf_result = 0;")
         self._declarations()
         self._read_buffers()
+        if function.pure:
+            self.out.append(f"\tfusebpf_keep_answer({self.names.ctx});")
         self._block(function.body)
         self.out.append('#line 1 "<generated>"')
         if not leaves(function.body):

@@ -616,6 +616,8 @@ class Function:
     frame: frozenset[str] = frozenset()
     #: Emitter only: many branches, so that values are loaded anew for each test.
     branchy: bool = False
+    #: Lookup filters: the answer depends on the name and constants alone, and may be kept.
+    pure: bool = False
     #: Emitter only: a function of its own, verified once for all callers; else it is inlined.
     alone: bool = False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
@@ -14,6 +14,7 @@ from fusebpf.compiler.emit import Emitter
 from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_all
+from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
 from fusebpf.compiler.types import INT_TYPES, VERDICT, RecordType
 from fusebpf.compiler.walk import expressions, statements
@@ -27,6 +28,8 @@ class HookFunction:
     """A filter of the object: ``c_name`` is the C function, its programs are NAME_ops, …_standin.
 
     ``steps`` and ``size`` are the most loop turns and the estimated instructions of one call.
+    ``impure`` says of a lookup prefilter what its answer depends on besides the name; "" when it
+    is nothing and the kernel may keep the answer, None for other filters.
     """
 
     hook: str
@@ -35,6 +38,7 @@ class HookFunction:
     line: int
     steps: int
     size: int
+    impure: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,9 @@ def compile_set(
         ir.ConfigDecl(c.name, config_type(c.kind), int(c), c.least, c.most)
         for c in fset.configs.values()
     )
+    by_name = {f.name: f for f in unit.order}
+    impure = {f.name: impurity(f, by_name) or "" for f in filters if f.hook == LOOKUP}
+    filters = [replace(f, pure=impure.get(f.name) == "") for f in filters]
     helpers, placed = place_all(tuple(unit.order), tuple(filters))
     program = ir.Program(
         fset.name,
@@ -112,6 +119,7 @@ def compile_set(
             f.line,
             costs[f.name].steps,
             costs[f.name].size,
+            impure.get(f.name),
         )
         for f in program.filters
     )

@@ -31,6 +31,7 @@ static __always_inline _Bool secret(const struct fusebpf_buf *name __fusebpf_unu
 #line 1 "<generated>"
 FUSEBPF_LOOKUP_PREFILTER(lookup, ctx, name)
 {
+	fusebpf_keep_answer(ctx);
 	/* return -ENOENT if secret(name) else CONTINUE */
 #line 18 "hide_everywhere.py"
 	return secret(name) ? (-2) : FUSEBPF_CONTINUE;
