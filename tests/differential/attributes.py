@@ -190,11 +190,12 @@ def remove_acl(w: World, p: Path, key: str) -> None:
 
 @op(path, weight=1)
 def statfs(w: World, p: Path) -> tuple[int, ...]:
-    """Left out: type and id, which are the mount's own; free blocks, which both sides share."""
+    """Left out: type and id, which are the mount's own; free blocks, which both sides share;
+    nosuid, nodev and noexec, which the lower mount has for both and shows for itself."""
     fd = os.open(p.path, os.O_PATH, dir_fd=w.at(p))
     try:
         st = os.fstatvfs(fd)
     finally:
         os.close(fd)
     sizes = st.f_bsize, st.f_frsize, st.f_blocks, st.f_files
-    return (*sizes, st.f_namemax, st.f_flag)
+    return (*sizes, st.f_namemax, st.f_flag & ~(os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC))
