@@ -29,6 +29,7 @@
 /* Errnos that the wrapper itself can give. */
 #define FUSEBPF_EIO 5
 #define FUSEBPF_E2BIG 7
+#define FUSEBPF_EINVAL 22
 
 char _license[] SEC("license") = "Dual MIT/GPL";
 

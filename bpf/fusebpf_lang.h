@@ -553,4 +553,63 @@ static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
 	}
 }
 
+/*
+ * Make room for `size` bytes in a name or buffer that the operation lets us change; NULL where it
+ * does not. `room` bytes must be writable, of a name with its NUL.
+ */
+#define fusebpf_writable(buf, size, room) \
+	({ \
+		const _Bool _named = (buf)->mask == FUSEBPF_NAME_MASK; \
+		__u8 *_to = NULL; \
+		if (_named && (size) == 0) { \
+			/* No name is empty. */ \
+		} else if ((buf)->test) { \
+			(buf)->test->len = (size); \
+			_to = (buf)->test->data; \
+		} else { \
+			_to = bpf_fuse_get_rw((buf)->kernel, room); \
+			if (_to && bpf_fuse_set_len((buf)->kernel, (size) + _named)) \
+				_to = NULL; \
+		} \
+		_to; \
+	})
+
+/* Give a name or buffer the bytes of a literal. Returns 0, or not where that cannot be. */
+#define fusebpf_replace_text(buf, text, size) \
+	({ \
+		__u8 *_place = fusebpf_writable(buf, size, (size) + 1); \
+		if (_place) { \
+			__builtin_memcpy(_place, text, (size) + 1); \
+			(buf)->data = _place; \
+			(buf)->len = (size); \
+		} \
+		!_place; \
+	})
+
+/* The same with the bytes of another name or buffer, or with a part of itself. */
+static __always_inline int fusebpf_replace(struct fusebpf_buf *buf, const struct fusebpf_buf *from)
+{
+	__u32 len = (__u32)fusebpf_len(from);
+	__u8 *to;
+
+	if (buf->mask == FUSEBPF_NAME_MASK)
+		to = fusebpf_writable(buf, len, FUSEBPF_NAME_MASK + 1);
+	else
+		to = fusebpf_writable(buf, len, FUSEBPF_BYTES_MASK + 1);
+	if (!to)
+		return 1;
+	fusebpf_for(loop, len) {
+		__u64 here = (__u64)loop.k, there = from->start + (__u64)loop.k;
+
+		fusebpf_hide(here);
+		fusebpf_hide(there);
+		to[here & buf->mask] = from->data[there & from->mask];
+	}
+	fusebpf_hide(len);
+	to[len & buf->mask] = 0;
+	buf->data = to;
+	buf->len = len;
+	return 0;
+}
+
 #endif

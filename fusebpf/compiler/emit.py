@@ -364,6 +364,18 @@ class FunctionEmitter:
                 self._lines(self.maps.emit(stmt))
             case ir.Drop(var=var):
                 self._put(f"fusebpf_dirent_drop(&{self.locals[var]});")
+            case ir.Replace(param=param, value=value):
+                if isinstance(value, ir.Bytes):
+                    literal = f"{string(value.value)}, {len(value.value)}"
+                    call = f"fusebpf_replace_text({self.locals[param]}, {literal})"
+                else:
+                    call = f"fusebpf_replace({self.locals[param]}, {self.exprs.name(value)})"
+                self._put(f"if ({call})")
+                self._put(
+                    "\tfusebpf_leave(-FUSEBPF_EINVAL);"
+                    if self.inside
+                    else "\treturn -FUSEBPF_EINVAL;"
+                )
             case ir.Do(value=value):
                 void = isinstance(value, ir.Call) and value.type == NONE
                 self._put(f"{'' if void else '(void)'}{text(value)};")

@@ -151,6 +151,14 @@ class FunctionChecker(Matching):
             elif isinstance(node, ast.Match):
                 names.add(subject_name(node))
         self.entry_vars = frozenset(entry_vars)
+        self.replaced = frozenset(
+            node.value.id
+            for stmt in self.node.body
+            for node in ast.walk(stmt)
+            if isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name)
+        )
         for param in params:
             if param.name in names and (
                 isinstance(param.type, IntType) or param.type in (BOOL, VERDICT)

@@ -454,6 +454,18 @@ class SetTag:
 
 
 @dataclass(frozen=True)
+class Replace:
+    """Give a name or buffer argument other contents; a name that would be empty is refused.
+
+    A refusal ends the filter with -EINVAL.
+    """
+
+    line: int
+    param: str
+    value: Expr
+
+
+@dataclass(frozen=True)
 class MapSet:
     """``array[index] = value``, or ``array[index].field = value``."""
 
@@ -566,6 +578,7 @@ Stmt = (
     | MapFetch
     | SetField
     | SetTag
+    | Replace
     | MapSet
     | MapUpdate
     | Emit

@@ -245,7 +245,9 @@ class Loops(Results):
         """Struct parameters whose members a body may change."""
         for stmt in body:
             for node in ast.walk(stmt):
-                stored = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+                stored = isinstance(node, ast.Attribute | ast.Subscript) and isinstance(
+                    node.ctx, ast.Store
+                )
                 if stored or isinstance(node, ast.Call):
                     return list(self.params)
         return []

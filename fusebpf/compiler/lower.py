@@ -249,6 +249,7 @@ _SIZES: dict[type, int] = {
     ir.DirentName: 4,
     ir.DirentField: 4,
     ir.Drop: 6,
+    ir.Replace: 40,
     ir.Emit: 30,
     ir.MakeRecord: 24,
     ir.For: 16,
@@ -288,6 +289,8 @@ def _steps(body: tuple[ir.Stmt, ...], helpers: Mapping[str, Cost]) -> tuple[int,
     total, line, worst = 0, 0, 0
     for stmt in body:
         here = 0
+        if isinstance(stmt, ir.Replace) and not isinstance(stmt.value, ir.Bytes):
+            here = longest(stmt.value)
         for expr in expressions(stmt):
             if isinstance(expr, ir.Call):
                 here += helpers[expr.function].steps

@@ -4,11 +4,21 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import Expressions
-from fusebpf.compiler.operands import EventRef, MapRef, Method, Operand, Poison
-from fusebpf.compiler.types import INT_TYPES, IntType, RecordType
+from fusebpf.compiler.names import as_view, whole
+from fusebpf.compiler.operands import (
+    EventRef,
+    MapRef,
+    Method,
+    NameView,
+    Operand,
+    Poison,
+    Text,
+)
+from fusebpf.compiler.types import INT_TYPES, NAME, IntType, RecordType
 from fusebpf.compiler.words import describe
 
 _UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
@@ -123,6 +133,9 @@ class MapStores(Expressions):
         base = self.expr(target.value)
         if isinstance(base, Poison):
             return []
+        view = as_view(base)
+        if view is not None:
+            return self._replace(node, target, view, value, operand)
         if not isinstance(base, MapRef):
             self.error(
                 target,
@@ -154,6 +167,89 @@ class MapStores(Expressions):
         if index is None or made is None:
             return []
         return [ir.MapSet(node.lineno, decl.name, index, made, member)]
+
+    def _replace(
+        self,
+        node: ast.stmt,
+        target: ast.Subscript,
+        view: NameView,
+        value: ast.expr,
+        operand: Operand,
+    ) -> list[ir.Stmt]:
+        """``name[:] = "other"``."""
+        shown = self.source_of(target.value)
+        param = view.name.name if isinstance(view.name, ir.Local) else ""
+        plain = isinstance(target.slice, ast.Slice) and not (
+            target.slice.lower or target.slice.upper or target.slice.step
+        )
+        if not plain or view.sliced or view.fold or param not in self.params:
+            self.error(
+                target,
+                "E267",
+                f"only the whole of a name or buffer that the filter got can be replaced, "
+                f"not {self.source_of(target)}",
+                f"replace all of it: {shown.split('[')[0]}[:] = ...",
+            )
+            return []
+        if self.hook is None:
+            self.error(
+                target,
+                "E267",
+                f"a helper cannot replace {param}",
+                "return what decides, and replace it in the filter",
+            )
+            return []
+        if not self.params[param].writable:
+            self._read_only(target, param)
+            return []
+        made = self._replacement(value, operand, param)
+        self.flow = self.flow.forget(param)
+        return [] if made is None else [ir.Replace(node.lineno, param, made)]
+
+    def _replacement(self, node: ast.expr, operand: Operand, param: str) -> ir.Expr | None:
+        declared = self.params[param]
+        if isinstance(operand, Poison):
+            return None
+        if isinstance(operand, Text):
+            raw = operand.raw
+            bad = declared.type == NAME and (
+                raw in (b"", b".", b"..") or b"/" in raw or b"\0" in raw or len(raw) > 255
+            )
+            if bad or len(raw) > 255:
+                self.error(
+                    node,
+                    "E267",
+                    f"{operand.shown} cannot be a name"
+                    if bad
+                    else f"this string has {len(raw)} bytes; 255 are possible here",
+                    "names have 1 to 255 bytes without '/' and NUL, and are not '.' or '..'",
+                )
+                return None
+            return ir.Bytes(declared.type, raw)
+        view = as_view(operand)
+        if view is None or view.fold or (declared.type == NAME and view.name.type != NAME):
+            self.error(
+                node,
+                "E267",
+                f"{describe(operand)} cannot replace {param}, a {declared.type}",
+                "use a constant string, another name, or a part of one"
+                if declared.type == NAME
+                else "use a constant string, a name, a buffer, or a part of one",
+            )
+            return None
+        if declared.arg == "result":
+            self.error(
+                node,
+                "E267",
+                f"{param} has the room that the caller gave: only a constant can replace it",
+                f"{param}[:] = 'hidden'",
+            )
+            return None
+        return whole(view)
+
+    @abstractmethod
+    def _read_only(self, target: ast.expr, param: str) -> None:
+        """Report a change of an argument that this phase may not change."""
 
     def emit_event(self, node: ast.Expr, call: ast.Call) -> list[ir.Stmt] | None:
         """``events.emit(Event(...))``; None when the call is another one."""

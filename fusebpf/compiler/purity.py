@@ -40,7 +40,7 @@ def _statement(stmt: ir.Stmt) -> str | None:
             return f"it sends events {name}"
         case ir.SetTag():
             return "it sets ctx.tag"
-        case ir.SetField(param=param):
+        case ir.SetField(param=param) | ir.Replace(param=param):
             return f"it changes {param}"
     return None
 

@@ -78,6 +78,8 @@ class Statements(MapStores):
         #: Flows at the breaks of each open loop.
         self.breaks: list[list[Flow]] = []
         self.store_counts: dict[str, int] = {}
+        #: Arguments that the function gives other contents.
+        self.replaced: frozenset[str] = frozenset()
         self.record_locals = {}
 
     def block(self, body: list[ast.stmt]) -> tuple[ir.Stmt, ...]:
@@ -301,7 +303,19 @@ class Statements(MapStores):
         if isinstance(operand, Value) and isinstance(operand.expr, ir.MakeRecord):
             return self._kept_record(target, name, operand.expr)
         view = as_view(operand)
-        if view is None or not isinstance(view.name, ir.NamePart):
+        if view is None or not (view.sliced or isinstance(view.name, ir.NamePart)):
+            return operand, []
+        base = view.name
+        while isinstance(base, ir.NamePart):
+            base = base.name
+        if isinstance(base, ir.Local) and base.name in self.replaced:
+            self.error(
+                target,
+                "E267",
+                f"{base.name} is replaced in this filter: its parts cannot be kept in locals",
+                f"use {self.source_of(target)} where it is needed: {base.name}[a:b]",
+            )
+        if not isinstance(view.name, ir.NamePart):
             return operand, []
         part = view.name
         ends: list[ir.Expr | None] = []
@@ -325,7 +339,7 @@ class Statements(MapStores):
         values: list[ir.Expr] = []
         for member, value in zip(made.type.record.members, made.values, strict=True):
             local = member_local(name, member.name)
-            if isinstance(value, ir.NamePart):
+            if isinstance(value, ir.NamePart) or value.type in TEXTS:
                 kept, stmts = self._snapshot(target, local, Value(value))
                 view = as_view(kept)
                 assert view is not None
@@ -461,7 +475,7 @@ class Statements(MapStores):
         assert self.hook is not None
         phase = "postfilter" if self.hook.endswith("_postfilter") else "prefilter"
         hook = HOOKS.get(self.hook)
-        help = None
+        help = "docs/hooks.md has in bold what a filter may change; this operation uses no other"
         if phase == "postfilter" and hook is not None:
             help = f"change it before the operation: @filters.{hook.op}.pre"
             others = [p.name for p in self.params.values() if p.writable and p.arg != ""]

@@ -58,7 +58,7 @@ def statements(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
 def returns_in_loop(body: tuple[ir.Stmt, ...]) -> bool:
     """Whether a loop of the block returns a value."""
     return any(
-        isinstance(inner, ir.Return) and inner.value is not None
+        (isinstance(inner, ir.Return) and inner.value is not None) or isinstance(inner, ir.Replace)
         for stmt in statements(body)
         if isinstance(stmt, ir.For | ir.ForEntries)
         for inner in statements(stmt.body)

@@ -61,6 +61,12 @@ class Bytes:
             return type(self)(self.raw[index])
         return self.raw[index] if -len(self.raw) <= index < len(self.raw) else 0
 
+    def __setitem__(self, part: slice, text: Text | Bytes) -> None:
+        """``name[:] = "other"``: other contents, where the operation uses the change."""
+        if (part.start, part.stop, part.step) != (None, None, None):
+            raise ValueError("only the whole can be replaced: name[:] = ...")
+        self.raw = _bytes(text)
+
     def startswith(self, prefix: Text | tuple[Text, ...]) -> bool:
         """Whether it begins with ``prefix``, or with any of a tuple."""
         return self.raw.startswith(

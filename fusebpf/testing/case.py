@@ -70,6 +70,8 @@ class Outcome:
     tag: int | None
     maps: dict[str, dict[Cell, Cell]]
     events: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    #: Names and buffers that the filter may change, after the call.
+    buffers: dict[str, bytes] = field(default_factory=dict)
 
 
 def hook_of(name: str) -> Hook:
@@ -83,6 +85,16 @@ def hook_of(name: str) -> Hook:
 def struct_args(hook: Hook) -> list[tuple[Arg, Struct]]:
     """The arguments of a hook that are structs, with their struct."""
     return [(arg, arg.struct) for arg in hook.args if arg.struct is not None]
+
+
+def changeable(hook: Hook) -> list[tuple[int, str]]:
+    """Place and name of the names and buffers that a filter of the hook may change."""
+    buffers = [arg for arg in hook.args if arg.struct is None]
+    return [
+        (slot, arg.name)
+        for slot, arg in enumerate(buffers)
+        if arg.writable and arg.kind in ("name", "bytes")
+    ]
 
 
 def leaves(struct: Struct, prefix: str = "", base: int = 0) -> list[tuple[str, int, int, bool]]:

@@ -15,9 +15,19 @@ from typing import TypeAlias
 from fusebpf.abi import FUSE_OPCODE_FILTER
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
-from fusebpf.compiler.types import IntType, RecordType
+from fusebpf.compiler.types import NAME, IntType, RecordType
 from fusebpf.dsl.maps import fits, longest_prefix, prefix_bits
-from fusebpf.testing.case import Case, Cell, Entry, Outcome, Values, hook_of, leaves, struct_args
+from fusebpf.testing.case import (
+    Case,
+    Cell,
+    Entry,
+    Outcome,
+    Values,
+    changeable,
+    hook_of,
+    leaves,
+    struct_args,
+)
 
 #: The opcode of LOOKUP, the only one that may set a tag.
 _LOOKUP = 1
@@ -75,6 +85,10 @@ class PyRun:
         self._maps = {decl.name: decl for decl in program.maps}
         self._contents: dict[str, dict[Cell, Cell]] = {}
         self._events: dict[str, list[bytes]] = {}
+        self._buffers: dict[str, bytes] = {}
+        #: Arguments of the running filter by parameter, and those that are names.
+        self._args: dict[str, str] = {}
+        self._names: frozenset[str] = frozenset()
         self._case = Case()
         self._opcode = 0
         self._tag: int | None = None
@@ -92,6 +106,9 @@ class PyRun:
         self._tag = None
         self._contents = {name: dict(case.maps.get(name, {})) for name in self._maps}
         self._events = {event.name: [] for event in self.program.events}
+        self._args = {param.name: param.arg for param in function.params}
+        self._names = frozenset(p.name for p in function.params if p.type == NAME)
+        self._buffers = {name: case.buffers.get(name, b"") for _, name in changeable(hook)}
         structs = {
             arg.name: _Struct(
                 dict.fromkeys((leaf[0] for leaf in leaves(struct)), 0)
@@ -115,6 +132,7 @@ class PyRun:
             listing=tuple(dirent.entry for dirent in listing if not dirent.dropped),
             tag=self._tag,
             maps={name: self._final(name) for name in self._maps},
+            buffers={name: self._buffers[name] for _, name in changeable(hook)},
             events={name: tuple(found) for name, found in self._events.items() if found},
         )
 
@@ -154,6 +172,11 @@ class PyRun:
                 tag = self._int(value, frame)
                 if self._opcode == _LOOKUP:
                     self._tag = tag
+            case ir.Replace(param=param, value=value):
+                new_bytes = self._bytes(value, frame)
+                if not new_bytes and param in self._names:
+                    raise _Return(-22)
+                frame.values[param] = self._buffers[self._args[param]] = new_bytes
             case ir.MapSet(map=name, index=index, value=value, field=member):
                 slot = self._index(name, index, frame)
                 new = self._eval(value, frame)

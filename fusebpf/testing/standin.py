@@ -27,6 +27,7 @@ from fusebpf.testing.case import (
     Cell,
     Entry,
     Outcome,
+    changeable,
     hook_of,
     pack,
     struct_args,
@@ -172,6 +173,12 @@ class StandIn:
             start = base + self._at("data", "fusebpf_case_buf")
             self._memory[start : start + len(data)] = data
 
+    def _read_buffer(self, slot: int) -> bytes:
+        base = self._at("buf") + slot * self._sizes["fusebpf_case_buf"]
+        start = base + self._at("data", "fusebpf_case_buf")
+        size = self._get(base + self._at("len", "fusebpf_case_buf"), 4)
+        return bytes(self._memory[start : start + size])
+
     def _dirent(self, index: int) -> int:
         return self._at("dirent") + index * self._sizes["fusebpf_case_dirent"]
 
@@ -208,6 +215,9 @@ class StandIn:
             },
             listing=kept,
             tag=self._get(self._at("tag"), 8) if tagged else None,
+            buffers={
+                name: self._read_buffer(slot) for slot, name in changeable(hook_of(hook_name))
+            },
             maps={decl.name: self._read_map(decl) for decl in self.program.maps},
             events={
                 name: tuple(found) for name, ring in self._rings.items() if (found := ring.read())

@@ -84,6 +84,9 @@ class _Scope:
     entry: str | None = None
     listing: str | None = None
     loops: int = 0
+    #: Names and buffers that the filter may replace.
+    changeable: list[str] = field(default_factory=list)
+    constant_only: bool = False
 
 
 class Generator:
@@ -218,14 +221,19 @@ class Generator:
             elif arg.kind == "name":
                 params.append(f"n{index}: Name")
                 scope.names.append(f"n{index}")
+                scope.changeable += [f"n{index}"] * arg.writable
             elif arg.kind == "bytes":
                 params.append(f"b{index}: Buffer")
                 scope.names.append(f"b{index}")
+                scope.changeable += [f"b{index}"] * arg.writable
+                scope.constant_only = arg.name == "result"
             elif arg.kind == "dirents":
                 params.append("listing: Dirents")
                 scope.listing = "listing"
             else:
                 params.append(f"b{index}: Buffer")
+        if self._chance(2):
+            scope.changeable = []
         decorator = "default" if hook is DEFAULT_FILTER else f"{hook.op}.{hook.phase}"
         self._lines += ["", f"@filters.{decorator}", f"def {function}({', '.join(params)}):"]
         self.counts[f"hook {hook.name}"] += 1
@@ -250,6 +258,8 @@ class Generator:
             scope.entry,
             scope.listing,
             scope.loops,
+            scope.changeable,
+            scope.constant_only,
         )
         wrote = False
         for _ in range(1 + self._chooser.below(3)):
@@ -280,6 +290,8 @@ class Generator:
             options += ["field", "field"]
         if scope.entry:
             options += ["drop", "drop"]
+        if scope.changeable and not scope.loops:
+            options += ["replace"]
         if scope.loops and depth > 1:
             options += ["leave"]
         if depth > 1:
@@ -372,15 +384,19 @@ class Generator:
 
     def _stmt_bytes(self, scope: _Scope, depth: int, result: str) -> None:
         var, part = self._name("c"), self._name("part")
-        self._emit(depth, f"{part} = {self._bytes(scope)}")
+        if scope.changeable:  # what is replaced leaves no parts behind in locals
+            self._emit(depth, f"for {var} in {self._pick(scope.names)}[:9]:")
+        else:
+            self._emit(depth, f"{part} = {self._bytes(scope)}")
         # A loop over all of a buffer has too many turns to be nested in another one.
         short = f"{part}[:9]" if scope.loops or self._chance(2) else part
-        self._emit(depth, f"for {var} in {short}:")
+        if not scope.changeable:
+            self._emit(depth, f"for {var} in {short}:")
         inner = _Scope(
             scope.hook,
             scope.locals | {var: "byte"},
             scope.fixed | {var},
-            [*scope.names, part] if short != part else [],
+            [] if short == part or scope.changeable else [*scope.names, part],
             scope.structs,
             scope.entry,
             scope.listing,
@@ -403,6 +419,15 @@ class Generator:
             scope.loops + 1,
         )
         self._block(inner, depth + 1, result)
+
+    def _stmt_replace(self, scope: _Scope, depth: int, _result: str) -> None:
+        name = self._pick(scope.changeable)
+        value = repr(self._pick(NAMES[:8]))
+        if not scope.constant_only and self._chance(2):
+            value = (
+                self._bytes(scope) if name.startswith("b") else f"{name}[{self._chooser.below(4)}:]"
+            )
+        self._emit(depth, f"{name}[:] = {value}")
 
     def _stmt_drop(self, scope: _Scope, depth: int, _result: str) -> None:
         self._emit(depth, f"{scope.entry}.drop()")
@@ -487,7 +512,7 @@ class Generator:
             self._emit(depth, f"{name}.discard({key})")
         else:
             found = self._name("found")
-            if form == 3 and shape.key in RECORDS:
+            if form == 3 and shape.key in RECORDS and not scope.changeable:
                 self._emit(depth, f"{found}_key = {key}")
                 key = f"{found}_key"
             self._emit(depth, f"{found} = {name}.get({key})")
