@@ -8,13 +8,13 @@ from pathlib import PurePath
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
+from fusebpf.compiler.costs import Cost
 from fusebpf.compiler.diagnostics import source_lines
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
 from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
 from fusebpf.compiler.emit_names import NameFunctions
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
 from fusebpf.compiler.lower import (
-    Cost,
     all_locals,
     frame_size,
     framed_context,

@@ -13,13 +13,10 @@ many branches therefore keeps all its numbers in the frame and loads members ane
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from fusebpf.abi import SCRATCH_SIZE
 from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
-from fusebpf.compiler.flow import longest
-from fusebpf.compiler.globs import segments
 from fusebpf.compiler.types import BoolType, IntType, VerdictType
 from fusebpf.compiler.walk import blocks, expressions, statements
 
@@ -30,11 +27,6 @@ _SCALAR = IntType | BoolType | VerdictType
 
 #: Most arguments of a BPF function.
 MAX_ARGS = 5
-
-#: Limits of one filter with its helpers.
-MAX_STEPS = 65536
-MAX_SIZE = 16000
-MAX_FRAME = SCRATCH_SIZE
 
 
 def place_all(
@@ -157,18 +149,6 @@ def assigned(stmt: ir.Stmt) -> tuple[str, ...]:
     return ()
 
 
-@dataclass(frozen=True)
-class Cost:
-    """``steps``: most turns of all loops; ``size``: estimated instructions; ``frame``: bytes."""
-
-    steps: int = 0
-    size: int = 0
-    frame: int = 0
-    #: Line of the loop with the most turns, and its turns.
-    worst_line: int = 0
-    worst_steps: int = 0
-
-
 def frame_size(function: ir.Function) -> int:
     """Bytes of a function's own frame, a multiple of 8."""
     total = 0
@@ -228,91 +208,3 @@ def _plain(function: ir.Function) -> bool:
 
 def _width(local: ir.LocalVar) -> int:
     return local.type.bits // 8 if isinstance(local.type, IntType) else 4
-
-
-#: Estimated instructions by node; anything else counts 2.
-_SIZES: dict[type, int] = {
-    ir.Const: 1,
-    ir.Local: 1,
-    ir.NameByte: 10,
-    ir.NameSame: 40,
-    ir.NamePart: 24,
-    ir.MapGet: 12,
-    ir.MapHas: 9,
-    ir.MapItem: 9,
-    ir.MapPut: 12,
-    ir.MapDiscard: 8,
-    ir.MapUpdate: 24,
-    ir.MapSet: 10,
-    ir.MapFetch: 14,
-    ir.CtxField: 4,
-    ir.DirentName: 4,
-    ir.DirentField: 4,
-    ir.Drop: 6,
-    ir.Replace: 40,
-    ir.Emit: 30,
-    ir.MakeRecord: 24,
-    ir.For: 16,
-    ir.ForEntries: 40,
-    ir.Chain: 6,
-}
-
-
-def _size(node: ir.Expr | ir.Stmt) -> int:
-    if isinstance(node, ir.NameTest):
-        return sum(4 + 5 * (-(-len(value) // 8) + 1) for value in node.values)
-    if isinstance(node, ir.NameGlob):
-        return sum(24 + 8 * len(part.items) + part.size for part in segments(node.pattern))
-    if isinstance(node, ir.OneOf):
-        return 1 + 2 * len(node.values)
-    if isinstance(node, ir.Binary) and node.op in ("//", "%") and node.type.signed:
-        return 14
-    return _SIZES.get(type(node), 2)
-
-
-def cost(function: ir.Function, helpers: Mapping[str, Cost]) -> Cost:
-    """What one call costs; ``helpers`` holds the costs of every function that it calls."""
-    size, deepest = 0, 0
-    for stmt in statements(function.body):
-        size += _size(stmt)
-        for expr in expressions(stmt):
-            size += _size(expr)
-            if isinstance(expr, ir.Call):
-                size += helpers[expr.function].size
-                deepest = max(deepest, helpers[expr.function].frame)
-    steps, line, worst = _steps(function.body, helpers)
-    return Cost(steps, size, frame_size(function) + deepest, line, worst)
-
-
-def _steps(body: tuple[ir.Stmt, ...], helpers: Mapping[str, Cost]) -> tuple[int, int, int]:
-    """Turns of all loops of a block; line and turns of the loop with the most."""
-    total, line, worst = 0, 0, 0
-    for stmt in body:
-        here = 0
-        if isinstance(stmt, ir.Replace) and not isinstance(stmt.value, ir.Bytes):
-            here = longest(stmt.value)
-        for expr in expressions(stmt):
-            if isinstance(expr, ir.Call):
-                here += helpers[expr.function].steps
-            elif isinstance(expr, ir.NameSame):
-                here += min(longest(expr.left), longest(expr.right))
-            elif isinstance(expr, ir.MakeRecord):
-                members = zip(expr.type.record.members, expr.values, strict=True)
-                here += sum(
-                    m.size for m, v in members if m.is_bytes and not isinstance(v, ir.Bytes)
-                )
-            elif isinstance(expr, ir.NameGlob):
-                searched = len(segments(expr.pattern)) - 2
-                here += longest(expr.name) * max(searched, 0)
-        if here > worst:
-            line, worst = stmt.line, here
-        for block in blocks(stmt):
-            inner, inner_line, inner_worst = _steps(block, helpers)
-            if isinstance(stmt, ir.For | ir.ForEntries):
-                inner = stmt.bound * max(inner, 1)
-                inner_line, inner_worst = stmt.line, inner
-            here += inner
-            if inner_worst > worst:
-                line, worst = inner_line, inner_worst
-        total += here
-    return total, line, worst

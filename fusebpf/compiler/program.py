@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
+from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
 from fusebpf.compiler.diagnostics import Diagnostic
 from fusebpf.compiler.emit import Emitter
 from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
-from fusebpf.compiler.lower import MAX_FRAME, MAX_SIZE, MAX_STEPS, Cost, cost, place_all
+from fusebpf.compiler.lower import place_all
 from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
 from fusebpf.compiler.types import INT_TYPES, VERDICT, RecordType
@@ -280,6 +281,15 @@ def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
                 f"{function.name} can make {found.steps} loop turns in one call, "
                 f"{found.worst_steps} of them here; at most {MAX_STEPS} are possible",
                 "make the loop smaller, or leave it early and keep the rest for another call",
+            )
+        elif found.time > MAX_TIME:
+            unit.report(
+                _at(unit, found.slow_line),
+                "E247",
+                f"{function.name} can hold a CPU for about {found.time / 1e6:.1f} ms in one call, "
+                f"{found.slow_time / 1e6:.1f} of them here; at most {MAX_TIME / 1e6:.1f} are "
+                "possible",
+                "make fewer turns, or do less in each: move what stays the same before the loop",
             )
         if found.size > MAX_SIZE:
             unit.report(

@@ -120,6 +120,12 @@ class StandIn:
             self._runners[function.name]()
             return self._outcome(function.hook, case)
 
+    def call(self, function: ir.Function, case: Case) -> None:
+        """Call one filter without looking at maps and outcome: for measuring."""
+        assert function.hook is not None
+        self._write_case(function.hook, case)
+        self._runners[function.name]()
+
     # --------------------------------------------------------------- memory
 
     def _at(self, member: str, struct: str = "fusebpf_case") -> int:

@@ -384,19 +384,19 @@ class Generator:
 
     def _stmt_bytes(self, scope: _Scope, depth: int, result: str) -> None:
         var, part = self._name("c"), self._name("part")
+        text = self._bytes(scope)
+        # A loop over all of a buffer takes too long for more than a little in each turn.
+        long = text.startswith("n") and not scope.loops and self._chance(2)
         if scope.changeable:  # what is replaced leaves no parts behind in locals
             self._emit(depth, f"for {var} in {self._pick(scope.names)}[:9]:")
         else:
-            self._emit(depth, f"{part} = {self._bytes(scope)}")
-        # A loop over all of a buffer has too many turns to be nested in another one.
-        short = f"{part}[:9]" if scope.loops or self._chance(2) else part
-        if not scope.changeable:
-            self._emit(depth, f"for {var} in {short}:")
+            self._emit(depth, f"{part} = {text}")
+            self._emit(depth, f"for {var} in {part if long else f'{part}[:9]'}:")
         inner = _Scope(
             scope.hook,
             scope.locals | {var: "byte"},
             scope.fixed | {var},
-            [] if short == part or scope.changeable else [*scope.names, part],
+            [] if long or scope.changeable else [*scope.names, part],
             scope.structs,
             scope.entry,
             scope.listing,
