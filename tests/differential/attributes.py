@@ -199,3 +199,20 @@ def statfs(w: World, p: Path) -> tuple[int, ...]:
         os.close(fd)
     sizes = st.f_bsize, st.f_frsize, st.f_blocks, st.f_files
     return (*sizes, st.f_namemax, st.f_flag & ~(os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC))
+
+
+# include/uapi/linux/fs.h: immutable, append only, no dump, no access times, synchronous
+FLAGS = pick(0, 0, 0, 0x10, 0x20, 0x40, 0x80, 0x08)
+
+
+@op(slot, weight=3)
+def get_flags(w: World, s: Slot) -> int:
+    return libc.get_flags(w.fd(s))
+
+
+@op(slot, FLAGS, weight=3)
+def change_flags(w: World, s: Slot, flags: int) -> None:
+    """As chattr(1) does: what the file system sets by itself stays."""
+    fd = w.fd(s)
+    kept = libc.get_flags(fd) & ~libc.FLAGS_SET_BY_USERS
+    libc.set_flags(fd, kept | flags)

@@ -37,6 +37,12 @@ def _open(w: World, p: Path, flags: int, bits: int, s: Slot) -> None:
     keep(w, s, os.open(p.path, flags | os.O_NONBLOCK, bits, dir_fd=w.at(p)))
 
 
+@op(path, pick(os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_EXCL), mode, into, weight=4)
+def open_nameless(w: World, p: Path, flags: int, bits: int, s: Slot) -> None:
+    """A file without a name, which link_descriptor and link_open can give one."""
+    w.put(s, os.open(p.path, flags | os.O_TMPFILE, bits, dir_fd=w.at(p)))
+
+
 # RESOLVE_NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH, IN_ROOT
 @op(path, open_flags, mode, pick(0x01, 0x02, 0x04, 0x08, 0x10), into, weight=3)
 def openat2(w: World, p: Path, flags: int, bits: int, resolve: int, s: Slot) -> None:

@@ -22,6 +22,9 @@ MREMAP_MAYMOVE = 1
 NR_GETDENTS64 = 217
 NR_OPENAT2 = 437
 # include/uapi/linux/fs.h
+FS_IOC_GETFLAGS = 0x80086601
+FS_IOC_SETFLAGS = 0x40086602
+FLAGS_SET_BY_USERS = 0xF8  # FS_SYNC_FL to FS_NOATIME_FL
 FICLONE = 0x40049409
 FICLONERANGE = 0x4020940D
 FIDEDUPERANGE = 0xC0189436
@@ -180,3 +183,13 @@ class Mapping:
 
     def _range(self) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
         return ctypes.c_void_p(self._address), ctypes.c_size_t(self.size)
+
+
+def get_flags(fd: int) -> int:
+    """FS_IOC_GETFLAGS, as lsattr(1) shows them. Raises OSError."""
+    return int(struct.unpack("=i", fcntl.ioctl(fd, FS_IOC_GETFLAGS, bytes(4)))[0])
+
+
+def set_flags(fd: int, flags: int) -> None:
+    """FS_IOC_SETFLAGS. Raises OSError."""
+    fcntl.ioctl(fd, FS_IOC_SETFLAGS, struct.pack("=i", flags))

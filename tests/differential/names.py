@@ -38,8 +38,7 @@ def unlink(w: World, p: Path) -> None:
     os.unlink(p.path, dir_fd=w.at(p))
 
 
-# No RENAME_WHITEOUT (4), which the mount does not have (kernel/README.md)
-@op(path, path, pick(0, 0, 0, 1, 2, 2, 3), weight=9)
+@op(path, path, pick(0, 0, 0, 1, 2, 2, 3, 4, 5), weight=9)
 def rename(w: World, old: Path, new: Path, flags: int) -> None:
     libc.renameat2(w.at(old), old.path, w.at(new), new.path, flags)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -40,8 +41,13 @@ class Twins:
             with self._mounted(lower, mount) as seen:
                 return compare(bare, lower, seen, script, RULES[self.lower])
         finally:
-            for directory in (bare, lower, mount):
-                shutil.rmtree(directory.parent)
+            # Immutable files and directories could not be removed
+            parents = [directory.parent for directory in (bare, lower, mount)]
+            subprocess.run(
+                ["chattr", "-R", "-f", "-i", "-a", *parents], check=False, stderr=subprocess.DEVNULL
+            )
+            for parent in parents:
+                shutil.rmtree(parent)
 
     def _mounted(self, lower: Path, mount: Path) -> AbstractContextManager[Path]:
         if self.mount == TWIN:
