@@ -14,7 +14,7 @@ from tests.differential.world import World
 KINDS = pick(fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
 
 
-@op(slot, pick(fcntl.LOCK_EX, fcntl.LOCK_SH, fcntl.LOCK_SH, fcntl.LOCK_UN), weight=4, shared=False)
+@op(slot, pick(fcntl.LOCK_EX, fcntl.LOCK_SH, fcntl.LOCK_SH, fcntl.LOCK_UN), weight=4)
 def flock(w: World, s: Slot, how: int) -> None:
     fcntl.flock(w.fd(s), how | fcntl.LOCK_NB)
 
