@@ -31,6 +31,9 @@
 #define FUSEBPF_E2BIG 7
 #define FUSEBPF_EINVAL 22
 
+/* fuse_open_out.open_flags of a postfilter: the file reads, maps, splices and copies as empty. */
+#define FUSE_BPF_OPEN_EMPTY (1U << 31)
+
 char _license[] SEC("license") = "Dual MIT/GPL";
 
 /* Helpers that both program types offer, by number (include/uapi/linux/bpf.h). */
@@ -122,6 +125,10 @@ extern __u32 bpf_fuse_euid(void) __ksym __weak;
 extern __u32 bpf_fuse_egid(void) __ksym __weak;
 extern __u64 bpf_fuse_tag(const struct bpf_fuse_meta_info *meta) __ksym __weak;
 extern int bpf_fuse_set_tag(const struct bpf_fuse_meta_info *meta, __u64 tag) __ksym __weak;
+extern __u64 bpf_fuse_tag2(const struct bpf_fuse_meta_info *meta) __ksym __weak;
+extern int bpf_fuse_entry_valid(const struct bpf_fuse_meta_info *meta, __u64 ns) __ksym __weak;
+extern int bpf_fuse_clear_error(const struct bpf_fuse_meta_info *meta) __ksym __weak;
+extern __s64 bpf_fuse_name_walk(struct fuse_buffer *name, void *dfa, __u64 state) __ksym __weak;
 extern __u8 *bpf_fuse_scratch(const struct bpf_fuse_meta_info *meta,
 			      const unsigned long size) __ksym __weak;
 extern int bpf_iter_fuse_dirent_new(struct bpf_iter_fuse_dirent *it,
@@ -130,6 +137,9 @@ extern struct bpf_fuse_dirent *
 bpf_iter_fuse_dirent_next(struct bpf_iter_fuse_dirent *it) __ksym __weak;
 extern void bpf_iter_fuse_dirent_destroy(struct bpf_iter_fuse_dirent *it) __ksym __weak;
 extern int bpf_fuse_dirent_drop(struct bpf_fuse_dirent *entry) __ksym __weak;
+extern int bpf_fuse_dirent_set_name(struct bpf_fuse_dirent *entry, const __u8 *name,
+				    __u32 name__sz) __ksym __weak;
+extern int bpf_fuse_dirent_set_type(struct bpf_fuse_dirent *entry, __u32 type) __ksym __weak;
 
 extern int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end) __ksym;
 extern int *bpf_iter_num_next(struct bpf_iter_num *it) __ksym;
@@ -158,6 +168,8 @@ struct fusebpf_case_dirent {
 struct fusebpf_case {
 	__u64 nodeid;
 	__u64 tag;
+	__u64 tag2;
+	__u64 valid_ns;
 	__u64 ktime;
 	__u32 opcode;
 	__s32 error_in;
@@ -170,7 +182,9 @@ struct fusebpf_case {
 	__s32 verdict;
 	__u32 done;
 	__u32 tag_set;
+	__u32 cleared;
 	__u32 dirents;
+	__u32 unused;
 	__u8 in[1][128];
 	__u8 out[2][128];
 	struct fusebpf_case_buf buf[3];
@@ -285,6 +299,34 @@ static __always_inline int fusebpf_set_tag(struct fusebpf_ctx *ctx, __u64 tag)
 		return -22;
 	ctx->test->tag = tag;
 	ctx->test->tag_set = 1;
+	return 0;
+}
+
+/* Tag of the second object: of a rename and a link the new directory, of a copy the target. */
+static __always_inline __u64 fusebpf_tag2(struct fusebpf_ctx *ctx)
+{
+	return ctx->test ? ctx->test->tag2 : bpf_fuse_tag2(ctx->meta);
+}
+
+/* Lookup only: how long the answer holds, in nanoseconds. Returns 0 or a negative errno. */
+static __always_inline int fusebpf_entry_valid(struct fusebpf_ctx *ctx, __u64 ns)
+{
+	if (!ctx->test)
+		return bpf_fuse_entry_valid(ctx->meta, ns);
+	if (ctx->opcode != FUSE_LOOKUP)
+		return -22;
+	ctx->test->valid_ns = ns;
+	return 0;
+}
+
+/* Postfilters: a failed operation succeeds. Returns 0 or a negative errno; see kernel/README.md. */
+static __always_inline int fusebpf_clear_error(struct fusebpf_ctx *ctx)
+{
+	if (!ctx->test)
+		return bpf_fuse_clear_error(ctx->meta);
+	if (!ctx->error_in)
+		return -22;
+	ctx->test->cleared = 1;
 	return 0;
 }
 
@@ -421,6 +463,36 @@ static __always_inline struct fusebpf_buf fusebpf_dirent_name(const struct fuseb
 		name.data = e->test->name;
 	}
 	return name;
+}
+
+/* Steps of an automaton over a name's bytes; dfa: array map, 256 __u16 per state. The last state, or -EINVAL. */
+static __always_inline __s64 fusebpf_name_walk(struct fusebpf_buf *name, void *dfa, __u64 state)
+{
+	__u32 key = (__u32)state;
+
+	if (name->kernel)
+		return bpf_fuse_name_walk(name->kernel, dfa, state);
+	for (__u32 i = 0; i <= 255; i++) {
+		const __u16 *next = bpf_map_lookup_elem(dfa, &key);
+
+		if (!next)
+			return -22;
+		if (i >= name->len || !name->data[i])
+			return key;
+		key = next[name->data[i]];
+	}
+	return -22;
+}
+
+/* Give the entry another DT_* type. Returns 0 or a negative errno. */
+static __always_inline int fusebpf_dirent_set_type(struct fusebpf_dirent *e, __u32 type)
+{
+	if (e->kernel)
+		return bpf_fuse_dirent_set_type(e->kernel, type);
+	if (type > 15)
+		return -22;
+	e->test->type = type;
+	return 0;
 }
 
 /* Leave the entry out of the listing. */

@@ -62,7 +62,7 @@ _STOCK: tuple[tuple[str, str, str, str], ...] = (
     (
         "fuse_setattr_in",
         "SetattrIn",
-        "Attributes to set; valid is a mask of FATTR_* that cannot be changed.",
+        "Attributes to set; valid is a mask of FATTR_*, whose bits say which.",
         "__u32 valid; __u32 -padding; __u64 fh; __u64 size; __u64 lock_owner; __u64 atime;"
         "__u64 mtime; __u64 ctime; __u32 atimensec; __u32 mtimensec; __u32 ctimensec; __u32 mode;"
         "__u32 -unused4; __u32 uid; __u32 gid; __u32 -unused5",
@@ -82,7 +82,7 @@ _STOCK: tuple[tuple[str, str, str, str], ...] = (
     (
         "fuse_open_out",
         "OpenOut",
-        "Result of an open; open_flags are FOPEN_*.",
+        "Result of an open; FUSE_BPF_OPEN_EMPTY (1 << 31) in open_flags: it reads as empty.",
         "__u64 fh; __u32 open_flags; __s32 -backing_id",
     ),
     (

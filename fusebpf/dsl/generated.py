@@ -315,7 +315,7 @@ class LinkIn(Struct):
 
 
 class SetattrIn(Struct):
-    """Attributes to set; valid is a mask of FATTR_* that cannot be changed."""
+    """Attributes to set; valid is a mask of FATTR_*, whose bits say which."""
 
     _widths: ClassVar[dict[str, tuple[int, bool]]] = {
         "valid": (32, False),
@@ -417,7 +417,7 @@ class CreateIn(Struct):
 
 
 class OpenOut(Struct):
-    """Result of an open; open_flags are FOPEN_*."""
+    """Result of an open; FUSE_BPF_OPEN_EMPTY (1 << 31) in open_flags: it reads as empty."""
 
     _widths: ClassVar[dict[str, tuple[int, bool]]] = {
         "fh": (64, False),

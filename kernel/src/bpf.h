@@ -7,6 +7,7 @@
 #define _FS_FUSE_BPF_H
 
 #include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/mount.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
@@ -18,17 +19,50 @@
 struct bpf_link;
 struct btf;
 
-/* Operations that filters run for in this version */
+/*
+ * Pairs of filters, in the order of the members of struct fuse_ops. The module
+ * has no room for rename: rename2 is called there.
+ */
 enum fbpf_hook {
 	FBPF_OPEN,
 	FBPF_OPENDIR,
 	FBPF_CREATE,
 	FBPF_RELEASE,
 	FBPF_RELEASEDIR,
+	FBPF_FLUSH,
+	FBPF_LSEEK,
+	FBPF_COPY,
+	FBPF_FSYNC,
+	FBPF_FSYNCDIR,
+	FBPF_GETXATTR,
+	FBPF_LISTXATTR,
+	FBPF_SETXATTR,
+	FBPF_REMOVEXATTR,
+	FBPF_READ,
+	FBPF_WRITE,
+	FBPF_FALLOCATE,
 	FBPF_LOOKUP,
+	FBPF_MKNOD,
+	FBPF_MKDIR,
+	FBPF_RMDIR,
+	FBPF_RENAME2,
+#ifndef FUSEBPF_MODULE
+	FBPF_RENAME,
+#endif
+	FBPF_UNLINK,
+	FBPF_LINK,
+	FBPF_GETATTR,
+	FBPF_SETATTR,
+	FBPF_STATFS,
+	FBPF_READLINK,
+	FBPF_SYMLINK,
 	FBPF_READDIR,
+	FBPF_ACCESS,
+	FBPF_OTHER,	/* has no pair: default_filter sees it */
 	FBPF_NR_HOOKS,
 };
+
+static_assert(FBPF_NR_HOOKS <= 64);
 
 /**
  * struct fbpf_set - a registered set of filters
@@ -43,7 +77,7 @@ enum fbpf_hook {
  */
 struct fbpf_set {
 	const struct fuse_ops __rcu *ops;
-	u32 hooks;
+	u64 hooks;
 	u32 gen;
 	refcount_t ref;
 	struct bpf_link *link;
@@ -81,14 +115,20 @@ struct fbpf_mount {
  * @tag: policy tag decided for the name; a new inode gets it
  * @seq: d_seq of @lower when it was last seen to be the right one, or
  *	FBPF_SEQ_NONE
+ * @expires: until when, in jiffies, the lookup filter's answer holds
  * @gen: generation of the filter set that decided @tag
+ * @hidden: negative because the filter said so; @lower is NULL
+ * @moved: renamed since it was looked up: @expires is another name's
  */
 struct fbpf_dentry {
 	struct dentry *lower;
 	struct dentry *former;
 	u64 tag;
+	u64 expires;
 	u32 seq;
 	u32 gen;
+	bool hidden;
+	bool moved;
 	struct rcu_head rcu;
 };
 
@@ -100,6 +140,7 @@ struct fbpf_file {
 	struct file *lower;
 	u64 fh;
 	bool keep_data;		/* a filter took O_TRUNC out */
+	bool empty;		/* a filter set FUSE_BPF_OPEN_EMPTY */
 };
 
 /* Room for one pass over a directory: at most this many 32-byte entries */
@@ -123,33 +164,85 @@ struct fbpf_dirbuf {
 
 /**
  * struct fbpf_op - one filtered operation
+ * @meta: what every program and kfunc gets; the rest is found from it
+ * @set: filters
+ * @tag: of the deciding inode
+ * @tag2: of the other directory or file of a rename, link or copy
+ * @new_tag: of the entry, once @tag_set
+ * @valid_ns: how long the answer holds
+ * @tag_set: a lookup filter set @new_tag
+ * @is_lookup: tags and validity can be set
+ * @post: the postfilter will run
+ * @may_clear: a postfilter may turn a failure into success
+ * @cleared: it did
+ * @in: input, read-only for the postfilter
+ * @out: result, for the postfilter
+ * @name: name the operation is about
+ * @name2: new name of a rename
+ * @value: other bytes, in @value_data unless they are the caller's
+ * @entries: of a lookup
+ * @dir: of a readdir
+ * @value_data: allocated for this operation
  *
  * Allocated only when a filter is attached to the operation, and used by one
- * task. @meta is what every program and kfunc gets; the rest is found from it.
+ * task.
  */
 struct fbpf_op {
 	struct bpf_fuse_meta_info meta;
 	struct fbpf_set *set;
-	u64 tag;		/* of the deciding inode */
-	u64 new_tag;		/* of the entry, once tag_set */
+	u64 tag;
+	u64 tag2;
+	u64 new_tag;
+	u64 valid_ns;
 	bool tag_set;
 	bool is_lookup;
-	bool post;		/* the postfilter will run */
+	bool post;
+	bool may_clear;
+	bool cleared;
 	union {
 		struct fuse_open_in open;
 		struct fuse_create_in create;
 		struct fuse_release_in release;
+		struct fuse_flush_in flush;
+		struct fuse_lseek_in lseek;
+		struct fuse_copy_file_range_in copy;
+		struct fuse_fsync_in fsync;
+		struct fuse_getxattr_in getxattr;
+		struct fuse_setxattr_in setxattr;
 		struct fuse_read_in read;
+		struct fuse_write_in write;
+		struct fuse_fallocate_in fallocate;
+		struct fuse_mknod_in mknod;
+		struct fuse_mkdir_in mkdir;
+		struct fuse_rename_in rename;
+		struct fuse_rename2_in rename2;
+		struct fuse_link_in link;
+		struct fuse_getattr_in getattr;
+		struct fuse_setattr_in setattr;
+		struct fuse_access_in access;
 	} in;
-	struct {
-		struct fuse_entry_out entry;
-		struct fuse_open_out open;
+	union {
+		struct {
+			struct fuse_entry_out entry;
+			struct fuse_open_out open;
+		};
+		struct fuse_attr_out attr;
+		struct fuse_statfs_out statfs;
+		struct fuse_lseek_out lseek;
+		struct fuse_write_out write;
+		struct fuse_getxattr_out getxattr;
 		struct fuse_read_out read;
+		struct fuse_read_iter_out read_iter;
+		struct fuse_write_iter_out write_iter;
 	} out;
 	struct fuse_buffer name;
+	struct fuse_buffer name2;
+	struct fuse_buffer value;
 	struct fuse_buffer entries;
 	struct fbpf_dirbuf *dir;
+	void *value_data;
 	u8 name_data[FBPF_NAME_BYTES];
+	u8 name2_data[FBPF_NAME_BYTES];
 	u64 entries_data[6];
 	u8 scratch[FBPF_SCRATCH_BYTES] __aligned(8);
 };
@@ -158,11 +251,11 @@ struct fbpf_op {
  * struct fbpf_desc - how one operation is carried out
  * @hook: which filters
  * @opcode: FUSE opcode that they see
- * @pre_off: offset of the prefilter in struct fuse_ops
- * @post_off: offset of the postfilter
  * @must: the filters run even when memory is short
- * @prepare: fill the input for the prefilter
- * @pre: call the prefilter
+ * @may_clear: nothing is missing when a failure is called success
+ * @prepare: fill the input for the prefilter; may fail. NULL: no input
+ * @pre: call the prefilter; NULL: there is no pair
+ * @refused: the prefilter said no
  * @backing: do it below; op is NULL without filters. A positive result ends
  *	the operation without postfilter
  * @post: call the postfilter
@@ -171,19 +264,32 @@ struct fbpf_op {
 struct fbpf_desc {
 	enum fbpf_hook hook;
 	u32 opcode;
-	u16 pre_off;
-	u16 post_off;
 	bool must;
-	void (*prepare)(struct fbpf_op *op, void *call);
+	bool may_clear;
+	int (*prepare)(struct fbpf_op *op, void *call);
 	int (*pre)(const struct fuse_ops *ops, struct fbpf_op *op);
+	void (*refused)(const struct fbpf_op *op, void *call);
 	int (*backing)(struct fbpf_op *op, void *call);
 	int (*post)(const struct fuse_ops *ops, struct fbpf_op *op);
 	int (*finish)(struct fbpf_op *op, void *call, int err);
 };
 
-#define FBPF_MEMBERS(op)						\
-	.pre_off = offsetof(struct fuse_ops, op##_prefilter),		\
-	.post_off = offsetof(struct fuse_ops, op##_postfilter)
+/* How the two filters of an operation are called, after meta */
+#define FBPF_PRE(member, ...)						\
+static int fbpf_##member##_pre(const struct fuse_ops *ops, struct fbpf_op *op) \
+{									\
+	return ops->member##_prefilter(&op->meta, ##__VA_ARGS__);	\
+}
+
+#define FBPF_POST(member, ...)						\
+static int fbpf_##member##_post(const struct fuse_ops *ops, struct fbpf_op *op) \
+{									\
+	return ops->member##_postfilter(&op->meta, ##__VA_ARGS__);	\
+}
+
+#define FBPF_PAIR(member)						\
+	.pre = fbpf_##member##_pre,					\
+	.post = fbpf_##member##_post
 
 static inline struct fbpf_inode *fbpf_i(struct inode *inode)
 {
@@ -218,7 +324,7 @@ static inline struct path fbpf_lower_path(const struct dentry *dentry)
 /* Is a filter attached to the operation? One load and a branch when not. */
 static inline bool fbpf_hooked(const struct fbpf_mount *fb, enum fbpf_hook hook)
 {
-	return fb->set && (READ_ONCE(fb->set->hooks) & BIT(hook));
+	return fb->set && (READ_ONCE(fb->set->hooks) & BIT_ULL(hook));
 }
 
 /* Read it before a filter is asked: an answer is as old as this */
@@ -235,6 +341,7 @@ static inline bool fbpf_tag_stale(struct inode *inode, u32 gen)
 }
 
 int fbpf_settle_slow(struct dentry *dentry);
+int fbpf_settle_inode(struct inode *inode);
 
 /* Before a tag is used: see fbpf_settle_slow() */
 static inline int fbpf_settle(struct dentry *dentry)
@@ -264,8 +371,16 @@ static inline const struct cred *fbpf_cred(const struct fbpf_mount *fb)
 }
 
 /* bpf_dispatch.c */
+u64 fbpf_hooks_of(const struct fuse_ops *ops);
 int fbpf_dispatch(const struct fbpf_desc *desc, struct inode *inode, void *call);
+int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call);
+int fbpf_filter_other(struct inode *inode, u32 opcode,
+		      int (*backing)(struct fbpf_op *op, void *call), void *call);
 void fbpf_set_name(struct fbpf_op *op, const struct qstr *name, bool rewrite);
+void fbpf_set_name2(struct fbpf_op *op, const struct qstr *name);
+struct qstr fbpf_get_name(struct fbpf_op *op);
+int fbpf_set_value(struct fbpf_op *op, const void *data, size_t size,
+		   size_t max);
 int fbpf_dispatch_init(void);
 void fbpf_dispatch_exit(void);
 
@@ -306,7 +421,14 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 			   unsigned int flags);
 int fbpf_relookup(struct dentry *dentry, unsigned int flags);
 
-/* bpf_namei.c */
+/* The filter's answer stands, so there is nobody to ask */
+static inline bool fbpf_answer_holds(const struct fbpf_dentry *fd)
+{
+	return time_before64(get_jiffies_64(), READ_ONCE(fd->expires)) &&
+	       !READ_ONCE(fd->moved);
+}
+
+/* bpf_namei.c, the operations without filters */
 extern const struct inode_operations fbpf_dir_inode_operations;
 const struct cred *fbpf_enter_create(const struct fbpf_mount *fb);
 struct fbpf_change {
@@ -319,6 +441,41 @@ struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
 void fbpf_change_end(struct fbpf_change *change, struct inode *dir,
 		     struct dentry *lower);
 int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid);
+int fbpf_mknod_lower(struct inode *dir, struct dentry *dentry, umode_t mode,
+		     dev_t rdev);
+int fbpf_mkdir_lower(struct inode *dir, struct dentry *dentry, umode_t mode);
+int fbpf_symlink_lower(struct inode *dir, struct dentry *dentry,
+		       const char *target);
+int fbpf_link_lower(struct dentry *old, struct inode *dir,
+		    struct dentry *dentry, const struct qstr *name);
+int fbpf_remove_lower(struct inode *dir, struct dentry *dentry);
+int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
+		      struct inode *new_dir, struct dentry *new,
+		      unsigned int flags);
+
+/* bpf_namei_hooks.c, the same ones with filters */
+int fbpf_filter_mknod(struct inode *dir, struct dentry *dentry, umode_t mode,
+		      dev_t rdev);
+int fbpf_filter_mkdir(struct inode *dir, struct dentry *dentry, umode_t mode);
+int fbpf_filter_symlink(struct inode *dir, struct dentry *dentry,
+			const char *target);
+int fbpf_filter_link(struct dentry *old, struct inode *dir,
+		     struct dentry *dentry);
+int fbpf_filter_unlink(struct inode *dir, struct dentry *dentry);
+int fbpf_filter_rmdir(struct inode *dir, struct dentry *dentry);
+int fbpf_filter_rename(struct inode *old_dir, struct dentry *old,
+		       struct inode *new_dir, struct dentry *new,
+		       unsigned int flags);
+umode_t fbpf_apply_umask(umode_t mode, u32 umask);
+
+static inline enum fbpf_hook fbpf_rename_hook(unsigned int flags)
+{
+#ifndef FUSEBPF_MODULE
+	if (!flags)
+		return FBPF_RENAME;
+#endif
+	return FBPF_RENAME2;
+}
 
 /* bpf_attr.c */
 extern const struct inode_operations fbpf_file_inode_operations;
@@ -329,14 +486,29 @@ int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags);
 int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr);
+int fbpf_permission_lower(struct inode *inode, int mask);
+int fbpf_getattr_lower(const struct path *path, struct kstat *stat,
+		       u32 request_mask, unsigned int flags);
+int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr);
+const char *fbpf_get_link_lower(struct dentry *dentry, struct inode *inode,
+				struct delayed_call *done);
+
+/* bpf_attr_hooks.c */
+void fbpf_fill_attr(struct fuse_attr *attr, const struct kstat *stat);
+int fbpf_filter_permission(struct inode *inode, int mask);
+int fbpf_filter_getattr(const struct path *path, struct kstat *stat,
+			u32 request_mask, unsigned int flags);
+int fbpf_filter_setattr(struct dentry *dentry, struct iattr *attr);
+int fbpf_filter_statfs(struct dentry *dentry, struct kstatfs *buf);
+const char *fbpf_filter_get_link(struct dentry *dentry, struct inode *inode,
+				 struct delayed_call *done);
 
 /* bpf_open.c */
 int fbpf_open(struct inode *inode, struct file *file);
 int fbpf_release(struct inode *inode, struct file *file);
 int fbpf_adopt_file(struct file *file, struct file *lower, bool keep_data);
 void fbpf_close_file(struct file *file);
-int fbpf_create_pre(const struct fuse_ops *ops, struct fbpf_op *op);
-int fbpf_create_post(const struct fuse_ops *ops, struct fbpf_op *op);
+int fbpf_open_result(struct file *file, const struct fuse_open_out *out);
 int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
 		     struct file *file, unsigned int flags, umode_t mode);
 
@@ -363,11 +535,42 @@ void fbpf_init_bmap(struct inode *inode);
 
 /* bpf_lock.c */
 int fbpf_flock(struct file *file, int cmd, struct file_lock *lock);
+int fbpf_lock(struct file *file, int cmd, struct file_lock *lock);
 
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;
 struct file *fbpf_lower_file(const struct file *file);
 int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
+int fbpf_fsync_lower(struct file *file, loff_t start, loff_t end, int datasync);
+ssize_t fbpf_read_lower(struct kiocb *iocb, struct iov_iter *iter);
+ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter);
+ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
+				loff_t *ppos, size_t len, unsigned int flags);
+loff_t fbpf_llseek_lower(struct file *file, loff_t offset, int whence);
+int fbpf_flush_lower(struct file *file, fl_owner_t id);
+long fbpf_fallocate_lower(struct file *file, int mode, loff_t offset,
+			  loff_t len);
+ssize_t fbpf_copy_lower(struct file *in, loff_t pos_in, struct file *out,
+			loff_t pos_out, size_t len, unsigned int flags);
+loff_t fbpf_remap_lower(struct file *in, loff_t pos_in, struct file *out,
+			loff_t pos_out, loff_t len, unsigned int flags);
+
+/* bpf_io_hooks.c */
+ssize_t fbpf_filter_read(struct kiocb *iocb, struct iov_iter *iter);
+ssize_t fbpf_filter_write(struct kiocb *iocb, struct iov_iter *iter);
+ssize_t fbpf_filter_splice_write(struct pipe_inode_info *pipe,
+				 struct file *file, loff_t *ppos, size_t len,
+				 unsigned int flags);
+loff_t fbpf_filter_llseek(struct file *file, loff_t offset, int whence);
+int fbpf_filter_fsync(struct file *file, loff_t start, loff_t end,
+		      int datasync);
+int fbpf_filter_flush(struct file *file, fl_owner_t id);
+long fbpf_filter_fallocate(struct file *file, int mode, loff_t offset,
+			   loff_t len);
+ssize_t fbpf_filter_copy(struct file *in, loff_t pos_in, struct file *out,
+			 loff_t pos_out, size_t len, unsigned int flags);
+loff_t fbpf_filter_remap(struct file *in, loff_t pos_in, struct file *out,
+			 loff_t pos_out, loff_t len, unsigned int flags);
 
 /* bpf_readdir.c */
 extern const struct file_operations fbpf_dir_operations;
@@ -381,6 +584,28 @@ struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 			       int type);
 int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct posix_acl *acl, int type);
+int fbpf_getxattr_lower(struct dentry *dentry, const char *name, void *value,
+			size_t size);
+int fbpf_setxattr_lower(struct dentry *dentry, const char *name,
+			const void *value, size_t size, int flags);
+ssize_t fbpf_listxattr_lower(struct dentry *dentry, char *list, size_t size);
+struct posix_acl *fbpf_get_acl_lower(struct dentry *dentry, int type);
+int fbpf_set_acl_lower(struct dentry *dentry, struct posix_acl *acl, int type,
+		       bool kill_sgid);
+bool fbpf_acl_kills_sgid(struct inode *inode, int type);
+
+/* bpf_xattr_hooks.c */
+int fbpf_filter_getxattr(struct dentry *dentry, const char *name, void *value,
+			 size_t size);
+int fbpf_filter_setxattr(struct dentry *dentry, const char *name,
+			 const void *value, size_t size, int flags);
+int fbpf_filter_removexattr(struct dentry *dentry, const char *name);
+ssize_t fbpf_filter_listxattr(struct dentry *dentry, char *list, size_t size);
+struct posix_acl *fbpf_filter_get_acl(struct dentry *dentry, int type);
+int fbpf_filter_set_acl(struct dentry *dentry, struct posix_acl *acl, int type);
+
+/* bpf_super.c */
+int fbpf_statfs_lower(struct dentry *dentry, struct kstatfs *buf);
 
 /* bpf_dynptr.c, not in the module */
 #ifdef FUSEBPF_MODULE

@@ -57,6 +57,9 @@ struct fuse_buffer {
 	int flags;
 };
 
+/* fuse_open_out.open_flags, ours: the file reads as an empty one */
+#define FUSE_BPF_OPEN_EMPTY	BIT(31)
+
 /* Where a directory pass ended, and whether to make another one at once */
 struct fuse_read_out {
 	u64 offset;
@@ -73,6 +76,7 @@ struct fuse_write_iter_out {
 };
 
 #define BPF_FUSE_DIRENT_DROPPED	BIT(0)
+#define BPF_FUSE_DIRENT_RENAMED	BIT(1)
 
 /* One directory entry; lives until the operation ends */
 struct bpf_fuse_dirent {

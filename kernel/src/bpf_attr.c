@@ -14,7 +14,7 @@
 
 #include "bpf.h"
 
-int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
+int fbpf_permission_lower(struct inode *inode, int mask)
 {
 	/* Checks of the VFS that follow look at the copy, as for sticky */
 	if (!(mask & MAY_NOT_BLOCK))
@@ -23,8 +23,15 @@ int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 				fbpf_lower_inode(inode), mask);
 }
 
-int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
-		 struct kstat *stat, u32 request_mask, unsigned int flags)
+int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
+{
+	if (unlikely(fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_ACCESS)))
+		return fbpf_filter_permission(inode, mask);
+	return fbpf_permission_lower(inode, mask);
+}
+
+int fbpf_getattr_lower(const struct path *path, struct kstat *stat,
+		       u32 request_mask, unsigned int flags)
 {
 	struct inode *inode = d_inode(path->dentry);
 	struct path lower = fbpf_lower_path(path->dentry);
@@ -40,7 +47,15 @@ int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
 	return 0;
 }
 
-static int fbpf_setattr_lower(struct inode *inode, struct path *lower,
+int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
+		 struct kstat *stat, u32 request_mask, unsigned int flags)
+{
+	if (unlikely(fbpf_hooked(fbpf_sb(path->dentry->d_sb), FBPF_GETATTR)))
+		return fbpf_filter_getattr(path, stat, request_mask, flags);
+	return fbpf_getattr_lower(path, stat, request_mask, flags);
+}
+
+static int fbpf_notify_change(struct inode *inode, struct path *lower,
 			      struct iattr *attr)
 {
 	struct inode *lower_inode = d_inode(lower->dentry);
@@ -60,21 +75,12 @@ static int fbpf_setattr_lower(struct inode *inode, struct path *lower,
 	return err;
 }
 
-int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
-		 struct iattr *attr)
+int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
 	struct path lower = fbpf_lower_path(dentry);
 	struct inode *lower_inode = d_inode(lower.dentry);
 	int err;
-
-	/* A filter took O_TRUNC out of this open */
-	if (attr->ia_valid & ATTR_OPEN && attr->ia_valid & ATTR_FILE) {
-		struct fbpf_file *ff = attr->ia_file->private_data;
-
-		if (ff->keep_data)
-			return 0;
-	}
 
 	fbpf_refresh(inode);
 	err = setattr_prepare(&nop_mnt_idmap, dentry, attr);
@@ -92,21 +98,33 @@ int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	/* The file is not the lower one, and that was opened without O_TRUNC */
 	attr->ia_valid &= ~(ATTR_FILE | ATTR_OPEN);
 
-	err = fbpf_setattr_lower(inode, &lower, attr);
+	err = fbpf_notify_change(inode, &lower, attr);
 	if (attr->ia_valid & ATTR_SIZE)
 		put_write_access(lower_inode);
 	return err;
 }
 
-static const char *fbpf_get_link(struct dentry *dentry, struct inode *inode,
-				 struct delayed_call *done)
+int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct iattr *attr)
+{
+	/* A filter took O_TRUNC out of this open */
+	if (attr->ia_valid & ATTR_OPEN && attr->ia_valid & ATTR_FILE) {
+		struct fbpf_file *ff = attr->ia_file->private_data;
+
+		if (ff->keep_data)
+			return 0;
+	}
+	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_SETATTR)))
+		return fbpf_filter_setattr(dentry, attr);
+	return fbpf_setattr_lower(dentry, attr);
+}
+
+const char *fbpf_get_link_lower(struct dentry *dentry, struct inode *inode,
+				struct delayed_call *done)
 {
 	const struct cred *old;
 	struct path lower;
 	const char *link;
-
-	if (!dentry)
-		return ERR_PTR(-ECHILD);
 
 	lower = fbpf_lower_path(dentry);
 	old = fbpf_enter(fbpf_sb(inode->i_sb));
@@ -114,6 +132,16 @@ static const char *fbpf_get_link(struct dentry *dentry, struct inode *inode,
 	link = vfs_get_link(lower.dentry, done);
 	fbpf_leave(old);
 	return link;
+}
+
+static const char *fbpf_get_link(struct dentry *dentry, struct inode *inode,
+				 struct delayed_call *done)
+{
+	if (!dentry)
+		return ERR_PTR(-ECHILD);
+	if (unlikely(fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_READLINK)))
+		return fbpf_filter_get_link(dentry, inode, done);
+	return fbpf_get_link_lower(dentry, inode, done);
 }
 
 const struct inode_operations fbpf_file_inode_operations = {

@@ -4,8 +4,9 @@
  *
  * Locking: lower is set before the dentry is hashed and released with it; it is
  * replaced at most once, under the directory's i_rwsem, by a creation. seq and
- * gen are single words, stored after the check that they stand for. The lower
- * dentry's parent and name are compared under its d_lock.
+ * gen and expires are single words, stored after the check that they stand for.
+ * hidden is set before the dentry is hashed; moved before a rename moves it. The
+ * lower dentry's parent and name are compared under its d_lock.
  */
 #include <linux/dcache.h>
 #include <linux/namei.h>
@@ -73,6 +74,20 @@ static bool fbpf_lower_unchanged(const struct fbpf_dentry *fd,
 	return raw_read_seqcount(&lower->d_seq) == READ_ONCE(fd->seq);
 }
 
+/*
+ * A name that the filter said is not there. What lies below does not matter; it
+ * is looked up afresh when the answer holds no longer.
+ */
+static int fbpf_hidden_revalidate(const struct fbpf_mount *fb,
+				  const struct fbpf_dentry *fd,
+				  unsigned int flags)
+{
+	if (fd->hidden && fbpf_answer_holds(fd) &&
+	    READ_ONCE(fd->gen) == fbpf_gen(fb))
+		return 1;
+	return flags & LOOKUP_RCU ? -ECHILD : 0;
+}
+
 static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
@@ -80,13 +95,15 @@ static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 	struct dentry *lower = READ_ONCE(fd->lower);
 	struct inode *inode;
 
-	if (!lower)
-		return 0;
+	if (unlikely(!lower))
+		return fbpf_hidden_revalidate(fb, fd, flags);
 	/*
-	 * Ask again when there is somebody to ask, when the tag may be another
-	 * one, and when the lower file system has a say.
+	 * Ask again when there is somebody to ask whose answer does not hold any
+	 * more, when the tag may be another one, and when the lower file system
+	 * has a say.
 	 */
-	if (fbpf_hooked(fb, FBPF_LOOKUP) || READ_ONCE(fd->gen) != fbpf_gen(fb) ||
+	if ((fbpf_hooked(fb, FBPF_LOOKUP) && !fbpf_answer_holds(fd)) ||
+	    READ_ONCE(fd->gen) != fbpf_gen(fb) ||
 	    lower->d_flags & DCACHE_OP_REVALIDATE ||
 	    !fbpf_lower_unchanged(fd, lower))
 		return flags & LOOKUP_RCU ? -ECHILD :

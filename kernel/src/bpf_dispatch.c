@@ -16,9 +16,47 @@ static struct kmem_cache *fbpf_op_cachep;
 /* Smallest error that user space may see; what is below restarts system calls */
 #define FBPF_MIN_ERRNO	(-511)
 
-static bool fbpf_has(const struct fuse_ops *ops, u16 off)
+/* The members before the name: default_filter, then a pair per hook */
+#define FBPF_PRE_INDEX(hook)	(1 + 2 * (hook))
+#define FBPF_POST_INDEX(hook)	(2 + 2 * (hook))
+
+static_assert(offsetof(struct fuse_ops, open_prefilter) ==
+	      FBPF_PRE_INDEX(FBPF_OPEN) * sizeof(void *));
+static_assert(offsetof(struct fuse_ops, lookup_postfilter) ==
+	      FBPF_POST_INDEX(FBPF_LOOKUP) * sizeof(void *));
+static_assert(offsetof(struct fuse_ops, unlink_prefilter) ==
+	      FBPF_PRE_INDEX(FBPF_UNLINK) * sizeof(void *));
+static_assert(offsetof(struct fuse_ops, access_postfilter) ==
+	      FBPF_POST_INDEX(FBPF_ACCESS) * sizeof(void *));
+
+/* Bit per enum fbpf_hook that a set has a program for */
+u64 fbpf_hooks_of(const struct fuse_ops *ops)
 {
-	return *(void * const *)((const char *)ops + off);
+	void * const *members = (void * const *)ops;
+	u64 hooks = 0;
+	int hook;
+
+	if (ops->default_filter)
+		return U64_MAX;
+	for (hook = 0; hook < FBPF_OTHER; hook++)
+		if (members[FBPF_PRE_INDEX(hook)] ||
+		    members[FBPF_POST_INDEX(hook)])
+			hooks |= BIT_ULL(hook);
+	return hooks;
+}
+
+static bool fbpf_has_pre(const struct fuse_ops *ops,
+			 const struct fbpf_desc *desc)
+{
+	return desc->pre &&
+	       ((void * const *)ops)[FBPF_PRE_INDEX(desc->hook)];
+}
+
+static bool fbpf_has_post(const struct fuse_ops *ops,
+			  const struct fbpf_desc *desc)
+{
+	return desc->post &&
+	       ((void * const *)ops)[FBPF_POST_INDEX(desc->hook)];
 }
 
 static int fbpf_default(const struct fuse_ops *ops, struct fbpf_op *op)
@@ -32,7 +70,7 @@ static int fbpf_default(const struct fuse_ops *ops, struct fbpf_op *op)
 static int fbpf_ask_pre(const struct fbpf_desc *desc,
 			const struct fuse_ops *ops, struct fbpf_op *op)
 {
-	if (fbpf_has(ops, desc->pre_off)) {
+	if (fbpf_has_pre(ops, desc)) {
 		int verdict = desc->pre(ops, op);
 
 		if (verdict != BPF_FUSE_CALL_DEFAULT)
@@ -43,7 +81,7 @@ static int fbpf_ask_pre(const struct fbpf_desc *desc,
 	if (ops->default_filter)
 		return fbpf_default(ops, op);
 	/* A postfilter alone has nobody to ask for it */
-	return fbpf_has(ops, desc->post_off) ? BPF_FUSE_POSTFILTER :
+	return fbpf_has_post(ops, desc) ? BPF_FUSE_POSTFILTER :
 					       BPF_FUSE_CONTINUE;
 }
 
@@ -52,7 +90,7 @@ static int fbpf_ask_post(const struct fbpf_desc *desc,
 {
 	int verdict = BPF_FUSE_CALL_DEFAULT;
 
-	if (fbpf_has(ops, desc->post_off))
+	if (fbpf_has_post(ops, desc))
 		verdict = desc->post(ops, op);
 	if (verdict == BPF_FUSE_CALL_DEFAULT)
 		verdict = ops->default_filter ? fbpf_default(ops, op) :
@@ -120,7 +158,24 @@ static int fbpf_postfilter(const struct fbpf_desc *desc, struct fbpf_op *op,
 		return verdict;
 	if (verdict == BPF_FUSE_USER_POSTFILTER)
 		return -ECONNREFUSED;
-	return err;
+	return op->cleared ? 0 : err;
+}
+
+static void fbpf_name_buffer(struct fuse_buffer *buf, u8 *data,
+			     const struct qstr *name, bool rewrite)
+{
+	unsigned int len = min_t(unsigned int, name->len, NAME_MAX);
+
+	memcpy(data, name->name, len);
+	memset(data + len, 0, FBPF_NAME_BYTES - len);
+	*buf = (struct fuse_buffer) {
+		.data = data,
+		.size = len + 1,
+		.alloc_size = FBPF_NAME_BYTES,
+		.max_size = rewrite ? FBPF_NAME_BYTES : 0,
+		.flags = rewrite ? BPF_FUSE_VARIABLE_SIZE | BPF_FUSE_MUST_ALLOCATE :
+				   BPF_FUSE_IMMUTABLE,
+	};
 }
 
 /*
@@ -129,30 +184,73 @@ static int fbpf_postfilter(const struct fbpf_desc *desc, struct fbpf_op *op,
  */
 void fbpf_set_name(struct fbpf_op *op, const struct qstr *name, bool rewrite)
 {
-	unsigned int len = min_t(unsigned int, name->len, NAME_MAX);
+	fbpf_name_buffer(&op->name, op->name_data, name, rewrite);
+}
 
-	memcpy(op->name_data, name->name, len);
-	memset(op->name_data + len, 0, sizeof(op->name_data) - len);
-	op->name = (struct fuse_buffer) {
-		.data = op->name_data,
-		.size = len + 1,
-		.alloc_size = sizeof(op->name_data),
-		.max_size = rewrite ? sizeof(op->name_data) : 0,
-		.flags = rewrite ? BPF_FUSE_VARIABLE_SIZE | BPF_FUSE_MUST_ALLOCATE :
-				   BPF_FUSE_IMMUTABLE,
+void fbpf_set_name2(struct fbpf_op *op, const struct qstr *name)
+{
+	fbpf_name_buffer(&op->name2, op->name2_data, name, false);
+}
+
+/* The name that filters left: up to its first NUL, which is there */
+struct qstr fbpf_get_name(struct fbpf_op *op)
+{
+	u32 max = min_t(u32, op->name.size, FBPF_NAME_BYTES - 1);
+	u32 len = strnlen(op->name_data, max);
+
+	op->name_data[len] = 0;
+	return (struct qstr)QSTR_INIT(op->name_data, len);
+}
+
+/**
+ * fbpf_set_value - give a program bytes that it may change
+ * @op: operation, which frees them
+ * @data: what is there now, or NULL
+ * @size: bytes of it
+ * @max: as long as they may become; at most 64 KiB
+ *
+ * Memory past the length is zero: a program can make it part of the value.
+ *
+ * Return: 0 or -ENOMEM
+ */
+int fbpf_set_value(struct fbpf_op *op, const void *data, size_t size,
+		   size_t max)
+{
+	if (!op->value_data)
+		op->value_data = kvzalloc(max, GFP_KERNEL);
+	if (!op->value_data)
+		return -ENOMEM;
+	size = min(size, max);
+	if (data)
+		memcpy(op->value_data, data, size);
+	op->value = (struct fuse_buffer) {
+		.data = op->value_data,
+		.size = size,
+		.alloc_size = max,
+		.max_size = max,
+		.flags = BPF_FUSE_VARIABLE_SIZE |
+			 (data ? BPF_FUSE_MUST_ALLOCATE : 0),
 	};
+	return 0;
 }
 
 static int fbpf_run(const struct fbpf_desc *desc, struct fbpf_op *op, void *call)
 {
-	int err;
+	int err = 0;
 
-	desc->prepare(op, call);
-	err = fbpf_prefilter(desc, op);
+	if (desc->prepare)
+		err = desc->prepare(op, call);
 	if (err)
 		return err;
+	err = fbpf_prefilter(desc, op);
+	if (err) {
+		if (desc->refused)
+			desc->refused(op, call);
+		return err;
+	}
 
 	op->name.flags |= BPF_FUSE_IMMUTABLE;
+	op->value.flags |= BPF_FUSE_IMMUTABLE;
 	err = desc->backing(op, call);
 	if (op->post && err <= 0)
 		err = fbpf_postfilter(desc, op, err);
@@ -162,7 +260,7 @@ static int fbpf_run(const struct fbpf_desc *desc, struct fbpf_op *op, void *call
 }
 
 /**
- * fbpf_dispatch - carry out an operation
+ * fbpf_filter - carry out an operation that filters are attached to
  * @desc: which one
  * @inode: deciding inode, whose tag and nodeid the filters see
  * @call: the operation's own arguments
@@ -170,30 +268,60 @@ static int fbpf_run(const struct fbpf_desc *desc, struct fbpf_op *op, void *call
  * Return: 0 or a negative errno; when a prefilter refused, neither
  * @desc->backing nor @desc->finish ran. Positive only when @desc->backing was.
  */
-int fbpf_dispatch(const struct fbpf_desc *desc, struct inode *inode, void *call)
+int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call)
 {
-	struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
 	struct fbpf_op *op;
 	int err;
-
-	if (!fbpf_hooked(fb, desc->hook)) {
-		err = desc->backing(NULL, call);
-		return desc->finish ? desc->finish(NULL, call, err) : err;
-	}
 
 	op = kmem_cache_alloc(fbpf_op_cachep, GFP_KERNEL |
 			      (desc->must ? __GFP_NOFAIL : 0));
 	if (!op)
 		return -ENOMEM;
-	/* All but the two large arrays at the end, which start unspecified */
+	/* All but the large arrays at the end, which start unspecified */
 	memset(op, 0, offsetof(struct fbpf_op, name_data));
 	op->meta.nodeid = get_node_id(inode);
-	op->set = fb->set;
+	op->set = fbpf_sb(inode->i_sb)->set;
 	op->tag = fbpf_i(inode)->tag;
+	op->may_clear = desc->may_clear;
 
 	err = fbpf_run(desc, op, call);
+	kvfree(op->value_data);
 	kmem_cache_free(fbpf_op_cachep, op);
 	return err;
+}
+
+/* fbpf_filter(), or the operation alone when no filter is attached */
+int fbpf_dispatch(const struct fbpf_desc *desc, struct inode *inode, void *call)
+{
+	int err;
+
+	if (fbpf_hooked(fbpf_sb(inode->i_sb), desc->hook))
+		return fbpf_filter(desc, inode, call);
+	err = desc->backing(NULL, call);
+	return desc->finish ? desc->finish(NULL, call, err) : err;
+}
+
+/**
+ * fbpf_filter_other - carry out an operation without a pair of filters
+ * @inode: deciding inode
+ * @opcode: FUSE opcode that default_filter sees
+ * @backing: do it below
+ * @call: its argument
+ *
+ * For callers that found FBPF_OTHER hooked.
+ *
+ * Return: 0 or a negative errno
+ */
+int fbpf_filter_other(struct inode *inode, u32 opcode,
+		      int (*backing)(struct fbpf_op *op, void *call), void *call)
+{
+	const struct fbpf_desc desc = {
+		.hook = FBPF_OTHER,
+		.opcode = opcode,
+		.backing = backing,
+	};
+
+	return fbpf_filter(&desc, inode, call);
 }
 
 int fbpf_dispatch_init(void)

@@ -5,12 +5,18 @@
  * Locking: what changes size or times holds the upper i_rwsem, so that the copy
  * of the attributes that follows is not overtaken. The lower f_pos is used by
  * llseek only, under the same lock.
+ *
+ * Each operation has a form without filters, *_lower(), which bpf_io_hooks.c
+ * calls between them. An empty file (FUSE_BPF_OPEN_EMPTY) is not open for
+ * writing.
  */
 #include <linux/backing-file.h>
 #include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/shmem_fs.h>
 #include <linux/splice.h>
 
 #include "bpf.h"
@@ -52,12 +58,22 @@ struct file *fbpf_lower_file(const struct file *file)
 	return err ? ERR_PTR(err) : lower;
 }
 
+static bool fbpf_empty(const struct file *file)
+{
+	return unlikely(((struct fbpf_file *)file->private_data)->empty);
+}
+
+static bool fbpf_file_hooked(const struct file *file, enum fbpf_hook hook)
+{
+	return unlikely(fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), hook));
+}
+
 static void fbpf_end_write(struct file *file, loff_t pos, ssize_t ret)
 {
 	fbpf_copy_attr(file_inode(file));
 }
 
-static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
+ssize_t fbpf_read_lower(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
 	struct file *lower = fbpf_lower_file(file);
@@ -68,7 +84,16 @@ static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
+	if (fbpf_empty(file))
+		return 0;
 	return backing_file_read_iter(lower, iter, iocb, iocb->ki_flags, &ctx);
+}
+
+static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
+{
+	if (fbpf_file_hooked(iocb->ki_filp, FBPF_READ))
+		return fbpf_filter_read(iocb, iter);
+	return fbpf_read_lower(iocb, iter);
 }
 
 /* RWF_NOAPPEND: a flag of the call that backing_file_write_iter() does not know */
@@ -91,7 +116,7 @@ static ssize_t fbpf_write_noappend(struct file *lower, struct iov_iter *iter,
 	return ret;
 }
 
-static ssize_t fbpf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
+ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
 	struct inode *inode = file_inode(file);
@@ -127,6 +152,13 @@ static ssize_t fbpf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
 	return ret;
 }
 
+static ssize_t fbpf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
+{
+	if (fbpf_file_hooked(iocb->ki_filp, FBPF_WRITE))
+		return fbpf_filter_write(iocb, iter);
+	return fbpf_write_lower(iocb, iter);
+}
+
 static ssize_t fbpf_splice_read(struct file *file, loff_t *ppos,
 				struct pipe_inode_info *pipe, size_t len,
 				unsigned int flags)
@@ -137,15 +169,19 @@ static ssize_t fbpf_splice_read(struct file *file, loff_t *ppos,
 		.user_file = file,
 	};
 
+	/* By way of ->read_iter(), whose filters can shorten what was read */
+	if (fbpf_file_hooked(file, FBPF_READ))
+		return copy_splice_read(file, ppos, pipe, len, flags);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
+	if (fbpf_empty(file))
+		return 0;
 	return backing_file_splice_read(lower, ppos, pipe, len, flags, &ctx);
 }
 
 /* iter_file_splice_write() on our file would lock pipe and freezing in the wrong order */
-static ssize_t fbpf_splice_write(struct pipe_inode_info *pipe,
-				 struct file *file, loff_t *ppos, size_t len,
-				 unsigned int flags)
+ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
+				loff_t *ppos, size_t len, unsigned int flags)
 {
 	struct inode *inode = file_inode(file);
 	struct backing_file_ctx ctx = {
@@ -168,6 +204,30 @@ static ssize_t fbpf_splice_write(struct pipe_inode_info *pipe,
 	return ret;
 }
 
+static ssize_t fbpf_splice_write(struct pipe_inode_info *pipe,
+				 struct file *file, loff_t *ppos, size_t len,
+				 unsigned int flags)
+{
+	if (fbpf_file_hooked(file, FBPF_WRITE))
+		return fbpf_filter_splice_write(pipe, file, ppos, len, flags);
+	return fbpf_splice_write_lower(pipe, file, ppos, len, flags);
+}
+
+/* A mapping of an empty file: every access is past its end */
+static int fbpf_mmap_empty(struct vm_area_struct *vma)
+{
+	struct file *none = shmem_file_setup("empty", 0, VM_NORESERVE);
+	int err;
+
+	if (IS_ERR(none))
+		return PTR_ERR(none);
+	vma_set_file(vma, none);
+	err = call_mmap(none, vma);
+	fput(none);
+	return err;
+}
+
+/* No filter sees what is read and written through a mapping */
 static int fbpf_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct file *lower = fbpf_lower_file(file);
@@ -182,10 +242,12 @@ static int fbpf_mmap(struct file *file, struct vm_area_struct *vma)
 	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) ==
 	    (VM_SHARED | VM_MAYWRITE) && !(lower->f_mode & FMODE_WRITE))
 		return -EACCES;
+	if (fbpf_empty(file))
+		return fbpf_mmap_empty(vma);
 	return backing_file_mmap(lower, vma, &ctx);
 }
 
-static loff_t fbpf_llseek(struct file *file, loff_t offset, int whence)
+loff_t fbpf_llseek_lower(struct file *file, loff_t offset, int whence)
 {
 	struct fbpf_file *ff = file->private_data;
 	struct inode *inode = file_inode(file);
@@ -196,6 +258,9 @@ static loff_t fbpf_llseek(struct file *file, loff_t offset, int whence)
 		return file->f_pos;
 	if (!offset && whence == SEEK_SET)
 		return vfs_setpos(file, 0, 0);
+	if (fbpf_empty(file))
+		return generic_file_llseek_size(file, offset, whence,
+						inode->i_sb->s_maxbytes, 0);
 
 	inode_lock(inode);
 	ff->lower->f_pos = file->f_pos;
@@ -208,7 +273,14 @@ static loff_t fbpf_llseek(struct file *file, loff_t offset, int whence)
 	return ret;
 }
 
-int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
+static loff_t fbpf_llseek(struct file *file, loff_t offset, int whence)
+{
+	if (fbpf_file_hooked(file, FBPF_LSEEK))
+		return fbpf_filter_llseek(file, offset, whence);
+	return fbpf_llseek_lower(file, offset, whence);
+}
+
+int fbpf_fsync_lower(struct file *file, loff_t start, loff_t end, int datasync)
 {
 	struct fbpf_file *ff = file->private_data;
 	const struct cred *old = fbpf_enter(fbpf_sb(file_inode(file)->i_sb));
@@ -221,7 +293,15 @@ int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 	return err;
 }
 
-static int fbpf_flush(struct file *file, fl_owner_t id)
+int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync)
+{
+	if (fbpf_file_hooked(file, S_ISDIR(file_inode(file)->i_mode) ?
+				   FBPF_FSYNCDIR : FBPF_FSYNC))
+		return fbpf_filter_fsync(file, start, end, datasync);
+	return fbpf_fsync_lower(file, start, end, datasync);
+}
+
+int fbpf_flush_lower(struct file *file, fl_owner_t id)
 {
 	struct fbpf_file *ff = file->private_data;
 	const struct cred *old;
@@ -233,6 +313,13 @@ static int fbpf_flush(struct file *file, fl_owner_t id)
 	err = ff->lower->f_op->flush(ff->lower, id);
 	fbpf_leave(old);
 	return err;
+}
+
+static int fbpf_flush(struct file *file, fl_owner_t id)
+{
+	if (fbpf_file_hooked(file, FBPF_FLUSH))
+		return fbpf_filter_flush(file, id);
+	return fbpf_flush_lower(file, id);
 }
 
 /*
@@ -253,8 +340,8 @@ static loff_t fbpf_end_change(struct file *file, loff_t ret)
 	return ret < 0 ? ret : err ?: ret;
 }
 
-static long fbpf_fallocate(struct file *file, int mode, loff_t offset,
-			   loff_t len)
+long fbpf_fallocate_lower(struct file *file, int mode, loff_t offset,
+			  loff_t len)
 {
 	struct fbpf_file *ff = file->private_data;
 	struct inode *inode = file_inode(file);
@@ -268,6 +355,14 @@ static long fbpf_fallocate(struct file *file, int mode, loff_t offset,
 	err = fbpf_end_change(file, err);
 	inode_unlock(inode);
 	return err;
+}
+
+static long fbpf_fallocate(struct file *file, int mode, loff_t offset,
+			   loff_t len)
+{
+	if (fbpf_file_hooked(file, FBPF_FALLOCATE))
+		return fbpf_filter_fallocate(file, mode, offset, len);
+	return fbpf_fallocate_lower(file, mode, offset, len);
 }
 
 static int fbpf_fadvise(struct file *file, loff_t offset, loff_t len, int advice)
@@ -287,18 +382,25 @@ static bool fbpf_is_backed(const struct file *file)
 	return file->f_op == &fbpf_file_operations;
 }
 
-static ssize_t fbpf_copy_file_range(struct file *in, loff_t pos_in,
-				    struct file *out, loff_t pos_out,
-				    size_t len, unsigned int flags)
+/* What filters of reads and writes must see does not take a short cut below */
+static bool fbpf_copy_watched(const struct file *in, const struct file *out)
+{
+	return fbpf_file_hooked(in, FBPF_READ) ||
+	       fbpf_file_hooked(out, FBPF_WRITE);
+}
+
+ssize_t fbpf_copy_lower(struct file *in, loff_t pos_in, struct file *out,
+			loff_t pos_out, size_t len, unsigned int flags)
 {
 	struct inode *inode = file_inode(out);
 	struct file *lower_in, *lower_out;
 	const struct cred *old;
 	ssize_t ret;
 
-	/* The VFS then copies through the page cache */
-	if (!fbpf_is_backed(in))
-		return -EOPNOTSUPP;
+	if (fbpf_empty(in))
+		return 0;
+	if (fbpf_copy_watched(in, out))
+		return splice_copy_file_range(in, pos_in, out, pos_out, len);
 
 	lower_in = fbpf_lower_file(in);
 	lower_out = fbpf_lower_file(out);
@@ -318,9 +420,20 @@ static ssize_t fbpf_copy_file_range(struct file *in, loff_t pos_in,
 	return ret;
 }
 
-static loff_t fbpf_remap_file_range(struct file *in, loff_t pos_in,
+static ssize_t fbpf_copy_file_range(struct file *in, loff_t pos_in,
 				    struct file *out, loff_t pos_out,
-				    loff_t len, unsigned int flags)
+				    size_t len, unsigned int flags)
+{
+	/* The VFS then copies through the page cache */
+	if (!fbpf_is_backed(in))
+		return -EOPNOTSUPP;
+	if (fbpf_file_hooked(in, FBPF_COPY))
+		return fbpf_filter_copy(in, pos_in, out, pos_out, len, flags);
+	return fbpf_copy_lower(in, pos_in, out, pos_out, len, flags);
+}
+
+loff_t fbpf_remap_lower(struct file *in, loff_t pos_in, struct file *out,
+			loff_t pos_out, loff_t len, unsigned int flags)
 {
 	struct fbpf_file *ff_in = in->private_data;
 	struct fbpf_file *ff_out = out->private_data;
@@ -328,10 +441,8 @@ static loff_t fbpf_remap_file_range(struct file *in, loff_t pos_in,
 	const struct cred *old;
 	loff_t ret;
 
-	if (flags & ~(REMAP_FILE_DEDUP | REMAP_FILE_ADVISORY))
-		return -EINVAL;
-	if (!fbpf_is_backed(in))
-		return -EXDEV;
+	if (fbpf_empty(in) || fbpf_empty(out) || fbpf_copy_watched(in, out))
+		return -EOPNOTSUPP;
 
 	inode_lock(inode);
 	old = fbpf_enter(fbpf_sb(inode->i_sb));
@@ -349,6 +460,19 @@ static loff_t fbpf_remap_file_range(struct file *in, loff_t pos_in,
 	return ret;
 }
 
+static loff_t fbpf_remap_file_range(struct file *in, loff_t pos_in,
+				    struct file *out, loff_t pos_out,
+				    loff_t len, unsigned int flags)
+{
+	if (flags & ~(REMAP_FILE_DEDUP | REMAP_FILE_ADVISORY))
+		return -EINVAL;
+	if (!fbpf_is_backed(in))
+		return -EXDEV;
+	if (fbpf_file_hooked(in, FBPF_COPY))
+		return fbpf_filter_remap(in, pos_in, out, pos_out, len, flags);
+	return fbpf_remap_lower(in, pos_in, out, pos_out, len, flags);
+}
+
 const struct file_operations fbpf_file_operations = {
 	.owner			= THIS_MODULE,
 	.open			= fbpf_open,
@@ -362,6 +486,7 @@ const struct file_operations fbpf_file_operations = {
 	.fallocate		= fbpf_fallocate,
 	.fadvise		= fbpf_fadvise,
 	.flock			= fbpf_flock,
+	.lock			= fbpf_lock,
 	.unlocked_ioctl		= fbpf_ioctl,
 	.compat_ioctl		= fbpf_compat_ioctl,
 	.splice_read		= fbpf_splice_read,

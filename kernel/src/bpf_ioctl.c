@@ -64,9 +64,44 @@ static long fbpf_lower_ioctl(struct file *file, unsigned int cmd,
 	return ret;
 }
 
+struct fbpf_ioctl_call {
+	struct file *file;
+	unsigned int cmd;
+	unsigned long arg;
+	fbpf_ioctl_t call;
+	long ret;
+};
+
+static int fbpf_ioctl_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_ioctl_call *call = data;
+
+	call->ret = fbpf_lower_ioctl(call->file, call->cmd, call->arg,
+				     call->call);
+	return call->ret < 0 ? call->ret : 0;
+}
+
+static long fbpf_any_ioctl(struct file *file, unsigned int cmd,
+			   unsigned long arg, fbpf_ioctl_t call)
+{
+	struct inode *inode = file_inode(file);
+	struct fbpf_ioctl_call ioctl = {
+		.file = file,
+		.cmd = cmd,
+		.arg = arg,
+		.call = call,
+	};
+	int err;
+
+	if (!fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER))
+		return fbpf_lower_ioctl(file, cmd, arg, call);
+	err = fbpf_filter_other(inode, FUSE_IOCTL, fbpf_ioctl_backing, &ioctl);
+	return err ?: ioctl.ret;
+}
+
 long fbpf_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return fbpf_lower_ioctl(file, cmd, arg, vfs_ioctl);
+	return fbpf_any_ioctl(file, cmd, arg, vfs_ioctl);
 }
 
 #ifdef CONFIG_COMPAT
@@ -80,23 +115,46 @@ static long fbpf_lower_compat(struct file *lower, unsigned int cmd,
 
 long fbpf_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return fbpf_lower_ioctl(file, cmd, arg, fbpf_lower_compat);
+	return fbpf_any_ioctl(file, cmd, arg, fbpf_lower_compat);
 }
 #endif
 
-int fbpf_fileattr_get(struct dentry *dentry, struct fileattr *fa)
+struct fbpf_fileattr_call {
+	struct dentry *dentry;
+	struct fileattr *fa;
+};
+
+static int fbpf_fileattr_get_backing(struct fbpf_op *op, void *data)
 {
+	struct fbpf_fileattr_call *call = data;
+	struct dentry *dentry = call->dentry;
 	const struct cred *old = fbpf_enter(fbpf_sb(dentry->d_sb));
 	int err;
 
-	err = vfs_fileattr_get(fbpf_lower_dentry(dentry), fa);
+	err = vfs_fileattr_get(fbpf_lower_dentry(dentry), call->fa);
 	fbpf_leave(old);
 	return err;
 }
 
-int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
-		      struct fileattr *fa)
+static int fbpf_fileattr(struct dentry *dentry, struct fileattr *fa,
+			 int (*backing)(struct fbpf_op *op, void *call))
 {
+	struct fbpf_fileattr_call call = { .dentry = dentry, .fa = fa };
+
+	if (!fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_OTHER))
+		return backing(NULL, &call);
+	return fbpf_filter_other(d_inode(dentry), FUSE_IOCTL, backing, &call);
+}
+
+int fbpf_fileattr_get(struct dentry *dentry, struct fileattr *fa)
+{
+	return fbpf_fileattr(dentry, fa, fbpf_fileattr_get_backing);
+}
+
+static int fbpf_fileattr_set_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_fileattr_call *call = data;
+	struct dentry *dentry = call->dentry;
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct path lower = fbpf_lower_path(dentry);
 	const struct cred *old;
@@ -106,34 +164,70 @@ int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 	if (err)
 		return err;
 	old = fbpf_enter(fb);
-	err = vfs_fileattr_set(fb->idmap, lower.dentry, fa);
+	err = vfs_fileattr_set(fb->idmap, lower.dentry, call->fa);
 	fbpf_leave(old);
 	mnt_drop_write(lower.mnt);
 	fbpf_copy_attr(d_inode(dentry));
 	return err;
 }
 
-int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
-		u64 len)
+int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
+		      struct fileattr *fa)
 {
-	struct inode *lower = fbpf_lower_inode(inode);
+	return fbpf_fileattr(dentry, fa, fbpf_fileattr_set_backing);
+}
+
+struct fbpf_fiemap_call {
+	struct inode *inode;
+	struct fiemap_extent_info *info;
+	u64 start;
+	u64 len;
+};
+
+static int fbpf_fiemap_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_fiemap_call *call = data;
+	struct inode *lower = fbpf_lower_inode(call->inode);
 	const struct cred *old;
 	int err;
 
 	if (!lower->i_op->fiemap)
 		return -EOPNOTSUPP;
-	old = fbpf_enter(fbpf_sb(inode->i_sb));
-	err = lower->i_op->fiemap(lower, info, start, len);
+	old = fbpf_enter(fbpf_sb(call->inode->i_sb));
+	err = lower->i_op->fiemap(lower, call->info, call->start, call->len);
 	fbpf_leave(old);
 	return err;
 }
 
+int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
+		u64 len)
+{
+	struct fbpf_fiemap_call call = {
+		.inode = inode,
+		.info = info,
+		.start = start,
+		.len = len,
+	};
+
+	if (!fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER))
+		return fbpf_fiemap_backing(NULL, &call);
+	return fbpf_filter_other(inode, FUSE_IOCTL, fbpf_fiemap_backing, &call);
+}
+
 /* FIBMAP; 0 stands for "no block" and for an error */
+static int fbpf_bmap_backing(struct fbpf_op *op, void *data)
+{
+	return 0;
+}
+
 static sector_t fbpf_bmap(struct address_space *mapping, sector_t block)
 {
-	struct inode *lower = fbpf_lower_inode(mapping->host);
+	struct inode *inode = mapping->host;
 
-	return bmap(lower, &block) ? 0 : block;
+	if (fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER) &&
+	    fbpf_filter_other(inode, FUSE_BMAP, fbpf_bmap_backing, NULL))
+		return 0;
+	return bmap(fbpf_lower_inode(inode), &block) ? 0 : block;
 }
 
 static const struct address_space_operations fbpf_bmap_aops = {

@@ -10,11 +10,15 @@
 #include <linux/btf_ids.h>
 #include <linux/cred.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/sched.h>
 #include <linux/user_namespace.h>
 
 #include "bpf.h"
 #include "bpf_kfunc.h"
+
+/* One state of an automaton: u16 next[256] */
+#define FBPF_DFA_STATE_BYTES	512
 
 struct fbpf_iter {
 	struct fbpf_dirbuf *dir;
@@ -180,6 +184,96 @@ __bpf_kfunc int bpf_fuse_set_tag(const struct bpf_fuse_meta_info *meta, u64 tag)
 }
 
 /**
+ * bpf_fuse_tag2 - policy tag of the second object of an operation
+ * @meta: first argument of the filter
+ *
+ * Of a rename and a link the new directory, of a copy the file written to.
+ *
+ * Return: the tag; 0 when there is no second object
+ */
+__bpf_kfunc u64 bpf_fuse_tag2(const struct bpf_fuse_meta_info *meta)
+{
+	return fbpf_op(meta)->tag2;
+}
+
+/**
+ * bpf_fuse_entry_valid - say how long the answer of a lookup holds
+ * @meta: first argument of the filter
+ * @ns: nanoseconds, 0 for not at all
+ *
+ * For a name that is there, one that is not and one refused with -ENOENT. A
+ * postfilter's entry_valid goes first. Not for answers that depend on the
+ * caller, the time or a map.
+ *
+ * Return: 0, -EINVAL when the operation is not a lookup
+ */
+__bpf_kfunc int bpf_fuse_entry_valid(const struct bpf_fuse_meta_info *meta,
+				     u64 ns)
+{
+	struct fbpf_op *op = fbpf_op(meta);
+
+	if (!op->is_lookup)
+		return -EINVAL;
+	op->valid_ns = ns;
+	return 0;
+}
+
+/**
+ * bpf_fuse_clear_error - let a failed operation succeed
+ * @meta: first argument of a postfilter
+ *
+ * The postfilter's verdict goes first.
+ *
+ * Return: 0, -EINVAL when nothing failed, -EPERM when the operation cannot
+ * succeed without what failed
+ */
+__bpf_kfunc int bpf_fuse_clear_error(const struct bpf_fuse_meta_info *meta)
+{
+	struct fbpf_op *op = fbpf_op(meta);
+
+	if (!meta->error_in)
+		return -EINVAL;
+	if (!op->may_clear)
+		return -EPERM;
+	op->cleared = true;
+	return 0;
+}
+
+/**
+ * bpf_fuse_name_walk - step an automaton over the bytes of a name
+ * @name: name or path, up to its first NUL
+ * @dfa__map: array map, one element per state: 256 u16, the next state for
+ *	every byte
+ * @state: state to begin in
+ *
+ * Return: the last state; -EINVAL for another kind of map and for a state that
+ * it does not have
+ */
+__bpf_kfunc s64 bpf_fuse_name_walk(struct fuse_buffer *name, void *dfa__map,
+				   u64 state)
+{
+	struct bpf_map *map = dfa__map;
+	struct bpf_array *array = container_of(map, struct bpf_array, map);
+	u32 size = min(name->size, name->alloc_size);
+	const u8 *bytes = name->data;
+	u32 i;
+
+	if (map->map_type != BPF_MAP_TYPE_ARRAY ||
+	    map->value_size != FBPF_DFA_STATE_BYTES)
+		return -EINVAL;
+
+	for (i = 0; state < map->max_entries && i < size && bytes[i]; i++) {
+		const u16 *next;
+
+		state = array_index_nospec(state, map->max_entries);
+		next = (void *)(array->value + array->elem_size * state);
+		/* User space may be changing it */
+		state = READ_ONCE(next[bytes[i]]);
+	}
+	return state < map->max_entries ? state : -EINVAL;
+}
+
+/**
  * bpf_fuse_scratch - memory for the duration of a filter
  * @meta: first argument of the filter
  * @rdwr_buf_size: bytes, constant, at most 2048
@@ -241,6 +335,8 @@ bpf_iter_fuse_dirent_next(struct bpf_iter_fuse_dirent *it)
 		entry->ino = dirent->ino;
 		entry->off = dirent->off;
 		entry->type = dirent->type;
+		if (entry->flags & BPF_FUSE_DIRENT_RENAMED)
+			return entry;
 		entry->name = (struct fuse_buffer) {
 			.data = dirent->name,
 			.size = dirent->namelen + 1,
@@ -272,6 +368,55 @@ __bpf_kfunc int bpf_fuse_dirent_drop(struct bpf_fuse_dirent *entry)
 	return 0;
 }
 
+static struct fuse_dirent *fbpf_dirent(const struct bpf_fuse_dirent *entry)
+{
+	return entry->name.data - FUSE_NAME_OFFSET;
+}
+
+/**
+ * bpf_fuse_dirent_set_name - give an entry another name
+ * @entry: entry from the iterator
+ * @name: name, ended by a NUL or by @name__sz
+ * @name__sz: bytes at @name
+ *
+ * Return: 0; -EINVAL when it is empty or has a slash; -ENOSPC when it is longer
+ * than the old name's place, which is a multiple of 8 bytes
+ */
+__bpf_kfunc int bpf_fuse_dirent_set_name(struct bpf_fuse_dirent *entry,
+					 const u8 *name, u32 name__sz)
+{
+	struct fuse_dirent *d = fbpf_dirent(entry);
+	u32 room = FUSE_DIRENT_SIZE(d) - FUSE_NAME_OFFSET;
+	u32 len = strnlen(name, name__sz);
+
+	if (!len || memchr(name, '/', len))
+		return -EINVAL;
+	if (len > room || len > NAME_MAX)
+		return -ENOSPC;
+	memcpy(d->name, name, len);
+	memset(d->name + len, 0, room - len);
+	entry->name.size = len + 1;
+	entry->flags |= BPF_FUSE_DIRENT_RENAMED;
+	return 0;
+}
+
+/**
+ * bpf_fuse_dirent_set_type - give an entry another type
+ * @entry: entry from the iterator
+ * @type: DT_*
+ *
+ * Return: 0, -EINVAL when it is no type
+ */
+__bpf_kfunc int bpf_fuse_dirent_set_type(struct bpf_fuse_dirent *entry,
+					 u32 type)
+{
+	if (type >= DT_MAX)
+		return -EINVAL;
+	fbpf_dirent(entry)->type = type;
+	entry->type = type;
+	return 0;
+}
+
 __bpf_kfunc_end_defs();
 
 BTF_KFUNCS_START(fbpf_kfunc_ids)
@@ -286,11 +431,17 @@ BTF_ID_FLAGS(func, bpf_fuse_egid)
 BTF_ID_FLAGS(func, bpf_fuse_comm, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, bpf_fuse_tag, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, bpf_fuse_set_tag, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_fuse_tag2, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_fuse_entry_valid, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_fuse_clear_error, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_fuse_name_walk, KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, bpf_fuse_scratch, KF_TRUSTED_ARGS | KF_RET_NULL)
 BTF_ID_FLAGS(func, bpf_iter_fuse_dirent_new, KF_ITER_NEW | KF_TRUSTED_ARGS)
 BTF_ID_FLAGS(func, bpf_iter_fuse_dirent_next, KF_ITER_NEXT | KF_RET_NULL)
 BTF_ID_FLAGS(func, bpf_iter_fuse_dirent_destroy, KF_ITER_DESTROY)
 BTF_ID_FLAGS(func, bpf_fuse_dirent_drop, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_fuse_dirent_set_name, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, bpf_fuse_dirent_set_type, KF_TRUSTED_ARGS)
 BTF_KFUNCS_END(fbpf_kfunc_ids)
 
 static const struct btf_kfunc_id_set fbpf_kfunc_set = {

@@ -22,6 +22,7 @@
  * @seq: its d_seq
  * @nodeid: number that the filter gave the entry
  * @tag: policy tag decided for it
+ * @expires: until when the filter's answer holds, in jiffies
  */
 struct fbpf_lookup_call {
 	struct inode *dir;
@@ -34,12 +35,13 @@ struct fbpf_lookup_call {
 	u32 seq;
 	u64 nodeid;
 	u64 tag;
+	u64 expires;
 };
 
 /* The dentry cannot stay: look the name up afresh */
 #define FBPF_STALE	1
 
-static void fbpf_lookup_prepare(struct fbpf_op *op, void *data)
+static int fbpf_lookup_prepare(struct fbpf_op *op, void *data)
 {
 	struct fbpf_lookup_call *call = data;
 
@@ -52,18 +54,12 @@ static void fbpf_lookup_prepare(struct fbpf_op *op, void *data)
 		.flags = BPF_FUSE_VARIABLE_SIZE,
 	};
 	memset(op->entries_data, 0, sizeof(op->entries_data));
+	return 0;
 }
 
-static int fbpf_lookup_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->lookup_prefilter(&op->meta, &op->name);
-}
+FBPF_PRE(lookup, &op->name)
 
-static int fbpf_lookup_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->lookup_postfilter(&op->meta, &op->name, &op->out.entry,
-				      &op->entries);
-}
+FBPF_POST(lookup, &op->name, &op->out.entry, &op->entries)
 
 /* The name to use below: up to the first NUL of what the filter left */
 static struct qstr fbpf_lookup_name(struct fbpf_op *op,
@@ -89,23 +85,7 @@ static int fbpf_fill_entry(const struct fbpf_mount *fb, struct dentry *lower,
 				AT_STATX_SYNC_AS_STAT);
 	if (err)
 		return err;
-	*attr = (struct fuse_attr) {
-		.ino = stat.ino,
-		.size = stat.size,
-		.blocks = stat.blocks,
-		.atime = stat.atime.tv_sec,
-		.mtime = stat.mtime.tv_sec,
-		.ctime = stat.ctime.tv_sec,
-		.atimensec = stat.atime.tv_nsec,
-		.mtimensec = stat.mtime.tv_nsec,
-		.ctimensec = stat.ctime.tv_nsec,
-		.mode = stat.mode,
-		.nlink = stat.nlink,
-		.uid = from_kuid(&init_user_ns, stat.uid),
-		.gid = from_kgid(&init_user_ns, stat.gid),
-		.rdev = new_encode_dev(stat.rdev),
-		.blksize = stat.blksize,
-	};
+	fbpf_fill_attr(attr, &stat);
 	return 0;
 }
 
@@ -159,23 +139,43 @@ static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
 	return err;
 }
 
+/* Never longer than a filter said, at a tick's grain */
+static u64 fbpf_expires(const struct fbpf_op *op)
+{
+	const struct fuse_entry_out *entry = &op->out.entry;
+	u64 ns = op->valid_ns;
+
+	if (entry->entry_valid || entry->entry_valid_nsec)
+		ns = min_t(u64, entry->entry_valid, U64_MAX / NSEC_PER_SEC - 1) *
+		     NSEC_PER_SEC +
+		     min_t(u32, entry->entry_valid_nsec, NSEC_PER_SEC - 1);
+	return ns ? get_jiffies_64() + nsecs_to_jiffies64(ns) : 0;
+}
+
+static void fbpf_lookup_refused(const struct fbpf_op *op, void *data)
+{
+	struct fbpf_lookup_call *call = data;
+
+	call->expires = fbpf_expires(op);
+}
+
 static int fbpf_lookup_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_lookup_call *call = data;
 
 	call->tag = op && op->tag_set ? op->new_tag : fbpf_i(call->dir)->tag;
 	call->nodeid = op ? op->out.entry.nodeid : 0;
+	call->expires = op ? fbpf_expires(op) : 0;
 	return err;
 }
 
 static const struct fbpf_desc fbpf_lookup_desc = {
 	.hook		= FBPF_LOOKUP,
 	.opcode		= FUSE_LOOKUP,
-	FBPF_MEMBERS(lookup),
 	.prepare	= fbpf_lookup_prepare,
-	.pre		= fbpf_lookup_pre,
+	.refused	= fbpf_lookup_refused,
 	.backing	= fbpf_lookup_backing,
-	.post		= fbpf_lookup_post,
+	FBPF_PAIR(lookup),
 	.finish		= fbpf_lookup_finish,
 };
 
@@ -232,7 +232,11 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 		goto out;
 	ret = fbpf_dispatch(&fbpf_lookup_desc, call.dir, &call);
 	if (ret) {
-		ret = ret == FBPF_STALE ? 0 : ret;
+		/* Looked up afresh, a refusal that holds is remembered */
+		if (ret == FBPF_STALE ||
+		    (ret == -ENOENT && call.expires && !d_is_dir(dentry) &&
+		     !d_mountpoint(dentry)))
+			ret = 0;
 		goto out;
 	}
 	if (inode) {
@@ -246,6 +250,7 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 	fd->tag = call.tag;
 	WRITE_ONCE(fd->seq, call.seq);
 	WRITE_ONCE(fd->gen, gen);
+	WRITE_ONCE(fd->expires, call.expires);
 	ret = 1;
 out:
 	release_dentry_name_snapshot(&name);
@@ -300,6 +305,24 @@ int fbpf_settle_slow(struct dentry *dentry)
 	return ret > 0 ? 0 : ret ?: -ESTALE;
 }
 
+/*
+ * fbpf_settle() where there is only an inode. A path walk has settled it, but
+ * for the one it began at.
+ */
+int fbpf_settle_inode(struct inode *inode)
+{
+	struct dentry *alias;
+	int err = 0;
+
+	if (likely(!fbpf_tag_stale(inode, fbpf_gen(fbpf_sb(inode->i_sb)))))
+		return 0;
+	alias = d_find_any_alias(inode);
+	if (alias)
+		err = fbpf_settle_slow(alias);
+	dput(alias);
+	return err;
+}
+
 /* fbpf_check_again() for ->d_revalidate() */
 int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 {
@@ -332,14 +355,19 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 	err = fbpf_settle(dentry->d_parent);
 	if (!err)
 		err = fbpf_dispatch(&fbpf_lookup_desc, dir, &call);
+	fd->gen = gen;
+	fd->expires = call.expires;
 	if (err) {
 		dput(call.lower);
-		return ERR_PTR(err);
+		if (err != -ENOENT || !call.expires)
+			return ERR_PTR(err);
+		/* The refusal is remembered as a name that cannot be made */
+		fd->hidden = true;
+		return d_splice_alias(NULL, dentry);
 	}
 
 	fd->tag = call.tag;
 	fd->seq = call.seq;
-	fd->gen = gen;
 	WRITE_ONCE(fd->lower, call.lower);
 	if (call.lower_inode)
 		inode = fbpf_iget(dir->i_sb, call.lower_inode, call.nodeid,

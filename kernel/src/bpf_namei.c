@@ -108,6 +108,8 @@ struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
 	struct dentry *lower;
 	int err;
 
+	if (fbpf_d(dentry)->hidden)
+		return ERR_PTR(-ENOENT);
 	err = mnt_want_write(fb->mnt);
 	if (err)
 		return ERR_PTR(err);
@@ -175,8 +177,9 @@ int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid)
 	return 0;
 }
 
-static int fbpf_mknod(struct mnt_idmap *idmap, struct inode *dir,
-		      struct dentry *dentry, umode_t mode, dev_t rdev)
+/* Below, without filters */
+int fbpf_mknod_lower(struct inode *dir, struct dentry *dentry, umode_t mode,
+		     dev_t rdev)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
 	struct fbpf_change change;
@@ -196,14 +199,7 @@ static int fbpf_mknod(struct mnt_idmap *idmap, struct inode *dir,
 	return err;
 }
 
-static int fbpf_create(struct mnt_idmap *idmap, struct inode *dir,
-		       struct dentry *dentry, umode_t mode, bool excl)
-{
-	return fbpf_mknod(idmap, dir, dentry, (mode & S_IALLUGO) | S_IFREG, 0);
-}
-
-static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
-		      struct dentry *dentry, umode_t mode)
+int fbpf_mkdir_lower(struct inode *dir, struct dentry *dentry, umode_t mode)
 {
 	struct fbpf_change change;
 	struct dentry *lower;
@@ -220,8 +216,8 @@ static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 	return err;
 }
 
-static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
-			struct dentry *dentry, const char *target)
+int fbpf_symlink_lower(struct inode *dir, struct dentry *dentry,
+		       const char *target)
 {
 	struct fbpf_change change;
 	struct dentry *lower;
@@ -238,30 +234,65 @@ static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
 	return err;
 }
 
-static int fbpf_link(struct dentry *old, struct inode *dir,
-		     struct dentry *dentry)
+/* The lower directory is locked */
+static struct dentry *fbpf_free_name(const struct fbpf_mount *fb,
+				     struct dentry *lower_dir,
+				     const struct qstr *name)
 {
+	struct dentry *lower;
+
+	if (!name->len)
+		return ERR_PTR(-ENOENT);
+	lower = lookup_one(fb->idmap, name->name, lower_dir, name->len);
+	if (!IS_ERR(lower) && d_is_positive(lower)) {
+		dput(lower);
+		return ERR_PTR(-EEXIST);
+	}
+	return lower;
+}
+
+/**
+ * fbpf_link_lower - make a hard link below
+ * @old: upper dentry of the file
+ * @dir: upper directory, locked by the VFS
+ * @dentry: upper dentry of the new name
+ * @name: name to use instead of @dentry's, or NULL
+ *
+ * Return: 0 or a negative errno
+ */
+int fbpf_link_lower(struct dentry *old, struct inode *dir,
+		    struct dentry *dentry, const struct qstr *name)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
+	struct dentry *lower, *other = NULL;
 	struct inode *inode = d_inode(old);
 	struct fbpf_change change;
-	struct dentry *lower;
-	int err;
+	int err = 0;
 
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
-	err = vfs_link(fbpf_lower_dentry(old), fbpf_sb(dir->i_sb)->idmap,
-		       change.lower_dir, lower, NULL);
+	if (name) {
+		other = fbpf_free_name(fb, fbpf_lower_dentry(dentry->d_parent),
+				       name);
+		err = PTR_ERR_OR_ZERO(other);
+	}
+	if (!err)
+		err = vfs_link(fbpf_lower_dentry(old), fb->idmap,
+			       change.lower_dir, other ?: lower, NULL);
 	/* Under a name with another tag it is another inode: look it up */
-	if (!err && fbpf_i(inode)->tag != fbpf_d(dentry)->tag)
+	if (!err && (other || fbpf_i(inode)->tag != fbpf_d(dentry)->tag))
 		d_drop(dentry);
 	else if (!err)
 		err = fbpf_instantiate(dir, dentry, get_node_id(inode));
+	if (!IS_ERR(other))
+		dput(other);
 	fbpf_change_end(&change, dir, lower);
 	fbpf_copy_attr(inode);
 	return err;
 }
 
-static int fbpf_remove(struct inode *dir, struct dentry *dentry, bool is_dir)
+int fbpf_remove_lower(struct inode *dir, struct dentry *dentry)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
 	struct fbpf_change change;
@@ -271,7 +302,7 @@ static int fbpf_remove(struct inode *dir, struct dentry *dentry, bool is_dir)
 	lower = fbpf_change_begin(&change, dir, dentry, false);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
-	if (is_dir)
+	if (d_is_dir(dentry))
 		err = vfs_rmdir(fb->idmap, change.lower_dir, lower);
 	else
 		err = vfs_unlink(fb->idmap, change.lower_dir, lower, NULL);
@@ -283,16 +314,6 @@ static int fbpf_remove(struct inode *dir, struct dentry *dentry, bool is_dir)
 	return err;
 }
 
-static int fbpf_unlink(struct inode *dir, struct dentry *dentry)
-{
-	return fbpf_remove(dir, dentry, false);
-}
-
-static int fbpf_rmdir(struct inode *dir, struct dentry *dentry)
-{
-	return fbpf_remove(dir, dentry, true);
-}
-
 /* A directory keeps its tag, and with it the policy of all that is in it */
 static bool fbpf_retagged_dir(struct dentry *dentry, const struct dentry *to)
 {
@@ -300,8 +321,8 @@ static bool fbpf_retagged_dir(struct dentry *dentry, const struct dentry *to)
 	       fbpf_i(d_inode(dentry))->tag != fbpf_d(to)->tag;
 }
 
-static int fbpf_rename_lower(const struct fbpf_mount *fb, struct dentry *old,
-			     struct dentry *new, unsigned int flags)
+static int fbpf_rename_locked(const struct fbpf_mount *fb, struct dentry *old,
+			      struct dentry *new, unsigned int flags)
 {
 	struct dentry *old_lower_dir = fbpf_lower_dentry(old->d_parent);
 	struct dentry *new_lower_dir = fbpf_lower_dentry(new->d_parent);
@@ -345,9 +366,9 @@ unlock:
 	return err;
 }
 
-static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
-		       struct dentry *old, struct inode *new_dir,
-		       struct dentry *new, unsigned int flags)
+int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
+		      struct inode *new_dir, struct dentry *new,
+		      unsigned int flags)
 {
 	const struct fbpf_mount *fb = fbpf_sb(old_dir->i_sb);
 	const struct cred *cred;
@@ -355,10 +376,15 @@ static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
 		return -EINVAL;
+	if (fbpf_d(new)->hidden)
+		return -ENOENT;
 	if (fbpf_retagged_dir(old, new) ||
 	    (flags & RENAME_EXCHANGE && fbpf_retagged_dir(new, old)))
 		return -EXDEV;
 
+	/* What a filter answered was for the old name */
+	WRITE_ONCE(fbpf_d(old)->moved, true);
+	WRITE_ONCE(fbpf_d(new)->moved, true);
 	err = mnt_want_write(fb->mnt);
 	if (err)
 		return err;
@@ -367,7 +393,7 @@ static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 	if (IS_ERR(cred)) {
 		err = PTR_ERR(cred);
 	} else {
-		err = fbpf_rename_lower(fb, old, new, flags);
+		err = fbpf_rename_locked(fb, old, new, flags);
 		fbpf_leave(cred);
 	}
 	mnt_drop_write(fb->mnt);
@@ -378,6 +404,73 @@ static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 	if (d_is_positive(new))
 		fbpf_copy_attr(d_inode(new));
 	return err;
+}
+
+static bool fbpf_dir_hooked(struct inode *dir, enum fbpf_hook hook)
+{
+	return unlikely(fbpf_hooked(fbpf_sb(dir->i_sb), hook));
+}
+
+static int fbpf_mknod(struct mnt_idmap *idmap, struct inode *dir,
+		      struct dentry *dentry, umode_t mode, dev_t rdev)
+{
+	if (fbpf_dir_hooked(dir, FBPF_MKNOD))
+		return fbpf_filter_mknod(dir, dentry, mode, rdev);
+	return fbpf_mknod_lower(dir, dentry, mode, rdev);
+}
+
+/* Not of open(2), which makes files by ->atomic_open() */
+static int fbpf_create(struct mnt_idmap *idmap, struct inode *dir,
+		       struct dentry *dentry, umode_t mode, bool excl)
+{
+	return fbpf_mknod(idmap, dir, dentry, (mode & S_IALLUGO) | S_IFREG, 0);
+}
+
+static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
+		      struct dentry *dentry, umode_t mode)
+{
+	if (fbpf_dir_hooked(dir, FBPF_MKDIR))
+		return fbpf_filter_mkdir(dir, dentry, mode);
+	return fbpf_mkdir_lower(dir, dentry, mode);
+}
+
+static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
+			struct dentry *dentry, const char *target)
+{
+	if (fbpf_dir_hooked(dir, FBPF_SYMLINK))
+		return fbpf_filter_symlink(dir, dentry, target);
+	return fbpf_symlink_lower(dir, dentry, target);
+}
+
+static int fbpf_link(struct dentry *old, struct inode *dir,
+		     struct dentry *dentry)
+{
+	if (fbpf_dir_hooked(dir, FBPF_LINK))
+		return fbpf_filter_link(old, dir, dentry);
+	return fbpf_link_lower(old, dir, dentry, NULL);
+}
+
+static int fbpf_unlink(struct inode *dir, struct dentry *dentry)
+{
+	if (fbpf_dir_hooked(dir, FBPF_UNLINK))
+		return fbpf_filter_unlink(dir, dentry);
+	return fbpf_remove_lower(dir, dentry);
+}
+
+static int fbpf_rmdir(struct inode *dir, struct dentry *dentry)
+{
+	if (fbpf_dir_hooked(dir, FBPF_RMDIR))
+		return fbpf_filter_rmdir(dir, dentry);
+	return fbpf_remove_lower(dir, dentry);
+}
+
+static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
+		       struct dentry *old, struct inode *new_dir,
+		       struct dentry *new, unsigned int flags)
+{
+	if (fbpf_dir_hooked(old_dir, fbpf_rename_hook(flags)))
+		return fbpf_filter_rename(old_dir, old, new_dir, new, flags);
+	return fbpf_rename_lower(old_dir, old, new_dir, new, flags);
 }
 
 const struct inode_operations fbpf_dir_inode_operations = {

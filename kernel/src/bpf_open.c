@@ -137,6 +137,23 @@ static int fbpf_open_file(struct inode *inode, struct file *file, int flags,
 	return err;
 }
 
+/*
+ * What a postfilter's result means for the open file. An empty one cannot be
+ * opened for writing.
+ */
+int fbpf_open_result(struct file *file, const struct fuse_open_out *out)
+{
+	struct fbpf_file *ff = file->private_data;
+
+	ff->fh = out->fh;
+	if (!(out->open_flags & FUSE_BPF_OPEN_EMPTY))
+		return 0;
+	if (file->f_mode & FMODE_WRITE)
+		return -EACCES;
+	ff->empty = true;
+	return 0;
+}
+
 void fbpf_close_file(struct file *file)
 {
 	struct fbpf_file *ff = file->private_data;
@@ -150,11 +167,12 @@ void fbpf_close_file(struct file *file)
 	kfree(ff);
 }
 
-static void fbpf_open_prepare(struct fbpf_op *op, void *data)
+static int fbpf_open_prepare(struct fbpf_op *op, void *data)
 {
 	struct fbpf_open_call *call = data;
 
 	op->in.open.flags = call->file->f_flags & ~(O_CREAT | O_EXCL | O_NOCTTY);
+	return 0;
 }
 
 static int fbpf_open_backing(struct fbpf_op *op, void *data)
@@ -177,53 +195,36 @@ static int fbpf_open_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_open_call *call = data;
 
+	if (!err && op)
+		err = fbpf_open_result(call->file, &op->out.open);
 	if (err)
 		fbpf_close_file(call->file);
-	else if (op)
-		((struct fbpf_file *)call->file->private_data)->fh =
-			op->out.open.fh;
 	return err;
 }
 
-static int fbpf_open_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->open_prefilter(&op->meta, &op->in.open);
-}
+FBPF_PRE(open, &op->in.open)
 
-static int fbpf_open_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->open_postfilter(&op->meta, &op->in.open, &op->out.open);
-}
+FBPF_POST(open, &op->in.open, &op->out.open)
 
-static int fbpf_opendir_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->opendir_prefilter(&op->meta, &op->in.open);
-}
+FBPF_PRE(opendir, &op->in.open)
 
-static int fbpf_opendir_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->opendir_postfilter(&op->meta, &op->in.open, &op->out.open);
-}
+FBPF_POST(opendir, &op->in.open, &op->out.open)
 
 static const struct fbpf_desc fbpf_open_desc = {
 	.hook		= FBPF_OPEN,
 	.opcode		= FUSE_OPEN,
-	FBPF_MEMBERS(open),
 	.prepare	= fbpf_open_prepare,
-	.pre		= fbpf_open_pre,
 	.backing	= fbpf_open_backing,
-	.post		= fbpf_open_post,
+	FBPF_PAIR(open),
 	.finish		= fbpf_open_finish,
 };
 
 static const struct fbpf_desc fbpf_opendir_desc = {
 	.hook		= FBPF_OPENDIR,
 	.opcode		= FUSE_OPENDIR,
-	FBPF_MEMBERS(opendir),
 	.prepare	= fbpf_open_prepare,
-	.pre		= fbpf_opendir_pre,
 	.backing	= fbpf_open_backing,
-	.post		= fbpf_opendir_post,
+	FBPF_PAIR(opendir),
 	.finish		= fbpf_open_finish,
 };
 
@@ -241,13 +242,14 @@ int fbpf_open(struct inode *inode, struct file *file)
 			     inode, &call);
 }
 
-static void fbpf_release_prepare(struct fbpf_op *op, void *data)
+static int fbpf_release_prepare(struct fbpf_op *op, void *data)
 {
 	struct file *file = data;
 	struct fbpf_file *ff = file->private_data;
 
 	op->in.release.fh = ff->fh;
 	op->in.release.flags = file->f_flags;
+	return 0;
 }
 
 /* The lower file goes whatever a filter says */
@@ -256,46 +258,30 @@ static int fbpf_release_backing(struct fbpf_op *op, void *data)
 	return 0;
 }
 
-static int fbpf_release_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->release_prefilter(&op->meta, &op->in.release);
-}
+FBPF_PRE(release, &op->in.release)
 
-static int fbpf_release_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->release_postfilter(&op->meta, &op->in.release);
-}
+FBPF_POST(release, &op->in.release)
 
-static int fbpf_releasedir_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->releasedir_prefilter(&op->meta, &op->in.release);
-}
+FBPF_PRE(releasedir, &op->in.release)
 
-static int fbpf_releasedir_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->releasedir_postfilter(&op->meta, &op->in.release);
-}
+FBPF_POST(releasedir, &op->in.release)
 
 static const struct fbpf_desc fbpf_release_desc = {
 	.hook		= FBPF_RELEASE,
 	.opcode		= FUSE_RELEASE,
-	FBPF_MEMBERS(release),
 	.must		= true,
 	.prepare	= fbpf_release_prepare,
-	.pre		= fbpf_release_pre,
 	.backing	= fbpf_release_backing,
-	.post		= fbpf_release_post,
+	FBPF_PAIR(release),
 };
 
 static const struct fbpf_desc fbpf_releasedir_desc = {
 	.hook		= FBPF_RELEASEDIR,
 	.opcode		= FUSE_RELEASEDIR,
-	FBPF_MEMBERS(releasedir),
 	.must		= true,
 	.prepare	= fbpf_release_prepare,
-	.pre		= fbpf_releasedir_pre,
 	.backing	= fbpf_release_backing,
-	.post		= fbpf_releasedir_post,
+	FBPF_PAIR(releasedir),
 };
 
 int fbpf_release(struct inode *inode, struct file *file)
@@ -312,22 +298,40 @@ struct fbpf_create_call {
 	struct dentry *dentry;
 	struct file *file;
 	umode_t mode;
+	const struct fbpf_op *op;
 };
 
-static void fbpf_create_prepare(struct fbpf_op *op, void *data)
+static int fbpf_create_prepare(struct fbpf_op *op, void *data)
 {
 	struct fbpf_create_call *call = data;
 
 	op->in.create.flags = call->file->f_flags &
 			      ~(O_CREAT | O_EXCL | O_NOCTTY);
 	op->in.create.mode = call->mode;
+	op->in.create.umask = current_umask();
 	fbpf_set_name(op, &call->dentry->d_name, false);
+	return 0;
 }
 
-/* Called back by finish_open() */
+/* Called back by finish_open(); the call is where the file's state will be */
 static int fbpf_created_open(struct inode *inode, struct file *file)
 {
-	return fbpf_open_file(inode, file, file->f_flags, false);
+	const struct fbpf_create_call *call = file->private_data;
+	int flags = file->f_flags;
+	int err;
+
+	file->private_data = NULL;
+	if (call->op) {
+		flags = fbpf_merge_flags(file, call->op->in.create.flags);
+		if (flags < 0)
+			return flags;
+	}
+	err = fbpf_open_file(inode, file, flags, false);
+	if (!err && call->op)
+		err = fbpf_open_result(file, &call->op->out.open);
+	if (err)
+		fbpf_close_file(file);
+	return err;
 }
 
 static int fbpf_create_backing(struct fbpf_op *op, void *data)
@@ -339,7 +343,8 @@ static int fbpf_create_backing(struct fbpf_op *op, void *data)
 	int err;
 
 	if (op)
-		mode = (op->in.create.mode & S_IALLUGO) | S_IFREG;
+		mode = fbpf_apply_umask((op->in.create.mode & S_IALLUGO) |
+					S_IFREG, op->in.create.umask);
 
 	lower = fbpf_change_begin(&change, call->dir, call->dentry, true);
 	if (IS_ERR(lower))
@@ -365,32 +370,24 @@ static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 	if (err)
 		return err;
 	/* Open last: the VFS would release the file of a refused one */
+	call->op = op;
+	call->file->private_data = call;
 	err = finish_open(call->file, call->dentry, fbpf_created_open);
-	if (!err && op)
-		((struct fbpf_file *)call->file->private_data)->fh =
-			op->out.open.fh;
+	if (err)
+		call->file->private_data = NULL;
 	return err;
 }
 
-int fbpf_create_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->create_open_prefilter(&op->meta, &op->in.create, &op->name);
-}
+FBPF_PRE(create_open, &op->in.create, &op->name)
 
-int fbpf_create_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->create_open_postfilter(&op->meta, &op->in.create, &op->name,
-					   &op->out.entry, &op->out.open);
-}
+FBPF_POST(create_open, &op->in.create, &op->name, &op->out.entry, &op->out.open)
 
 static const struct fbpf_desc fbpf_create_desc = {
 	.hook		= FBPF_CREATE,
 	.opcode		= FUSE_CREATE,
-	FBPF_MEMBERS(create_open),
 	.prepare	= fbpf_create_prepare,
-	.pre		= fbpf_create_pre,
 	.backing	= fbpf_create_backing,
-	.post		= fbpf_create_post,
+	FBPF_PAIR(create_open),
 	.finish		= fbpf_create_finish,
 };
 
@@ -416,6 +413,10 @@ int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
 	}
 	if (!(flags & O_CREAT) || d_really_is_positive(call.dentry))
 		return finish_no_open(file, found);
+	if (fbpf_d(call.dentry)->hidden) {
+		dput(found);
+		return -ENOENT;
+	}
 
 	err = fbpf_dispatch(&fbpf_create_desc, dir, &call);
 	dput(found);

@@ -17,6 +17,7 @@ struct fbpf_collect {
 	struct dir_context ctx;
 	struct fbpf_dirbuf *dir;
 	u32 count;
+	u32 room;
 };
 
 /**
@@ -27,6 +28,7 @@ struct fbpf_collect {
  * @pos: where the pass begins, and then where it ended
  * @count: entries found below
  * @again: a filter asked for another pass
+ * @jumped: a filter set where to begin: there is no next pass
  */
 struct fbpf_readdir_call {
 	struct file *file;
@@ -35,7 +37,11 @@ struct fbpf_readdir_call {
 	loff_t pos;
 	u32 count;
 	bool again;
+	bool jumped;
 };
+
+/* Room for one entry of any name; less would look like the end */
+#define FBPF_DIR_LEAST	FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + NAME_MAX)
 
 /**
  * fbpf_next_dirent - parse packed directory entries
@@ -73,7 +79,7 @@ static bool fbpf_collect(struct dir_context *ctx, const char *name, int namelen,
 	size_t size = FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + namelen);
 
 	if (namelen > NAME_MAX || collect->count == FBPF_DIR_MAX ||
-	    size > FBPF_DIR_BYTES - dir->buf.size)
+	    size > collect->room - dir->buf.size)
 		return false;
 
 	d->ino = ino;
@@ -108,7 +114,7 @@ static int fbpf_iterate_lower(struct file *file, struct file *lower,
 	return err;
 }
 
-static void fbpf_readdir_prepare(struct fbpf_op *op, void *data)
+static int fbpf_readdir_prepare(struct fbpf_op *op, void *data)
 {
 	struct fbpf_readdir_call *call = data;
 	struct fbpf_file *ff = call->file->private_data;
@@ -117,6 +123,7 @@ static void fbpf_readdir_prepare(struct fbpf_op *op, void *data)
 	op->in.read.offset = call->pos;
 	op->in.read.size = FBPF_DIR_BYTES;
 	op->dir = call->dir;
+	return 0;
 }
 
 static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
@@ -126,9 +133,21 @@ static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
 		.ctx.actor = fbpf_collect,
 		.ctx.pos = call->pos,
 		.dir = call->dir,
+		.room = FBPF_DIR_BYTES,
 	};
 	int err;
 
+	if (op) {
+		if (op->in.read.offset != call->pos) {
+			call->jumped = true;
+			call->pos = op->in.read.offset;
+			collect.ctx.pos = call->pos;
+		}
+		collect.room = clamp_t(u32, op->in.read.size, FBPF_DIR_LEAST,
+				       FBPF_DIR_BYTES);
+	}
+	if (collect.ctx.pos < 0)
+		return -EINVAL;
 	call->dir->buf = (struct fuse_buffer) {
 		.data = call->dir->data,
 		.alloc_size = FBPF_DIR_BYTES,
@@ -160,32 +179,23 @@ static int fbpf_readdir_finish(struct fbpf_op *op, void *data, int err)
 	return err;
 }
 
-static int fbpf_readdir_pre(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->readdir_prefilter(&op->meta, &op->in.read);
-}
+FBPF_PRE(readdir, &op->in.read)
 
-static int fbpf_readdir_post(const struct fuse_ops *ops, struct fbpf_op *op)
-{
-	return ops->readdir_postfilter(&op->meta, &op->in.read, &op->out.read,
-				       &op->dir->buf);
-}
+FBPF_POST(readdir, &op->in.read, &op->out.read, &op->dir->buf)
 
 static const struct fbpf_desc fbpf_readdir_desc = {
 	.hook		= FBPF_READDIR,
 	.opcode		= FUSE_READDIR,
-	FBPF_MEMBERS(readdir),
 	.prepare	= fbpf_readdir_prepare,
-	.pre		= fbpf_readdir_pre,
 	.backing	= fbpf_readdir_backing,
-	.post		= fbpf_readdir_post,
+	FBPF_PAIR(readdir),
 	.finish		= fbpf_readdir_finish,
 };
 
 /* What a program wrote as a name must not reach user space as a path */
-static bool fbpf_bad_name(const struct fuse_dirent *d)
+static bool fbpf_bad_name(const char *name, u32 len)
 {
-	return memchr(d->name, '/', d->namelen) || memchr(d->name, 0, d->namelen);
+	return memchr(name, '/', len) || memchr(name, 0, len);
 }
 
 /*
@@ -203,12 +213,17 @@ static int fbpf_emit(struct fbpf_readdir_call *call, struct dir_context *ctx)
 		len = fbpf_next_dirent(&call->dir->buf, pos, &d);
 		if (!len)
 			break;
-		if (call->dir->entries[index].flags & BPF_FUSE_DIRENT_DROPPED)
+		const struct bpf_fuse_dirent *entry = &call->dir->entries[index];
+		u32 namelen = d->namelen;
+
+		if (entry->flags & BPF_FUSE_DIRENT_DROPPED)
 			continue;
-		if (fbpf_bad_name(d))
+		if (entry->flags & BPF_FUSE_DIRENT_RENAMED)
+			namelen = entry->name.size - 1;
+		if (fbpf_bad_name(d->name, namelen))
 			return -EIO;
 		ctx->pos = d->off;
-		if (!dir_emit(ctx, d->name, d->namelen, d->ino, d->type))
+		if (!dir_emit(ctx, d->name, namelen, d->ino, d->type))
 			return 0;
 	}
 	ctx->pos = call->pos;
@@ -244,7 +259,7 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 		if (ret <= 0)
 			break;
 		/* A pass that does not move forward is the last one */
-		if (!call.count || (call.pos == start && !call.again))
+		if (!call.count || call.jumped || (call.pos == start && !call.again))
 			break;
 		cond_resched();
 		if (fatal_signal_pending(current))
@@ -262,6 +277,8 @@ static int fbpf_iterate(struct file *file, struct dir_context *ctx)
 
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
+	if (((struct fbpf_file *)file->private_data)->empty)
+		return 0;
 	if (fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), FBPF_READDIR)) {
 		err = fbpf_settle(file_dentry(file));
 		return err ?: fbpf_iterate_filtered(file, lower, ctx);
@@ -299,6 +316,7 @@ const struct file_operations fbpf_dir_operations = {
 	.iterate_shared	= fbpf_iterate,
 	.fsync		= fbpf_fsync,
 	.flock		= fbpf_flock,
+	.lock		= fbpf_lock,
 	.unlocked_ioctl	= fbpf_ioctl,
 	.compat_ioctl	= fbpf_compat_ioctl,
 };

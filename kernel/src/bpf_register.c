@@ -22,28 +22,6 @@ static LIST_HEAD(fbpf_sets);
 /* Set by the core when it found the type in the module's BTF */
 static bool fbpf_btf_found;
 
-static u32 fbpf_hooks_of(const struct fuse_ops *ops)
-{
-	u32 hooks = 0;
-
-#define FBPF_HOOK(id, op)						\
-	do {								\
-		if (ops->op##_prefilter || ops->op##_postfilter)	\
-			hooks |= BIT(id);				\
-	} while (0)
-
-	FBPF_HOOK(FBPF_OPEN, open);
-	FBPF_HOOK(FBPF_OPENDIR, opendir);
-	FBPF_HOOK(FBPF_CREATE, create_open);
-	FBPF_HOOK(FBPF_RELEASE, release);
-	FBPF_HOOK(FBPF_RELEASEDIR, releasedir);
-	FBPF_HOOK(FBPF_LOOKUP, lookup);
-	FBPF_HOOK(FBPF_READDIR, readdir);
-#undef FBPF_HOOK
-
-	return ops->default_filter ? BIT(FBPF_NR_HOOKS) - 1 : hooks;
-}
-
 static struct fbpf_set *fbpf_find_kdata(const void *kdata)
 {
 	struct fbpf_set *set;
@@ -194,7 +172,7 @@ static int fbpf_update(void *kdata, void *old_kdata, struct bpf_link *link)
 {
 	const struct fuse_ops *ops = kdata;
 	struct fbpf_set *set;
-	u32 hooks = fbpf_hooks_of(ops);
+	u64 hooks = fbpf_hooks_of(ops);
 	int err = 0;
 
 	mutex_lock(&fbpf_sets_lock);

@@ -195,7 +195,7 @@ void fbpf_mount_free(struct fbpf_mount *fb)
 	kfree_rcu(fb, rcu);
 }
 
-static int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf)
+int fbpf_statfs_lower(struct dentry *dentry, struct kstatfs *buf)
 {
 	struct path lower = fbpf_lower_path(dentry->d_sb->s_root);
 	const struct cred *old = fbpf_enter(fbpf_sb(dentry->d_sb));
@@ -208,18 +208,37 @@ static int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf)
 	return err;
 }
 
-static int fbpf_sync_fs(struct super_block *sb, int wait)
+static int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf)
 {
-	struct super_block *lower_sb = fbpf_sb(sb)->mnt->mnt_sb;
+	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_STATFS)))
+		return fbpf_filter_statfs(dentry, buf);
+	return fbpf_statfs_lower(dentry, buf);
+}
+
+static int fbpf_sync_lower(struct fbpf_op *op, void *data)
+{
+	struct super_block *lower_sb = data;
 	int err;
 
-	if (!wait)
-		return 0;
 	/* Ours is held; below a plain FUSE the class is the same */
 	down_read_nested(&lower_sb->s_umount, SINGLE_DEPTH_NESTING);
 	err = sync_filesystem(lower_sb);
 	up_read(&lower_sb->s_umount);
 	return err;
+}
+
+static int fbpf_sync_fs(struct super_block *sb, int wait)
+{
+	const struct fbpf_mount *fb = fbpf_sb(sb);
+	struct super_block *lower_sb = fb->mnt->mnt_sb;
+
+	if (!wait)
+		return 0;
+	/* The last unmount, which nobody can refuse, has no root any more */
+	if (sb->s_root && fbpf_hooked(fb, FBPF_OTHER))
+		return fbpf_filter_other(d_inode(sb->s_root), FUSE_SYNCFS,
+					 fbpf_sync_lower, lower_sb);
+	return fbpf_sync_lower(NULL, lower_sb);
 }
 
 static int fbpf_show_options(struct seq_file *m, struct dentry *root)

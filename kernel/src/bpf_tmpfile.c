@@ -20,15 +20,21 @@ struct fbpf_tmpfile_call {
 	u32 gen;
 };
 
-static void fbpf_tmpfile_prepare(struct fbpf_op *op, void *data)
+static int fbpf_tmpfile_prepare(struct fbpf_op *op, void *data)
 {
 	static const struct qstr none = QSTR_INIT("", 0);
 	struct fbpf_tmpfile_call *call = data;
 
 	op->in.create.flags = call->file->f_flags & ~(O_EXCL | O_NOCTTY);
 	op->in.create.mode = call->mode;
+	op->in.create.umask = current_umask();
 	fbpf_set_name(op, &none, false);
+	return 0;
 }
+
+/* It is made to be written: rights are not a filter's to take here */
+#define FBPF_TMPFILE_FLAGS	(O_APPEND | O_NONBLOCK | O_DSYNC | __O_SYNC | \
+				 O_DIRECT | O_NOATIME)
 
 static int fbpf_tmpfile_backing(struct fbpf_op *op, void *data)
 {
@@ -36,15 +42,20 @@ static int fbpf_tmpfile_backing(struct fbpf_op *op, void *data)
 	const struct fbpf_mount *fb = fbpf_sb(call->dir->i_sb);
 	struct dentry *dentry = call->file->f_path.dentry;
 	struct path lower_dir = fbpf_lower_path(dentry->d_parent);
-	/* O_EXCL says below too that it can never be linked */
-	int flags = call->file->f_flags & ~(O_NOCTTY | O_TRUNC);
+	struct file *file = call->file;
 	umode_t mode = call->mode;
 	const struct cred *old;
 	struct file *lower;
-	int err;
+	int flags, err;
 
-	if (op)
-		mode = (op->in.create.mode & S_IALLUGO) | S_IFREG;
+	if (op) {
+		mode = fbpf_apply_umask((op->in.create.mode & S_IALLUGO) |
+					S_IFREG, op->in.create.umask);
+		file->f_flags = (file->f_flags & ~FBPF_TMPFILE_FLAGS) |
+				(op->in.create.flags & FBPF_TMPFILE_FLAGS);
+	}
+	/* O_EXCL says below too that it can never be linked */
+	flags = file->f_flags & ~(O_NOCTTY | O_TRUNC);
 
 	err = mnt_want_write(fb->mnt);
 	if (err)
@@ -101,10 +112,10 @@ static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
 		err = fbpf_tmpfile_instantiate(op, call);
 	if (!err) {
 		if (op)
-			((struct fbpf_file *)file->private_data)->fh =
-				op->out.open.fh;
-		err = finish_open(file, file->f_path.dentry,
-				  fbpf_tmpfile_opened);
+			err = fbpf_open_result(file, &op->out.open);
+		if (!err)
+			err = finish_open(file, file->f_path.dentry,
+					  fbpf_tmpfile_opened);
 	}
 	/* Otherwise the VFS calls ->release() */
 	if (err && !(file->f_mode & FMODE_OPENED))
@@ -112,14 +123,15 @@ static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
 	return err;
 }
 
+FBPF_PRE(create_open, &op->in.create, &op->name)
+FBPF_POST(create_open, &op->in.create, &op->name, &op->out.entry, &op->out.open)
+
 static const struct fbpf_desc fbpf_tmpfile_desc = {
 	.hook		= FBPF_CREATE,
 	.opcode		= FUSE_TMPFILE,
-	FBPF_MEMBERS(create_open),
 	.prepare	= fbpf_tmpfile_prepare,
-	.pre		= fbpf_create_pre,
 	.backing	= fbpf_tmpfile_backing,
-	.post		= fbpf_create_post,
+	FBPF_PAIR(create_open),
 	.finish		= fbpf_tmpfile_finish,
 };
 

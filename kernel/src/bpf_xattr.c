@@ -18,11 +18,10 @@ static bool fbpf_xattr_hidden(const struct fbpf_mount *fb, const char *name)
 	return fb->nosuid && !strcmp(name, XATTR_NAME_CAPS);
 }
 
-static int fbpf_xattr_get(const struct xattr_handler *handler,
-			  struct dentry *dentry, struct inode *inode,
-			  const char *name, void *buffer, size_t size)
+int fbpf_getxattr_lower(struct dentry *dentry, const char *name, void *value,
+			size_t size)
 {
-	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct path lower = fbpf_lower_path(dentry);
 	const struct cred *old;
 	int ret;
@@ -30,17 +29,25 @@ static int fbpf_xattr_get(const struct xattr_handler *handler,
 	if (fbpf_xattr_hidden(fb, name))
 		return -ENODATA;
 	old = fbpf_enter(fb);
-	ret = vfs_getxattr(fb->idmap, lower.dentry, name, buffer, size);
+	ret = vfs_getxattr(fb->idmap, lower.dentry, name, value, size);
 	fbpf_leave(old);
 	return ret;
 }
 
-static int fbpf_xattr_set(const struct xattr_handler *handler,
-			  struct mnt_idmap *idmap, struct dentry *dentry,
-			  struct inode *inode, const char *name,
-			  const void *value, size_t size, int flags)
+static int fbpf_xattr_get(const struct xattr_handler *handler,
+			  struct dentry *dentry, struct inode *inode,
+			  const char *name, void *buffer, size_t size)
 {
-	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	if (unlikely(fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_GETXATTR)))
+		return fbpf_filter_getxattr(dentry, name, buffer, size);
+	return fbpf_getxattr_lower(dentry, name, buffer, size);
+}
+
+/* Without a value: take the attribute away */
+int fbpf_setxattr_lower(struct dentry *dentry, const char *name,
+			const void *value, size_t size, int flags)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct path lower = fbpf_lower_path(dentry);
 	const struct cred *old;
 	int err;
@@ -56,8 +63,22 @@ static int fbpf_xattr_set(const struct xattr_handler *handler,
 		err = vfs_removexattr(fb->idmap, lower.dentry, name);
 	fbpf_leave(old);
 	mnt_drop_write(lower.mnt);
-	fbpf_copy_attr(inode);
+	fbpf_copy_attr(d_inode(dentry));
 	return err;
+}
+
+static int fbpf_xattr_set(const struct xattr_handler *handler,
+			  struct mnt_idmap *idmap, struct dentry *dentry,
+			  struct inode *inode, const char *name,
+			  const void *value, size_t size, int flags)
+{
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+
+	if (value && unlikely(fbpf_hooked(fb, FBPF_SETXATTR)))
+		return fbpf_filter_setxattr(dentry, name, value, size, flags);
+	if (!value && unlikely(fbpf_hooked(fb, FBPF_REMOVEXATTR)))
+		return fbpf_filter_removexattr(dentry, name);
+	return fbpf_setxattr_lower(dentry, name, value, size, flags);
 }
 
 static const struct xattr_handler fbpf_xattr_handler = {
@@ -89,7 +110,7 @@ static ssize_t fbpf_filter_names(char *list, ssize_t size)
 	return to - list;
 }
 
-ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size)
+ssize_t fbpf_listxattr_lower(struct dentry *dentry, char *list, size_t size)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct path lower = fbpf_lower_path(dentry);
@@ -102,6 +123,13 @@ ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size)
 							       CAP_SYS_ADMIN))
 		ret = fbpf_filter_names(list, ret);
 	return ret;
+}
+
+ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size)
+{
+	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_LISTXATTR)))
+		return fbpf_filter_listxattr(dentry, list, size);
+	return fbpf_listxattr_lower(dentry, list, size);
 }
 
 /*
@@ -131,8 +159,7 @@ static struct posix_acl *fbpf_map_acl(const struct fbpf_mount *fb,
 	return mapped;
 }
 
-struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
-			       int type)
+struct posix_acl *fbpf_get_acl_lower(struct dentry *dentry, int type)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct path lower = fbpf_lower_path(dentry);
@@ -147,22 +174,34 @@ struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 	return acl;
 }
 
-int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
-		 struct posix_acl *acl, int type)
+struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+			       int type)
+{
+	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_GETXATTR)))
+		return fbpf_filter_get_acl(dentry, type);
+	return fbpf_get_acl_lower(dentry, type);
+}
+
+/* The mount's capabilities would keep a set-group-id bit below */
+bool fbpf_acl_kills_sgid(struct inode *inode, int type)
+{
+	return inode->i_mode & S_ISGID && type == ACL_TYPE_ACCESS &&
+	       !in_group_p(inode->i_gid) &&
+	       !capable_wrt_inode_uidgid(&nop_mnt_idmap, inode, CAP_FSETID);
+}
+
+int fbpf_set_acl_lower(struct dentry *dentry, struct posix_acl *acl, int type,
+		       bool kill_sgid)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
-	struct inode *inode = d_inode(dentry);
 	struct path lower = fbpf_lower_path(dentry);
 	const struct cred *old;
 	int err;
 
-	/* The mount's capabilities would keep a set-group-id bit below */
-	if (inode->i_mode & S_ISGID && type == ACL_TYPE_ACCESS &&
-	    !in_group_p(inode->i_gid) &&
-	    !capable_wrt_inode_uidgid(&nop_mnt_idmap, inode, CAP_FSETID)) {
+	if (kill_sgid) {
 		struct iattr attr = { .ia_valid = ATTR_KILL_SGID };
 
-		err = fbpf_setattr(&nop_mnt_idmap, dentry, &attr);
+		err = fbpf_setattr_lower(dentry, &attr);
 		if (err)
 			return err;
 	}
@@ -179,6 +218,17 @@ int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 				     posix_acl_xattr_name(type));
 	fbpf_leave(old);
 	mnt_drop_write(lower.mnt);
-	fbpf_copy_attr(inode);
+	fbpf_copy_attr(d_inode(dentry));
 	return err;
+}
+
+int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct posix_acl *acl, int type)
+{
+	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
+
+	if (unlikely(fbpf_hooked(fb, acl ? FBPF_SETXATTR : FBPF_REMOVEXATTR)))
+		return fbpf_filter_set_acl(dentry, acl, type);
+	return fbpf_set_acl_lower(dentry, acl, type,
+				  fbpf_acl_kills_sgid(d_inode(dentry), type));
 }

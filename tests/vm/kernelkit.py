@@ -28,7 +28,8 @@ from fusebpf.runtime.libbpf import Link, Object
 from tests.vm.limits import SLOWNESS
 
 SOURCE = Path(__file__).with_name("kernel_filters.bpf.c")
-HEADERS = Path(__file__).parents[2] / "bpf"
+_HEADERS = (Path(__file__).parents[2] / "bpf", Path(__file__).parent)
+FLAGS = ["-g", "-O2", "-mcpu=v3", "-target", "bpf", *(f"-I{path}" for path in _HEADERS)]
 
 CONTINUE, USER, USER_PREFILTER, POSTFILTER, USER_POSTFILTER, CALL_DEFAULT = range(6)
 OPCODE_PRE = 0x10000
@@ -58,16 +59,17 @@ def compiled() -> bytes:
     """The object, compiled with the guest's clang once a session."""
     target = Path(f"/tmp/kernel_filters.{os.getpid()}.o")
     clang = str(find_clang().path)
-    flags = ["-g", "-O2", "-mcpu=v3", "-target", "bpf", f"-I{HEADERS}"]
-    subprocess.run([clang, *flags, "-c", str(SOURCE), "-o", str(target)], check=True)
+    subprocess.run([clang, *FLAGS, "-c", str(SOURCE), "-o", str(target)], check=True)
     data = target.read_bytes()
     target.unlink()
     return data
 
 
-def open_ops(members: tuple[str, ...], name: str = "tests", ops: str = "ops") -> Object:
-    """Open the object with some members of the struct_ops map `ops`; () takes all of them."""
-    opened = Object(compiled(), "tests")
+def open_ops(
+    members: tuple[str, ...], name: str = "tests", ops: str = "ops", image: bytes = b""
+) -> Object:
+    """Open an object with some members of the struct_ops map `ops`; () takes all of them."""
+    opened = Object(image or compiled(), "tests")
     for entry in opened.maps.values():
         if entry.name.startswith("ops"):
             entry.autocreate = entry.name == ops
@@ -83,10 +85,12 @@ def open_ops(members: tuple[str, ...], name: str = "tests", ops: str = "ops") ->
 class Filters:
     """Attached filters: their link and the cells that steer and observe them."""
 
-    def __init__(self, members: tuple[str, ...], name: str | None = None) -> None:
+    def __init__(
+        self, members: tuple[str, ...], name: str | None = None, image: bytes = b""
+    ) -> None:
         # A link that a mount held goes in the kernel's own time, and its name with it
         self.name = name or f"tests.{next(_NUMBERS)}"
-        self.object = open_ops(members, self.name)
+        self.object = open_ops(members, self.name, image=image)
         try:
             self.object.load()
             self.link: Link = self.object.maps["ops"].attach_struct_ops()
@@ -180,6 +184,14 @@ def filtered(lower: Path, target: Path, *members: str) -> Iterator[Filters]:
     with filters(*members) as attached, mounted(lower, target, root_bpf_link=attached.link.fd):
         attached.reset()
         yield attached
+
+
+def link_update(f: Filters, other: object) -> int:
+    """libbpf fills the new map and updates the link; the negative errno or 0."""
+    libbpf = ctypes.CDLL("libbpf.so.1")
+    libbpf.bpf_link__update_map.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    opened_map = other.maps["ops"]  # type: ignore[attr-defined]
+    return int(libbpf.bpf_link__update_map(f.link._pointer, opened_map._pointer))
 
 
 def options_of(target: Path) -> list[str]:

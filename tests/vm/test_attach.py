@@ -285,11 +285,9 @@ def handwritten(directory: Path, hook: str, body: str, name: str) -> Path:
 
 
 def test_hook_that_is_not_served_is_named(lower: Path, mnt: Path, tmp_path: Path) -> None:
-    odd = handwritten(tmp_path, "file_fallocate_prefilter", "return 0;", "fall")
+    odd = handwritten(tmp_path, "rename_prefilter", "return 0;", "move")
     with nothing_left():
-        with pytest.raises(
-            UnsupportedKernelError, match="hook file_fallocate_prefilter is not served"
-        ):
+        with pytest.raises(UnsupportedKernelError, match="hook rename_prefilter is not served"):
             attach(odd, lower, mnt)
         assert fusebpf("attach", odd, lower, mnt).returncode == 4
 

@@ -169,8 +169,8 @@ def test_the_default_filter_covers_what_has_no_filter(attach: Callable[[str], Mo
     mount = attach(
         """
         @filters.default
-        def nothing_but_lookup(ctx: Context):
-            if ctx.opcode == 1:
+        def nothing_but_stat(ctx: Context):
+            if ctx.opcode == 1 or ctx.opcode == 3 or ctx.opcode == 34:
                 return CONTINUE
             return -EPERM
 
@@ -192,12 +192,12 @@ def test_a_hook_that_is_not_served_is_refused_by_name(
     with pytest.raises(FusebpfError) as caught:
         attach(
             """
-            @filters.getattr.pre
-            def never(ctx: Context, req: GetattrIn):
+            @filters.rename.pre
+            def never(ctx: Context, req: RenameIn, old: Name, new: Name):
                 return CONTINUE
             """
         )
-    assert "getattr" in str(caught.value)
+    assert "rename_prefilter" in str(caught.value)
     assert "lookup" in f"{caught.value} {caught.value.help}", "the served ones are listed"
     assert not os.path.ismount(tmp_path / "mnt")
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import struct
@@ -272,14 +271,6 @@ def test_forced_detach_of_open_filters(lower: Path, mnt: Path) -> None:
         assert f.count("release_pre") == 0
 
 
-def link_update(f: kit.Filters, other: object) -> int:
-    """libbpf fills the new map and updates the link; the negative errno or 0."""
-    libbpf = ctypes.CDLL("libbpf.so.1")
-    libbpf.bpf_link__update_map.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    opened_map = other.maps["ops"]  # type: ignore[attr-defined]
-    return int(libbpf.bpf_link__update_map(f.link._pointer, opened_map._pointer))
-
-
 def test_update_replaces_at_once(lower: Path, mnt: Path) -> None:
     with kit.filtered(lower, mnt, "lookup_prefilter") as f:
         f.set(hide=1)
@@ -288,10 +279,10 @@ def test_update_replaces_at_once(lower: Path, mnt: Path) -> None:
         third = kit.open_ops(("open_prefilter",), "another")
         try:
             third.load()
-            assert link_update(f, third) == -errno.EINVAL
+            assert kit.link_update(f, third) == -errno.EINVAL
             assert not (mnt / "hidden").exists()
             second.load()
-            assert link_update(f, second) == 0
+            assert kit.link_update(f, second) == 0
             assert (mnt / "hidden").read_text() == "secret\n"
             counts = second.maps["counts"].fd
             key = struct.pack("=I", kit.CONFIG["SLOT_OPEN_PRE"])
