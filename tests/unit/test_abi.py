@@ -11,9 +11,12 @@ import pytest
 
 from fusebpf.abi import HOOKS, OPS, STRUCTS, Op, Struct, markdown
 from fusebpf.abi.cheader import header_path, render
+from fusebpf.abi.protocol import INIT_FLAGS, NOTIFY, PROTOCOL_STRUCTS, REQUESTS
 
 
-def probe(tmp_path: Path, include: str, structs: list[Struct]) -> dict[str, int]:
+def probe(
+    tmp_path: Path, include: str, structs: list[Struct], constants: list[str]
+) -> dict[str, int]:
     """Compile and run a C program that prints what the compiler makes of a header."""
     lines = [
         f"#include {include}",
@@ -22,6 +25,7 @@ def probe(tmp_path: Path, include: str, structs: list[Struct]) -> dict[str, int]
         # Before minor version 40 the last member of fuse_open_out had no use and another name.
         "#if defined(FUSE_KERNEL_MINOR_VERSION) && FUSE_KERNEL_MINOR_VERSION < 40",
         "#define backing_id padding",
+        "#define max_stack_depth unused[0]",
         "#endif",
         "int main(void) {",
     ]
@@ -40,8 +44,8 @@ def probe(tmp_path: Path, include: str, structs: list[Struct]) -> dict[str, int]
                 emit(f"{struct.name}.{field.name}.signed", f"(typeof({one}))-1 < 0")
     if include.startswith("<"):
         emit("minor", "FUSE_KERNEL_MINOR_VERSION")
-    for op in OPS.values():
-        emit(f"FUSE_{op.opcode_name}", f"FUSE_{op.opcode_name}")
+    for constant in constants:
+        emit(constant, constant)
     lines.append("return 0; }")
     source = tmp_path / "probe.c"
     source.write_text("\n".join(lines))
@@ -67,11 +71,14 @@ def expected(structs: list[Struct]) -> dict[str, int]:
     return want
 
 
+OPCODES = {f"FUSE_{op.opcode_name}": op.opcode for op in OPS.values()}
+
+
 def test_stock_layouts_are_those_of_the_uapi_header(tmp_path: Path) -> None:
     structs = [struct for struct in STRUCTS.values() if struct.stock]
     want = expected(structs)
-    want |= {f"FUSE_{op.opcode_name}": op.opcode for op in OPS.values()}
-    got = probe(tmp_path, "<linux/fuse.h>", structs)
+    want |= OPCODES
+    got = probe(tmp_path, "<linux/fuse.h>", structs, list(OPCODES))
     if got.pop("minor") < 40:
         want["fuse_open_out.backing_id.signed"] = 0  # unsigned padding before it had a use
     assert got == want
@@ -80,8 +87,23 @@ def test_stock_layouts_are_those_of_the_uapi_header(tmp_path: Path) -> None:
 def test_generated_header_has_the_layouts_of_the_table(tmp_path: Path) -> None:
     structs = list(STRUCTS.values())
     # The host's libc headers declare the same fixed-width names; only the structs matter here.
-    got = probe(tmp_path, '"fusebpf_abi.h"', structs)
-    assert got == expected(structs) | {f"FUSE_{op.opcode_name}": op.opcode for op in OPS.values()}
+    got = probe(tmp_path, '"fusebpf_abi.h"', structs, list(OPCODES))
+    assert got == expected(structs) | OPCODES
+
+
+def test_the_protocol_of_daemons_is_that_of_the_uapi_header(tmp_path: Path) -> None:
+    structs = [struct for struct in PROTOCOL_STRUCTS.values() if struct.stock]
+    constants = {f"FUSE_{request.opcode_name}": request.opcode for request in REQUESTS.values()}
+    constants |= {f"FUSE_NOTIFY_{name}": code for name, code in NOTIFY.items()}
+    constants |= {f"FUSE_{name}": value for name, value in INIT_FLAGS.items()}
+    late = {"FUSE_NOTIFY_RESEND": 7, "FUSE_DIRECT_IO_ALLOW_MMAP": 1 << 36}  # minor 39 and 40
+    want = expected(structs) | constants
+    early = [name for name in constants if name not in late]
+    got = probe(tmp_path, "<linux/fuse.h>", structs, early)
+    if got.pop("minor") < 40:  # then max_stack_depth is the first of the unused words
+        del got["fuse_init_out.unused"], got["fuse_init_out.unused.size"]
+        del want["fuse_init_out.unused"], want["fuse_init_out.unused.size"]
+    assert got | late == want
 
 
 def test_generated_header_is_up_to_date() -> None:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""Structs of the wire as Python objects, and back, by the layouts of the opcode table.
+
+The objects are those that filters get (`OpenIn`, `EntryOut`, …). Members that filters do not see
+are padding here too: ignored when read, zero when written.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from fusebpf.abi.model import Field, Struct
+from fusebpf.abi.protocol import PROTOCOL_STRUCTS
+from fusebpf.abi.structs import STRUCTS
+from fusebpf.dsl import generated
+from fusebpf.dsl import objects as dsl
+
+_CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+
+
+def _leaves(layout: Struct, prefix: str = "", base: int = 0) -> Iterator[tuple[str, int, Field]]:
+    """Scalar members that are seen: dotted path, offset in bytes, field."""
+    for member in layout.fields:
+        if member.struct is not None:
+            yield from _leaves(member.struct, f"{prefix}{member.name}.", base + member.offset)
+        elif not member.reserved:
+            yield f"{prefix}{member.name}", base + member.offset, member
+
+
+_STRUCTS = STRUCTS | PROTOCOL_STRUCTS
+
+
+# By name: hashing a whole layout for every message would cost more than packing it.
+@cache
+def _packer(name: str) -> tuple[struct.Struct, tuple[str, ...]]:
+    layout = _STRUCTS[name]
+    form, at, paths = "<", 0, []
+    for path, offset, field in _leaves(layout):
+        code = _CODES[field.size]
+        form += f"{offset - at}x{code if field.signed else code.upper()}"
+        at = offset + field.size
+        paths.append(path)
+    packer = struct.Struct(form + f"{layout.size - at}x")
+    return packer, tuple(paths)
+
+
+@cache
+def _class(name: str) -> type[dsl.Struct]:
+    """The class of a struct: the filters' one, else one made here in their likeness."""
+    layout = _STRUCTS[name]
+    found = getattr(generated, layout.py_name, None)
+    if found is not None:
+        cls: type[dsl.Struct] = found
+        return cls
+    seen = [field for field in layout.fields if not field.reserved]
+    nested = {field.name: field.struct for field in seen if field.struct is not None}
+
+    def init(self: Any, **values: Any) -> None:
+        for field in seen:
+            inner = nested.get(field.name)
+            setattr(self, field.name, values.pop(field.name, new(inner) if inner else 0))
+        if values:
+            raise TypeError(f"{layout.py_name} has no member {next(iter(values))!r}")
+
+    return type(
+        layout.py_name,
+        (dsl.Struct,),
+        {
+            "__doc__": layout.doc,
+            "__annotations__": {field.name: "int" for field in seen},
+            "__init__": init,
+            "_widths": {f.name: (f.bits, f.signed) for f in seen if f.struct is None},
+        },
+    )
+
+
+def new(layout: Struct, **values: Any) -> Any:
+    """An object for a struct, members zero but those given.
+
+    Raises ``TypeError`` for a member that it does not have.
+    """
+    return _class(layout.name)(**values)
+
+
+def unpack(layout: Struct, raw: bytes | memoryview, offset: int = 0) -> Any:
+    """The object that the bytes at ``offset`` stand for. Raises ``struct.error`` when too few."""
+    packer, paths = _packer(layout.name)
+    found = new(layout)
+    for path, value in zip(paths, packer.unpack_from(raw, offset), strict=True):
+        owner, _, member = path.rpartition(".")
+        setattr(attrgetter(owner)(found) if owner else found, member, value)
+    return found
+
+
+def pack(layout: Struct, value: object) -> bytes:
+    """The bytes of an object. Raises ``AttributeError`` when it is not one of this struct."""
+    packer, paths = _packer(layout.name)
+    return packer.pack(*(attrgetter(path)(value) for path in paths))
