@@ -13,6 +13,7 @@
 #include <linux/refcount.h>
 
 #include "bpf_abi.h"
+#include "bpf_daemon.h"
 #include "bpf_super.h"
 #include "fuse_i.h"
 
@@ -68,8 +69,7 @@ static_assert(FBPF_NR_HOOKS <= 64);
  * struct fbpf_set - a registered set of filters
  * @ops: its programs, under RCU; NULL once it was torn away
  * @hooks: bit per enum fbpf_hook that has a program, kept when @ops goes
- * @gen: changes with @ops, after it
- * @ref: one for the registry, one per mount
+ * @ref: one for the registry, one per mount, and per inode that has it alone
  * @link: link that registered it, or NULL; not referenced
  * @kdata: programs as the registry knows them, under its lock
  * @list: entry in the registry
@@ -78,7 +78,6 @@ static_assert(FBPF_NR_HOOKS <= 64);
 struct fbpf_set {
 	const struct fuse_ops __rcu *ops;
 	u64 hooks;
-	u32 gen;
 	refcount_t ref;
 	struct bpf_link *link;
 	const void *kdata;
@@ -95,6 +94,7 @@ struct fbpf_set {
  * @set: filters, NULL without
  * @link: held so that closing and unpinning it changes nothing; may be NULL
  * @nosuid: the lower mount ignores set-id bits and file capabilities
+ * @daemon: there is one, or was
  *
  * Does not change while the super block lives.
  */
@@ -105,6 +105,7 @@ struct fbpf_mount {
 	struct fbpf_set *set;
 	struct bpf_link *link;
 	bool nosuid;
+	bool daemon;
 	struct rcu_head rcu;
 };
 
@@ -116,19 +117,25 @@ struct fbpf_mount {
  * @seq: d_seq of @lower when it was last seen to be the right one, or
  *	FBPF_SEQ_NONE
  * @expires: until when, in jiffies, the lookup filter's answer holds
+ * @time: until when, in jiffies, the daemon's answer holds
  * @gen: generation of the filter set that decided @tag
  * @hidden: negative because the filter said so; @lower is NULL
  * @moved: renamed since it was looked up: @expires is another name's
+ * @classic: looked up or made by the daemon, which the name is left to
+ * @given: @lower was given by an entry, it is no child of the parent's lower
  */
 struct fbpf_dentry {
 	struct dentry *lower;
 	struct dentry *former;
 	u64 tag;
 	u64 expires;
+	u64 time;
 	u32 seq;
 	u32 gen;
 	bool hidden;
 	bool moved;
+	bool classic;
+	bool given;
 	struct rcu_head rcu;
 };
 
@@ -138,6 +145,7 @@ struct fbpf_dentry {
 /* Backed open file */
 struct fbpf_file {
 	struct file *lower;
+	struct file *classic;	/* as the daemon has opened it, or NULL */
 	u64 fh;
 	bool keep_data;		/* a filter took O_TRUNC out */
 	bool empty;		/* a filter set FUSE_BPF_OPEN_EMPTY */
@@ -166,13 +174,15 @@ struct fbpf_dirbuf {
  * struct fbpf_op - one filtered operation
  * @meta: what every program and kfunc gets; the rest is found from it
  * @set: filters
- * @tag: of the deciding inode
+ * @inode: deciding inode
+ * @tag: of it
  * @tag2: of the other directory or file of a rename, link or copy
  * @new_tag: of the entry, once @tag_set
  * @valid_ns: how long the answer holds
  * @tag_set: a lookup filter set @new_tag
  * @is_lookup: tags and validity can be set
  * @post: the postfilter will run
+ * @user_post: it is the daemon's
  * @may_clear: a postfilter may turn a failure into success
  * @cleared: it did
  * @in: input, read-only for the postfilter
@@ -181,6 +191,7 @@ struct fbpf_dirbuf {
  * @name2: new name of a rename
  * @value: other bytes, in @value_data unless they are the caller's
  * @entries: of a lookup
+ * @daemon: entries that the daemon gave instead
  * @dir: of a readdir
  * @value_data: allocated for this operation
  *
@@ -190,6 +201,7 @@ struct fbpf_dirbuf {
 struct fbpf_op {
 	struct bpf_fuse_meta_info meta;
 	struct fbpf_set *set;
+	struct inode *inode;
 	u64 tag;
 	u64 tag2;
 	u64 new_tag;
@@ -197,6 +209,7 @@ struct fbpf_op {
 	bool tag_set;
 	bool is_lookup;
 	bool post;
+	bool user_post;
 	bool may_clear;
 	bool cleared;
 	union {
@@ -239,6 +252,7 @@ struct fbpf_op {
 	struct fuse_buffer name2;
 	struct fuse_buffer value;
 	struct fuse_buffer entries;
+	struct fbpf_entries daemon;
 	struct fbpf_dirbuf *dir;
 	void *value_data;
 	u8 name_data[FBPF_NAME_BYTES];
@@ -256,6 +270,8 @@ struct fbpf_op {
  * @prepare: fill the input for the prefilter; may fail. NULL: no input
  * @pre: call the prefilter; NULL: there is no pair
  * @refused: the prefilter said no
+ * @user: leave it to the daemon, as plain FUSE does it; NULL: it cannot be.
+ *	Nothing but @prepare runs then
  * @backing: do it below; op is NULL without filters. A positive result ends
  *	the operation without postfilter
  * @post: call the postfilter
@@ -269,6 +285,7 @@ struct fbpf_desc {
 	int (*prepare)(struct fbpf_op *op, void *call);
 	int (*pre)(const struct fuse_ops *ops, struct fbpf_op *op);
 	void (*refused)(const struct fbpf_op *op, void *call);
+	int (*user)(void *call);
 	int (*backing)(struct fbpf_op *op, void *call);
 	int (*post)(const struct fuse_ops *ops, struct fbpf_op *op);
 	int (*finish)(struct fbpf_op *op, void *call, int err);
@@ -322,16 +339,21 @@ static inline struct path fbpf_lower_path(const struct dentry *dentry)
 }
 
 /* Is a filter attached to the operation? One load and a branch when not. */
-static inline bool fbpf_hooked(const struct fbpf_mount *fb, enum fbpf_hook hook)
+static inline bool fbpf_hooked(struct inode *inode, enum fbpf_hook hook)
 {
-	return fb->set && (READ_ONCE(fb->set->hooks) & BIT_ULL(hook));
+	const struct fbpf_set *set = fbpf_i(inode)->set;
+
+	return set && (READ_ONCE(set->hooks) & BIT_ULL(hook));
 }
+
+/* Goes up when programs are replaced or torn away, after them */
+extern u32 fbpf_generation;
 
 /* Read it before a filter is asked: an answer is as old as this */
 static inline u32 fbpf_gen(const struct fbpf_mount *fb)
 {
 	/* Pairs with the release in fbpf_update(): programs are no older */
-	return fb->set ? smp_load_acquire(&fb->set->gen) : 0;
+	return fb->set || fb->daemon ? smp_load_acquire(&fbpf_generation) : 0;
 }
 
 /* Was the tag decided under a set of filters that is no longer the one? */
@@ -384,9 +406,55 @@ int fbpf_set_value(struct fbpf_op *op, const void *data, size_t size,
 int fbpf_dispatch_init(void);
 void fbpf_dispatch_exit(void);
 
+/* bpf_user.c */
+int fbpf_user_filter(const struct fbpf_desc *desc, struct fbpf_op *op,
+		     bool post);
+
+/* bpf_entries.c */
+int fbpf_parse_entries(const struct fbpf_mount *fb,
+		       struct fbpf_entries *entries,
+		       const struct fuse_bpf_entry_out *out, size_t size);
+int fbpf_parse_bpf_entries(const struct fbpf_mount *fb,
+			   struct fbpf_entries *entries,
+			   const struct fuse_buffer *buf);
+bool fbpf_names_backing(const struct fuse_buffer *buf);
+int fbpf_again_given(struct dentry *dentry, unsigned int flags);
+
+/* bpf_classic.c */
+extern const struct super_operations fbpf_daemon_operations;
+void fbpf_init_classic(struct inode *inode);
+void fbpf_count_lookup(struct inode *inode);
+void fbpf_forget(struct super_block *sb, u64 nodeid);
+void fbpf_set_classic(struct dentry *dentry);
+bool fbpf_is_classic(const struct dentry *dentry);
+int fbpf_daemon_revalidate(struct dentry *dentry, unsigned int flags);
+int fbpf_again_classic(struct dentry *dentry, unsigned int flags);
+int fbpf_open_classic(struct inode *inode, struct file *file);
+bool fbpf_opens_classic(struct file *file);
+struct file *fbpf_classic_file(struct file *file);
+int fbpf_mknod_classic(struct inode *dir, struct dentry *dentry, umode_t mode,
+		       dev_t rdev);
+int fbpf_mkdir_classic(struct inode *dir, struct dentry *dentry, umode_t mode);
+int fbpf_symlink_classic(struct inode *dir, struct dentry *dentry,
+			 const char *target);
+int fbpf_link_classic(struct dentry *old, struct inode *dir,
+		      struct dentry *dentry);
+int fbpf_create_classic(struct inode *dir, struct dentry *dentry,
+			struct file *file, umode_t mode);
+int fbpf_remove_classic(struct inode *dir, struct dentry *dentry);
+int fbpf_rename_classic(struct inode *old_dir, struct dentry *old,
+			struct inode *new_dir, struct dentry *new,
+			unsigned int flags);
+
+/* bpf_super.c */
+int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf);
+int fbpf_sync_fs(struct super_block *sb, int wait);
+int fbpf_show_options(struct seq_file *m, struct dentry *root);
+
 /* bpf_register.c */
 struct fbpf_set *fbpf_set_by_name(const char *name, struct bpf_link **link);
 struct fbpf_set *fbpf_set_by_file(struct file *file, struct bpf_link **link);
+struct bpf_link *fbpf_set_get(struct fbpf_set *set, struct bpf_link *link);
 void fbpf_set_put(struct fbpf_set *set);
 u32 fbpf_link_id(const struct bpf_link *link);
 int fbpf_register(void);
@@ -401,7 +469,8 @@ int fbpf_register_kfuncs(void);
 
 /* bpf_inode.c */
 struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
-			u64 tag, u32 gen);
+			u64 tag, u32 gen, struct fbpf_set *set,
+			struct bpf_link *link);
 void fbpf_copy_attr(struct inode *inode);
 void fbpf_refresh(struct inode *inode);
 bool fbpf_attr_stale(struct inode *inode);
@@ -540,6 +609,13 @@ int fbpf_lock(struct file *file, int cmd, struct file_lock *lock);
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;
 struct file *fbpf_lower_file(const struct file *file);
+
+/* Was the file opened below? On this mount or on another one of the module's. */
+static inline bool fbpf_is_backed(const struct file *file)
+{
+	return file->f_op == &fbpf_file_operations;
+}
+
 int fbpf_fsync(struct file *file, loff_t start, loff_t end, int datasync);
 int fbpf_fsync_lower(struct file *file, loff_t start, loff_t end, int datasync);
 ssize_t fbpf_read_lower(struct kiocb *iocb, struct iov_iter *iter);

@@ -25,6 +25,35 @@ enum {
 
 #define BPF_FUSE_NAME_MAX	15
 
+/* Extension of a postfilter's request */
+#define FUSE_ERROR_IN		33
+
+/* Entries of a lookup, beside those of the stock protocol */
+#define FUSE_BPF_MAX_ENTRIES	2
+
+enum fuse_bpf_type {
+	FUSE_ENTRY_BACKING = 1,
+	FUSE_ENTRY_BPF = 2,
+	FUSE_ENTRY_REMOVE_BACKING = 3,
+	FUSE_ENTRY_REMOVE_BPF = 4,
+};
+
+struct fuse_bpf_entry_out {
+	u32 entry_type;
+	u32 unused;
+	union {
+		struct {
+			u64 unused2;
+			u64 fd;
+		};
+		char name[BPF_FUSE_NAME_MAX + 1];
+	};
+};
+
+/* Sends a reply of @len bytes, which may hold entries */
+#define FUSE_DEV_IOC_BPF_RESPONSE(len)	\
+	_IOC(_IOC_WRITE, FUSE_DEV_IOC_MAGIC, 125, len)
+
 /* fuse_buffer.flags */
 #define BPF_FUSE_IMMUTABLE	BIT(0)
 #define BPF_FUSE_VARIABLE_SIZE	BIT(1)

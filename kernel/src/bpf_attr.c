@@ -25,7 +25,7 @@ int fbpf_permission_lower(struct inode *inode, int mask)
 
 int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
-	if (unlikely(fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_ACCESS)))
+	if (unlikely(fbpf_hooked(inode, FBPF_ACCESS)))
 		return fbpf_filter_permission(inode, mask);
 	return fbpf_permission_lower(inode, mask);
 }
@@ -50,7 +50,7 @@ int fbpf_getattr_lower(const struct path *path, struct kstat *stat,
 int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags)
 {
-	if (unlikely(fbpf_hooked(fbpf_sb(path->dentry->d_sb), FBPF_GETATTR)))
+	if (unlikely(fbpf_hooked(d_inode(path->dentry), FBPF_GETATTR)))
 		return fbpf_filter_getattr(path, stat, request_mask, flags);
 	return fbpf_getattr_lower(path, stat, request_mask, flags);
 }
@@ -108,13 +108,14 @@ int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr)
 {
 	/* A filter took O_TRUNC out of this open */
-	if (attr->ia_valid & ATTR_OPEN && attr->ia_valid & ATTR_FILE) {
+	if (attr->ia_valid & ATTR_OPEN && attr->ia_valid & ATTR_FILE &&
+	    fbpf_is_backed(attr->ia_file)) {
 		struct fbpf_file *ff = attr->ia_file->private_data;
 
 		if (ff->keep_data)
 			return 0;
 	}
-	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_SETATTR)))
+	if (unlikely(fbpf_hooked(d_inode(dentry), FBPF_SETATTR)))
 		return fbpf_filter_setattr(dentry, attr);
 	return fbpf_setattr_lower(dentry, attr);
 }
@@ -139,7 +140,7 @@ static const char *fbpf_get_link(struct dentry *dentry, struct inode *inode,
 {
 	if (!dentry)
 		return ERR_PTR(-ECHILD);
-	if (unlikely(fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_READLINK)))
+	if (unlikely(fbpf_hooked(inode, FBPF_READLINK)))
 		return fbpf_filter_get_link(dentry, inode, done);
 	return fbpf_get_link_lower(dentry, inode, done);
 }

@@ -117,10 +117,26 @@ static int fbpf_getattr_finish(struct fbpf_op *op, void *data, int err)
 FBPF_PRE(getattr, &op->in.getattr)
 FBPF_POST(getattr, &op->in.getattr, &op->out.attr)
 
+static int fbpf_getattr_user(void *data)
+{
+	struct fbpf_getattr_call *call = data;
+	struct inode *inode = d_inode(call->path->dentry);
+	int err;
+
+	err = fuse_common_inode_operations.getattr(&nop_mnt_idmap, call->path,
+						   call->stat,
+						   call->request_mask,
+						   call->flags);
+	/* It left its answer in the inode, which follows the lower one */
+	fbpf_copy_attr(inode);
+	return err;
+}
+
 static const struct fbpf_desc fbpf_getattr_desc = {
 	.hook		= FBPF_GETATTR,
 	.opcode		= FUSE_GETATTR,
 	.prepare	= fbpf_getattr_prepare,
+	.user		= fbpf_getattr_user,
 	.backing	= fbpf_getattr_backing,
 	FBPF_PAIR(getattr),
 	.finish		= fbpf_getattr_finish,
@@ -282,11 +298,27 @@ static int fbpf_setattr_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(setattr, &op->in.setattr)
 FBPF_POST(setattr, &op->in.setattr, &op->out.attr)
 
+static int fbpf_setattr_user(void *data)
+{
+	struct fbpf_setattr_call *call = data;
+	struct iattr *attr = call->attr;
+	int err;
+
+	/* Of the daemon's files only it knows the handle */
+	if (attr->ia_valid & ATTR_FILE && fbpf_is_backed(attr->ia_file))
+		attr->ia_valid &= ~ATTR_FILE;
+	err = fuse_common_inode_operations.setattr(&nop_mnt_idmap, call->dentry,
+						   attr);
+	fbpf_copy_attr(d_inode(call->dentry));
+	return err;
+}
+
 static const struct fbpf_desc fbpf_setattr_desc = {
 	.hook		= FBPF_SETATTR,
 	.opcode		= FUSE_SETATTR,
 	.may_clear	= true,
 	.prepare	= fbpf_setattr_prepare,
+	.user		= fbpf_setattr_user,
 	.backing	= fbpf_setattr_backing,
 	FBPF_PAIR(setattr),
 };
@@ -325,11 +357,20 @@ static int fbpf_access_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(access, &op->in.access)
 FBPF_POST(access, &op->in.access)
 
+static int fbpf_access_user(void *data)
+{
+	struct fbpf_access_call *call = data;
+
+	return fuse_common_inode_operations.permission(&nop_mnt_idmap,
+						       call->inode, call->mask);
+}
+
 static const struct fbpf_desc fbpf_access_desc = {
 	.hook		= FBPF_ACCESS,
 	.opcode		= FUSE_ACCESS,
 	.may_clear	= true,
 	.prepare	= fbpf_access_prepare,
+	.user		= fbpf_access_user,
 	.backing	= fbpf_access_backing,
 	FBPF_PAIR(access),
 };
@@ -395,9 +436,17 @@ static int fbpf_statfs_finish(struct fbpf_op *op, void *data, int err)
 FBPF_PRE(statfs)
 FBPF_POST(statfs, &op->out.statfs)
 
+static int fbpf_statfs_user(void *data)
+{
+	struct fbpf_statfs_call *call = data;
+
+	return fuse_super_operations.statfs(call->dentry, call->buf);
+}
+
 static const struct fbpf_desc fbpf_statfs_desc = {
 	.hook		= FBPF_STATFS,
 	.opcode		= FUSE_STATFS,
+	.user		= fbpf_statfs_user,
 	.backing	= fbpf_statfs_backing,
 	FBPF_PAIR(statfs),
 	.finish		= fbpf_statfs_finish,
@@ -492,10 +541,21 @@ static int fbpf_get_link_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(get_link, &op->name)
 FBPF_POST(get_link, &op->name)
 
+static int fbpf_get_link_user(void *data)
+{
+	struct fbpf_link_text_call *call = data;
+
+	call->text = fuse_symlink_inode_operations.get_link(call->dentry,
+							    call->inode,
+							    call->done);
+	return PTR_ERR_OR_ZERO(call->text);
+}
+
 static const struct fbpf_desc fbpf_get_link_desc = {
 	.hook		= FBPF_READLINK,
 	.opcode		= FUSE_READLINK,
 	.prepare	= fbpf_get_link_prepare,
+	.user		= fbpf_get_link_user,
 	.backing	= fbpf_get_link_backing,
 	FBPF_PAIR(get_link),
 };

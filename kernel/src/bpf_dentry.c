@@ -88,6 +88,19 @@ static int fbpf_hidden_revalidate(const struct fbpf_mount *fb,
 	return flags & LOOKUP_RCU ? -ECHILD : 0;
 }
 
+/* May the filters of the directory say another thing about the name now? */
+static bool fbpf_lookup_hooked(const struct dentry *dentry)
+{
+	struct inode *dir;
+	bool hooked;
+
+	rcu_read_lock();
+	dir = d_inode_rcu(READ_ONCE(dentry->d_parent));
+	hooked = !dir || fbpf_hooked(dir, FBPF_LOOKUP);
+	rcu_read_unlock();
+	return hooked;
+}
+
 static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
@@ -95,6 +108,12 @@ static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 	struct dentry *lower = READ_ONCE(fd->lower);
 	struct inode *inode;
 
+	if (unlikely(fb->daemon)) {
+		int ret = fbpf_daemon_revalidate(dentry, flags);
+
+		if (ret != -ENODATA)
+			return ret;
+	}
 	if (unlikely(!lower))
 		return fbpf_hidden_revalidate(fb, fd, flags);
 	/*
@@ -102,7 +121,7 @@ static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 	 * more, when the tag may be another one, and when the lower file system
 	 * has a say.
 	 */
-	if ((fbpf_hooked(fb, FBPF_LOOKUP) && !fbpf_answer_holds(fd)) ||
+	if ((fbpf_lookup_hooked(dentry) && !fbpf_answer_holds(fd)) ||
 	    READ_ONCE(fd->gen) != fbpf_gen(fb) ||
 	    lower->d_flags & DCACHE_OP_REVALIDATE ||
 	    !fbpf_lower_unchanged(fd, lower))

@@ -13,6 +13,9 @@
 
 static struct kmem_cache *fbpf_op_cachep;
 
+/* Of fbpf_prefilter(): the daemon does it all */
+#define FBPF_LEFT_TO_USER	1
+
 /* Smallest error that user space may see; what is below restarts system calls */
 #define FBPF_MIN_ERRNO	(-511)
 
@@ -128,14 +131,25 @@ static int fbpf_ask(const struct fbpf_desc *desc, struct fbpf_op *op, u32 phase)
 
 static int fbpf_prefilter(const struct fbpf_desc *desc, struct fbpf_op *op)
 {
+	bool daemon = fbpf_sb(op->inode->i_sb)->daemon;
 	int verdict = fbpf_ask(desc, op, FUSE_PREFILTER);
 
+	if (verdict == BPF_FUSE_USER_PREFILTER)
+		verdict = fbpf_user_filter(desc, op, false);
 	switch (verdict) {
 	case BPF_FUSE_USER:
-	case BPF_FUSE_USER_PREFILTER:
+		if (!daemon)
+			return -ECONNREFUSED;
+		return desc->user ? FBPF_LEFT_TO_USER : -EOPNOTSUPP;
 	case BPF_FUSE_USER_POSTFILTER:
-		/* There is no daemon; do not begin what cannot be ended */
-		return -ECONNREFUSED;
+		/* Do not begin what cannot be ended */
+		if (!daemon)
+			return -ECONNREFUSED;
+		if (desc->hook == FBPF_OTHER)
+			return -EOPNOTSUPP;
+		op->user_post = true;
+		op->post = true;
+		return 0;
 	case BPF_FUSE_POSTFILTER:
 		op->post = true;
 		return 0;
@@ -149,15 +163,16 @@ static int fbpf_prefilter(const struct fbpf_desc *desc, struct fbpf_op *op)
 static int fbpf_postfilter(const struct fbpf_desc *desc, struct fbpf_op *op,
 			   int err)
 {
-	int verdict;
+	int verdict = BPF_FUSE_USER_POSTFILTER;
 
 	if (err)
 		op->meta.error_in = err;
-	verdict = fbpf_ask(desc, op, FUSE_POSTFILTER);
+	if (!op->user_post)
+		verdict = fbpf_ask(desc, op, FUSE_POSTFILTER);
+	if (verdict == BPF_FUSE_USER_POSTFILTER)
+		verdict = fbpf_user_filter(desc, op, true);
 	if (verdict < 0)
 		return verdict;
-	if (verdict == BPF_FUSE_USER_POSTFILTER)
-		return -ECONNREFUSED;
 	return op->cleared ? 0 : err;
 }
 
@@ -243,6 +258,8 @@ static int fbpf_run(const struct fbpf_desc *desc, struct fbpf_op *op, void *call
 	if (err)
 		return err;
 	err = fbpf_prefilter(desc, op);
+	if (err == FBPF_LEFT_TO_USER)
+		return desc->user(call);
 	if (err) {
 		if (desc->refused)
 			desc->refused(op, call);
@@ -280,11 +297,13 @@ int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call)
 	/* All but the large arrays at the end, which start unspecified */
 	memset(op, 0, offsetof(struct fbpf_op, name_data));
 	op->meta.nodeid = get_node_id(inode);
-	op->set = fbpf_sb(inode->i_sb)->set;
+	op->set = fbpf_i(inode)->set;
+	op->inode = inode;
 	op->tag = fbpf_i(inode)->tag;
 	op->may_clear = desc->may_clear;
 
 	err = fbpf_run(desc, op, call);
+	fbpf_put_entries(&op->daemon);
 	kvfree(op->value_data);
 	kmem_cache_free(fbpf_op_cachep, op);
 	return err;
@@ -295,7 +314,7 @@ int fbpf_dispatch(const struct fbpf_desc *desc, struct inode *inode, void *call)
 {
 	int err;
 
-	if (fbpf_hooked(fbpf_sb(inode->i_sb), desc->hook))
+	if (fbpf_hooked(inode, desc->hook))
 		return fbpf_filter(desc, inode, call);
 	err = desc->backing(NULL, call);
 	return desc->finish ? desc->finish(NULL, call, err) : err;

@@ -6,6 +6,7 @@
  * Locking: lower and tag never change. The copy is made under i_lock; readers
  * take fields as they are, as for any inode.
  */
+#include <linux/bpf.h>
 #include <linux/hash.h>
 #include <linux/slab.h>
 
@@ -17,6 +18,8 @@ struct fbpf_key {
 	struct inode *lower;
 	u64 nodeid;
 	u64 tag;
+	struct fbpf_set *set;
+	struct bpf_link *link;
 };
 
 static umode_t fbpf_mode(const struct fbpf_mount *fb, const struct inode *lower)
@@ -97,7 +100,7 @@ static int fbpf_inode_test(struct inode *inode, void *data)
 	struct fuse_inode *fi = get_fuse_inode(inode);
 
 	return fi->bpf.lower == key->lower && fi->nodeid == key->nodeid &&
-	       fi->bpf.tag == key->tag;
+	       fi->bpf.tag == key->tag && fi->bpf.set == key->set;
 }
 
 static int fbpf_inode_set(struct inode *inode, void *data)
@@ -108,7 +111,11 @@ static int fbpf_inode_set(struct inode *inode, void *data)
 	ihold(key->lower);
 	fi->bpf.lower = key->lower;
 	fi->bpf.tag = key->tag;
+	fi->bpf.set = key->set;
 	fi->nodeid = key->nodeid;
+	/* The mount holds its own */
+	if (key->set && key->set != fbpf_sb(inode->i_sb)->set)
+		fi->bpf.link = fbpf_set_get(key->set, key->link);
 	return 0;
 }
 
@@ -143,6 +150,8 @@ static void fbpf_init_inode(struct inode *inode, struct inode *lower)
 	inode->i_default_acl = ACL_DONT_CACHE;
 #endif
 	fbpf_copy_attr(inode);
+	if (fbpf_sb(inode->i_sb)->daemon)
+		fbpf_init_classic(inode);
 	fbpf_lock_class(inode);
 
 	switch (inode->i_mode & S_IFMT) {
@@ -172,13 +181,22 @@ static void fbpf_init_inode(struct inode *inode, struct inode *lower)
  * @nodeid: number that a lookup filter gave it, or 0
  * @tag: its policy tag
  * @gen: generation of the filter set that decided @tag
+ * @set: its filters, or NULL
+ * @link: their link, held by the caller, or NULL
  *
  * Return: the inode with a reference, or an error pointer
  */
 struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
-			u64 tag, u32 gen)
+			u64 tag, u32 gen, struct fbpf_set *set,
+			struct bpf_link *link)
 {
-	struct fbpf_key key = { .lower = lower, .nodeid = nodeid, .tag = tag };
+	struct fbpf_key key = {
+		.lower = lower,
+		.nodeid = nodeid,
+		.tag = tag,
+		.set = set,
+		.link = link,
+	};
 	struct inode *inode;
 
 	inode = iget5_locked(sb, hash_ptr(lower, 32), fbpf_inode_test,
@@ -208,5 +226,12 @@ void fbpf_evict_inode(struct inode *inode)
  */
 void fbpf_destroy_inode(struct inode *inode)
 {
-	iput(fbpf_lower_inode(inode));
+	const struct fbpf_inode *fi = fbpf_i(inode);
+
+	iput(fi->lower);
+	if (fi->set && fi->set != fbpf_sb(inode->i_sb)->set) {
+		if (fi->link)
+			bpf_link_put(fi->link);
+		fbpf_set_put(fi->set);
+	}
 }

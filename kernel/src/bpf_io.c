@@ -65,7 +65,7 @@ static bool fbpf_empty(const struct file *file)
 
 static bool fbpf_file_hooked(const struct file *file, enum fbpf_hook hook)
 {
-	return unlikely(fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), hook));
+	return unlikely(fbpf_hooked(file_inode(file), hook));
 }
 
 static void fbpf_end_write(struct file *file, loff_t pos, ssize_t ret)
@@ -374,12 +374,6 @@ static int fbpf_fadvise(struct file *file, loff_t offset, loff_t len, int advice
 	err = vfs_fadvise(ff->lower, offset, len, advice);
 	fbpf_leave(old);
 	return err;
-}
-
-/* Both ends are backed files of this module, on the same mount or not */
-static bool fbpf_is_backed(const struct file *file)
-{
-	return file->f_op == &fbpf_file_operations;
 }
 
 /* What filters of reads and writes must see does not take a short cut below */

@@ -199,21 +199,66 @@ FBPF_POST(read_iter, &op->in.read, &op->out.read_iter)
 FBPF_PRE(write_iter, &op->in.write)
 FBPF_POST(write_iter, &op->in.write, &op->out.write_iter)
 
+/* The whole of it by the file that the daemon opened */
+static int fbpf_rw_classic(struct fbpf_rw_call *call, struct file *classic,
+			   ssize_t (*rw)(struct kiocb *, struct iov_iter *))
+{
+	struct kiocb iocb;
+
+	init_sync_kiocb(&iocb, classic);
+	iocb.ki_pos = call->pos;
+	call->ret = rw(&iocb, call->iter);
+	call->pos = iocb.ki_pos;
+	return min_t(ssize_t, call->ret, 0);
+}
+
+static int fbpf_read_user(void *data)
+{
+	struct fbpf_rw_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	return fbpf_rw_classic(call, classic, classic->f_op->read_iter);
+}
+
 static const struct fbpf_desc fbpf_read_desc = {
 	.hook		= FBPF_READ,
 	.opcode		= FUSE_READ,
 	.may_clear	= true,
 	.prepare	= fbpf_read_prepare,
+	.user		= fbpf_read_user,
 	.backing	= fbpf_read_backing,
 	FBPF_PAIR(read_iter),
 	.finish		= fbpf_read_finish,
 };
+
+static int fbpf_write_user(void *data)
+{
+	struct fbpf_rw_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+	int err;
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	if (call->pipe) {
+		call->ret = classic->f_op->splice_write(call->pipe, classic,
+							&call->pos, call->count,
+							call->flags);
+		err = min_t(ssize_t, call->ret, 0);
+	} else {
+		err = fbpf_rw_classic(call, classic, classic->f_op->write_iter);
+	}
+	fbpf_copy_attr(file_inode(call->file));
+	return err;
+}
 
 static const struct fbpf_desc fbpf_write_desc = {
 	.hook		= FBPF_WRITE,
 	.opcode		= FUSE_WRITE,
 	.may_clear	= true,
 	.prepare	= fbpf_write_prepare,
+	.user		= fbpf_write_user,
 	.backing	= fbpf_write_backing,
 	FBPF_PAIR(write_iter),
 	.finish		= fbpf_write_finish,
@@ -293,15 +338,12 @@ static int fbpf_lseek_prepare(struct fbpf_op *op, void *data)
 static int fbpf_lseek_backing(struct fbpf_op *op, void *data)
 {
 	struct fbpf_lseek_call *call = data;
-	loff_t pos = call->file->f_pos;
 	loff_t ret = -EINVAL;
 
 	if (op->in.lseek.whence <= SEEK_MAX)
 		ret = fbpf_llseek_lower(call->file, op->in.lseek.offset,
 					op->in.lseek.whence);
-	/* It moves when the postfilter has agreed */
-	call->file->f_pos = pos;
-	op->out.lseek.offset = ret < 0 ? pos : ret;
+	op->out.lseek.offset = ret < 0 ? call->file->f_pos : ret;
 	return ret < 0 ? ret : 0;
 }
 
@@ -322,11 +364,30 @@ static int fbpf_lseek_finish(struct fbpf_op *op, void *data, int err)
 FBPF_PRE(lseek, &op->in.lseek)
 FBPF_POST(lseek, &op->in.lseek, &op->out.lseek)
 
+static int fbpf_lseek_user(void *data)
+{
+	struct fbpf_lseek_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+	struct inode *inode = file_inode(call->file);
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	classic->f_pos = call->file->f_pos;
+	call->ret = classic->f_op->llseek(classic, call->offset, call->whence);
+	if (call->ret >= 0) {
+		inode_lock(inode);
+		call->file->f_pos = call->ret;
+		inode_unlock(inode);
+	}
+	return min_t(loff_t, call->ret, 0);
+}
+
 static const struct fbpf_desc fbpf_lseek_desc = {
 	.hook		= FBPF_LSEEK,
 	.opcode		= FUSE_LSEEK,
 	.may_clear	= true,
 	.prepare	= fbpf_lseek_prepare,
+	.user		= fbpf_lseek_user,
 	.backing	= fbpf_lseek_backing,
 	FBPF_PAIR(lseek),
 	.finish		= fbpf_lseek_finish,
@@ -374,11 +435,23 @@ FBPF_POST(fsync, &op->in.fsync)
 FBPF_PRE(dir_fsync, &op->in.fsync)
 FBPF_POST(dir_fsync, &op->in.fsync)
 
+static int fbpf_fsync_user(void *data)
+{
+	struct fbpf_fsync_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	return classic->f_op->fsync(classic, call->start, call->end,
+				    call->datasync);
+}
+
 static const struct fbpf_desc fbpf_fsync_desc = {
 	.hook		= FBPF_FSYNC,
 	.opcode		= FUSE_FSYNC,
 	.may_clear	= true,
 	.prepare	= fbpf_fsync_prepare,
+	.user		= fbpf_fsync_user,
 	.backing	= fbpf_fsync_backing,
 	FBPF_PAIR(fsync),
 };
@@ -388,6 +461,7 @@ static const struct fbpf_desc fbpf_fsyncdir_desc = {
 	.opcode		= FUSE_FSYNCDIR,
 	.may_clear	= true,
 	.prepare	= fbpf_fsync_prepare,
+	.user		= fbpf_fsync_user,
 	.backing	= fbpf_fsync_backing,
 	FBPF_PAIR(dir_fsync),
 };
@@ -430,11 +504,22 @@ static int fbpf_flush_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(flush, &op->in.flush)
 FBPF_POST(flush, &op->in.flush)
 
+static int fbpf_flush_user(void *data)
+{
+	struct fbpf_flush_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	return classic->f_op->flush(classic, call->id);
+}
+
 static const struct fbpf_desc fbpf_flush_desc = {
 	.hook		= FBPF_FLUSH,
 	.opcode		= FUSE_FLUSH,
 	.may_clear	= true,
 	.prepare	= fbpf_flush_prepare,
+	.user		= fbpf_flush_user,
 	.backing	= fbpf_flush_backing,
 	FBPF_PAIR(flush),
 };
@@ -476,10 +561,25 @@ static int fbpf_fallocate_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(file_fallocate, &op->in.fallocate)
 FBPF_POST(file_fallocate, &op->in.fallocate)
 
+static int fbpf_fallocate_user(void *data)
+{
+	struct fbpf_fallocate_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+	int err;
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	err = classic->f_op->fallocate(classic, call->mode, call->offset,
+				       call->len);
+	fbpf_copy_attr(file_inode(call->file));
+	return err;
+}
+
 static const struct fbpf_desc fbpf_fallocate_desc = {
 	.hook		= FBPF_FALLOCATE,
 	.opcode		= FUSE_FALLOCATE,
 	.prepare	= fbpf_fallocate_prepare,
+	.user		= fbpf_fallocate_user,
 	.backing	= fbpf_fallocate_backing,
 	FBPF_PAIR(file_fallocate),
 };
@@ -568,10 +668,31 @@ static int fbpf_copy_finish(struct fbpf_op *op, void *data, int err)
 FBPF_PRE(copy_file_range, &op->in.copy)
 FBPF_POST(copy_file_range, &op->in.copy, &op->out.write)
 
+static int fbpf_copy_user(void *data)
+{
+	struct fbpf_copy_call *call = data;
+	struct file *in, *out;
+
+	if (call->remap)
+		return -EOPNOTSUPP;
+	in = fbpf_classic_file(call->in);
+	if (IS_ERR(in))
+		return PTR_ERR(in);
+	out = fbpf_classic_file(call->out);
+	if (IS_ERR(out))
+		return PTR_ERR(out);
+	call->ret = out->f_op->copy_file_range(in, call->pos_in, out,
+					       call->pos_out, call->len,
+					       call->flags);
+	fbpf_copy_attr(file_inode(call->out));
+	return min_t(loff_t, call->ret, 0);
+}
+
 static const struct fbpf_desc fbpf_copy_desc = {
 	.hook		= FBPF_COPY,
 	.opcode		= FUSE_COPY_FILE_RANGE,
 	.prepare	= fbpf_copy_prepare,
+	.user		= fbpf_copy_user,
 	.backing	= fbpf_copy_backing,
 	FBPF_PAIR(copy_file_range),
 	.finish		= fbpf_copy_finish,

@@ -93,7 +93,7 @@ static long fbpf_any_ioctl(struct file *file, unsigned int cmd,
 	};
 	int err;
 
-	if (!fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER))
+	if (!fbpf_hooked(inode, FBPF_OTHER))
 		return fbpf_lower_ioctl(file, cmd, arg, call);
 	err = fbpf_filter_other(inode, FUSE_IOCTL, fbpf_ioctl_backing, &ioctl);
 	return err ?: ioctl.ret;
@@ -141,7 +141,7 @@ static int fbpf_fileattr(struct dentry *dentry, struct fileattr *fa,
 {
 	struct fbpf_fileattr_call call = { .dentry = dentry, .fa = fa };
 
-	if (!fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_OTHER))
+	if (!fbpf_hooked(d_inode(dentry), FBPF_OTHER))
 		return backing(NULL, &call);
 	return fbpf_filter_other(d_inode(dentry), FUSE_IOCTL, backing, &call);
 }
@@ -209,7 +209,7 @@ int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 		.len = len,
 	};
 
-	if (!fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER))
+	if (!fbpf_hooked(inode, FBPF_OTHER))
 		return fbpf_fiemap_backing(NULL, &call);
 	return fbpf_filter_other(inode, FUSE_IOCTL, fbpf_fiemap_backing, &call);
 }
@@ -224,7 +224,7 @@ static sector_t fbpf_bmap(struct address_space *mapping, sector_t block)
 {
 	struct inode *inode = mapping->host;
 
-	if (fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER) &&
+	if (fbpf_hooked(inode, FBPF_OTHER) &&
 	    fbpf_filter_other(inode, FUSE_BMAP, fbpf_bmap_backing, NULL))
 		return 0;
 	return bmap(fbpf_lower_inode(inode), &block) ? 0 : block;

@@ -56,7 +56,7 @@ static int fbpf_any_lock(struct fbpf_lock_call *call)
 	u32 opcode = FUSE_SETLK;
 	int err;
 
-	if (!fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_OTHER) ||
+	if (!fbpf_hooked(inode, FBPF_OTHER) ||
 	    lock_is_unlock(call->lock) || call->cmd == F_CANCELLK)
 		return call->lower(call->file, call->cmd, call->lock);
 	if (call->cmd == F_GETLK)

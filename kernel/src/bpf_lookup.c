@@ -23,6 +23,11 @@
  * @nodeid: number that the filter gave the entry
  * @tag: policy tag decided for it
  * @expires: until when the filter's answer holds, in jiffies
+ * @user: it was left to the daemon
+ * @given: an entry gave @lower
+ * @set: filters of the entry
+ * @link: their link, or NULL; as long as the directory or @entries hold it
+ * @entries: what entries hold
  */
 struct fbpf_lookup_call {
 	struct inode *dir;
@@ -36,6 +41,11 @@ struct fbpf_lookup_call {
 	u64 nodeid;
 	u64 tag;
 	u64 expires;
+	bool user;
+	bool given;
+	struct fbpf_set *set;
+	struct bpf_link *link;
+	struct fbpf_entries entries;
 };
 
 /* The dentry cannot stay: look the name up afresh */
@@ -125,6 +135,10 @@ static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
 
 	if (!call->again)
 		err = fbpf_lookup_lower(call, &name);
+	else if (!call->lower || (call->given && d_unhashed(call->lower)))
+		err = FBPF_STALE;
+	else if (call->given)
+		call->seq = FBPF_SEQ_NONE;
 	else if (!fbpf_same_lower(call->lower, call->lower_dir, &name,
 				  call->lower_inode, &call->seq))
 		err = FBPF_STALE;
@@ -159,10 +173,72 @@ static void fbpf_lookup_refused(const struct fbpf_op *op, void *data)
 	call->expires = fbpf_expires(op);
 }
 
+/* The whole lookup is the daemon's; see fbpf_lookup() and fbpf_check_again() */
+static int fbpf_lookup_user(void *data)
+{
+	struct fbpf_lookup_call *call = data;
+
+	call->user = true;
+	return 0;
+}
+
+/* Another lower file, as an entry says */
+static int fbpf_give_lower(struct fbpf_lookup_call *call, struct dentry *lower)
+{
+	if (call->again)
+		return lower == call->lower ? 0 : FBPF_STALE;
+	dput(call->lower);
+	call->lower = dget(lower);
+	call->lower_inode = d_inode(lower);
+	call->seq = FBPF_SEQ_NONE;
+	call->given = true;
+	return 0;
+}
+
+/* Do what entries say; the daemon's stand for the program's */
+static int fbpf_use_entries(struct fbpf_op *op, struct fbpf_lookup_call *call)
+{
+	struct fbpf_entries *entries = &call->entries;
+	bool none = op->daemon.backing_action == FBPF_KEEP &&
+		    op->daemon.set_action == FBPF_KEEP;
+	bool was_given = call->given;
+
+	swap(*entries, op->daemon);
+	if (none && op->entries.size &&
+	    fbpf_parse_bpf_entries(fbpf_sb(call->dir->i_sb), entries,
+				   &op->entries))
+		return -EIO;
+
+	if (entries->set_action == FBPF_SET) {
+		call->set = entries->set;
+		call->link = entries->link;
+	} else if (entries->set_action == FBPF_REMOVE) {
+		call->set = NULL;
+		call->link = NULL;
+	}
+	if (entries->backing_action == FBPF_REMOVE)
+		return -ENOENT;
+	if (entries->backing_action == FBPF_SET)
+		return fbpf_give_lower(call, entries->backing.dentry);
+	/* The lower file is that of the name again */
+	return call->again && was_given ? FBPF_STALE : 0;
+}
+
 static int fbpf_lookup_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_lookup_call *call = data;
 
+	call->set = fbpf_i(call->dir)->set;
+	call->link = fbpf_i(call->dir)->link;
+	if (op && !err) {
+		if (op->out.entry.nodeid == FUSE_ROOT_ID) {
+			op->out.entry.nodeid = 0;
+			return -EIO;
+		}
+		err = fbpf_use_entries(op, call);
+		if (err)
+			fbpf_forget(call->dir->i_sb, op->out.entry.nodeid);
+	}
 	call->tag = op && op->tag_set ? op->new_tag : fbpf_i(call->dir)->tag;
 	call->nodeid = op ? op->out.entry.nodeid : 0;
 	call->expires = op ? fbpf_expires(op) : 0;
@@ -174,6 +250,7 @@ static const struct fbpf_desc fbpf_lookup_desc = {
 	.opcode		= FUSE_LOOKUP,
 	.prepare	= fbpf_lookup_prepare,
 	.refused	= fbpf_lookup_refused,
+	.user		= fbpf_lookup_user,
 	.backing	= fbpf_lookup_backing,
 	FBPF_PAIR(lookup),
 	.finish		= fbpf_lookup_finish,
@@ -194,6 +271,17 @@ static int fbpf_revalidate_lower(const struct fbpf_mount *fb,
 		d_invalidate(lower);
 	fbpf_leave(old);
 	return ret;
+}
+
+/* A lookup that is left to the daemon: was the former one, too? */
+static int fbpf_again_user(struct dentry *dentry, unsigned int flags)
+{
+	const struct fbpf_dentry *fd = fbpf_d(dentry);
+
+	if (!fd->classic)
+		return 0;
+	return fd->given ? fbpf_again_given(dentry, flags) :
+			   fbpf_again_classic(dentry, flags);
 }
 
 /**
@@ -223,14 +311,27 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 		.again = true,
 		.lower = fd->lower,
 		.lower_inode = inode ? fbpf_lower_inode(inode) : NULL,
+		.given = fd->given,
 	};
 	int ret;
 
+	/* What a daemon gave under a directory of its own has no tag to settle */
+	if (!fuse_is_backed(call.dir)) {
+		WRITE_ONCE(fbpf_i(inode)->gen, gen);
+		return 1;
+	}
+
 	take_dentry_name_snapshot(&name, dentry);
-	ret = fbpf_revalidate_lower(fb, fd->lower, flags);
+	ret = fd->lower ? fbpf_revalidate_lower(fb, fd->lower, flags) : 1;
 	if (ret <= 0)
 		goto out;
 	ret = fbpf_dispatch(&fbpf_lookup_desc, call.dir, &call);
+	if (!ret && call.user) {
+		ret = fbpf_again_user(dentry, flags);
+		goto out;
+	}
+	if (!ret && fd->classic)
+		ret = FBPF_STALE;
 	if (ret) {
 		/* Looked up afresh, a refusal that holds is remembered */
 		if (ret == FBPF_STALE ||
@@ -242,8 +343,13 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 	if (inode) {
 		/* Another identity is another inode */
 		if (fbpf_i(inode)->tag != call.tag ||
-		    (call.nodeid && call.nodeid != get_node_id(inode)))
+		    fbpf_i(inode)->set != call.set ||
+		    (call.nodeid && call.nodeid != get_node_id(inode))) {
+			fbpf_forget(dentry->d_sb, call.nodeid);
 			goto out;
+		}
+		if (call.nodeid)
+			fbpf_count_lookup(inode);
 		WRITE_ONCE(fbpf_i(inode)->gen, gen);
 		fbpf_refresh(inode);
 	}
@@ -253,6 +359,7 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 	WRITE_ONCE(fd->expires, call.expires);
 	ret = 1;
 out:
+	fbpf_put_entries(&call.entries);
 	release_dentry_name_snapshot(&name);
 	return ret;
 }
@@ -269,7 +376,8 @@ static struct dentry *fbpf_first_stale(struct dentry *dentry, u32 gen,
 	dget(dentry);
 	for (;;) {
 		parent = dget_parent(dentry);
-		if (IS_ROOT(parent) || !fbpf_tag_stale(d_inode(parent), gen))
+		if (IS_ROOT(parent) || !fuse_is_backed(d_inode(parent)) ||
+		    !fbpf_tag_stale(d_inode(parent), gen))
 			break;
 		dput(dentry);
 		dentry = parent;
@@ -335,6 +443,19 @@ int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 	return ret;
 }
 
+static struct dentry *fbpf_lookup_classic(struct inode *dir,
+					  struct dentry *dentry,
+					  unsigned int flags)
+{
+	struct dentry *alias;
+
+	fbpf_set_classic(dentry);
+	alias = fuse_dir_inode_operations.lookup(dir, dentry, flags);
+	if (!IS_ERR_OR_NULL(alias))
+		fbpf_set_classic(alias);
+	return alias;
+}
+
 struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 			   unsigned int flags)
 {
@@ -357,8 +478,11 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 		err = fbpf_dispatch(&fbpf_lookup_desc, dir, &call);
 	fd->gen = gen;
 	fd->expires = call.expires;
+	if (!err && call.user)
+		return fbpf_lookup_classic(dir, dentry, flags);
 	if (err) {
 		dput(call.lower);
+		fbpf_put_entries(&call.entries);
 		if (err != -ENOENT || !call.expires)
 			return ERR_PTR(err);
 		/* The refusal is remembered as a name that cannot be made */
@@ -368,9 +492,15 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 
 	fd->tag = call.tag;
 	fd->seq = call.seq;
+	fd->given = call.given;
 	WRITE_ONCE(fd->lower, call.lower);
 	if (call.lower_inode)
 		inode = fbpf_iget(dir->i_sb, call.lower_inode, call.nodeid,
-				  call.tag, gen);
+				  call.tag, gen, call.set, call.link);
+	if (IS_ERR_OR_NULL(inode))
+		fbpf_forget(dir->i_sb, call.nodeid);
+	else if (call.nodeid)
+		fbpf_count_lookup(inode);
+	fbpf_put_entries(&call.entries);
 	return d_splice_alias(inode, dentry);
 }

@@ -77,6 +77,8 @@ static struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
 	struct fbpf_dentry *fd = fbpf_d(dentry);
 	struct dentry *lower = fd->lower;
 
+	if (!lower)
+		return ERR_PTR(-ESTALE);
 	if (create) {
 		if (d_is_positive(lower))
 			return ERR_PTR(-ESTALE);
@@ -162,7 +164,8 @@ int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid)
 		d_drop(dentry);
 		return 0;
 	}
-	inode = fbpf_iget(dir->i_sb, lower_inode, nodeid, fd->tag, fd->gen);
+	inode = fbpf_iget(dir->i_sb, lower_inode, nodeid, fd->tag, fd->gen,
+			  fbpf_i(dir)->set, fbpf_i(dir)->link);
 	if (IS_ERR(inode))
 		return PTR_ERR(inode);
 	if (d_unhashed(dentry))
@@ -186,6 +189,8 @@ int fbpf_mknod_lower(struct inode *dir, struct dentry *dentry, umode_t mode,
 	struct dentry *lower;
 	int err;
 
+	if (unlikely(fbpf_is_classic(dentry)))
+		return fbpf_mknod_classic(dir, dentry, mode, rdev);
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -205,6 +210,8 @@ int fbpf_mkdir_lower(struct inode *dir, struct dentry *dentry, umode_t mode)
 	struct dentry *lower;
 	int err;
 
+	if (unlikely(fbpf_is_classic(dentry)))
+		return fbpf_mkdir_classic(dir, dentry, mode);
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -223,6 +230,8 @@ int fbpf_symlink_lower(struct inode *dir, struct dentry *dentry,
 	struct dentry *lower;
 	int err;
 
+	if (unlikely(fbpf_is_classic(dentry)))
+		return fbpf_symlink_classic(dir, dentry, target);
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -269,6 +278,10 @@ int fbpf_link_lower(struct dentry *old, struct inode *dir,
 	struct fbpf_change change;
 	int err = 0;
 
+	if (fuse_is_backed(inode) == fbpf_is_classic(dentry))
+		return -EXDEV;
+	if (unlikely(fbpf_is_classic(dentry)))
+		return fbpf_link_classic(old, dir, dentry);
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -299,6 +312,8 @@ int fbpf_remove_lower(struct inode *dir, struct dentry *dentry)
 	struct dentry *lower;
 	int err;
 
+	if (unlikely(fbpf_is_classic(dentry)))
+		return fbpf_remove_classic(dir, dentry);
 	lower = fbpf_change_begin(&change, dir, dentry, false);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -378,6 +393,10 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 		return -EINVAL;
 	if (fbpf_d(new)->hidden)
 		return -ENOENT;
+	if (fbpf_is_classic(old) != fbpf_is_classic(new))
+		return -EXDEV;
+	if (unlikely(fbpf_is_classic(old)))
+		return fbpf_rename_classic(old_dir, old, new_dir, new, flags);
 	if (fbpf_retagged_dir(old, new) ||
 	    (flags & RENAME_EXCHANGE && fbpf_retagged_dir(new, old)))
 		return -EXDEV;
@@ -406,15 +425,15 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 	return err;
 }
 
-static bool fbpf_dir_hooked(struct inode *dir, enum fbpf_hook hook)
+static bool fbpf_name_hooked(struct inode *inode, enum fbpf_hook hook)
 {
-	return unlikely(fbpf_hooked(fbpf_sb(dir->i_sb), hook));
+	return unlikely(fbpf_hooked(inode, hook));
 }
 
 static int fbpf_mknod(struct mnt_idmap *idmap, struct inode *dir,
 		      struct dentry *dentry, umode_t mode, dev_t rdev)
 {
-	if (fbpf_dir_hooked(dir, FBPF_MKNOD))
+	if (fbpf_name_hooked(dir, FBPF_MKNOD))
 		return fbpf_filter_mknod(dir, dentry, mode, rdev);
 	return fbpf_mknod_lower(dir, dentry, mode, rdev);
 }
@@ -429,7 +448,7 @@ static int fbpf_create(struct mnt_idmap *idmap, struct inode *dir,
 static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 		      struct dentry *dentry, umode_t mode)
 {
-	if (fbpf_dir_hooked(dir, FBPF_MKDIR))
+	if (fbpf_name_hooked(dir, FBPF_MKDIR))
 		return fbpf_filter_mkdir(dir, dentry, mode);
 	return fbpf_mkdir_lower(dir, dentry, mode);
 }
@@ -437,7 +456,7 @@ static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
 			struct dentry *dentry, const char *target)
 {
-	if (fbpf_dir_hooked(dir, FBPF_SYMLINK))
+	if (fbpf_name_hooked(dir, FBPF_SYMLINK))
 		return fbpf_filter_symlink(dir, dentry, target);
 	return fbpf_symlink_lower(dir, dentry, target);
 }
@@ -445,21 +464,22 @@ static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
 static int fbpf_link(struct dentry *old, struct inode *dir,
 		     struct dentry *dentry)
 {
-	if (fbpf_dir_hooked(dir, FBPF_LINK))
+	/* The filters of the file decide, which a daemon's does not have */
+	if (fbpf_name_hooked(d_inode(old), FBPF_LINK))
 		return fbpf_filter_link(old, dir, dentry);
 	return fbpf_link_lower(old, dir, dentry, NULL);
 }
 
 static int fbpf_unlink(struct inode *dir, struct dentry *dentry)
 {
-	if (fbpf_dir_hooked(dir, FBPF_UNLINK))
+	if (fbpf_name_hooked(dir, FBPF_UNLINK))
 		return fbpf_filter_unlink(dir, dentry);
 	return fbpf_remove_lower(dir, dentry);
 }
 
 static int fbpf_rmdir(struct inode *dir, struct dentry *dentry)
 {
-	if (fbpf_dir_hooked(dir, FBPF_RMDIR))
+	if (fbpf_name_hooked(dir, FBPF_RMDIR))
 		return fbpf_filter_rmdir(dir, dentry);
 	return fbpf_remove_lower(dir, dentry);
 }
@@ -468,7 +488,9 @@ static int fbpf_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		       struct dentry *old, struct inode *new_dir,
 		       struct dentry *new, unsigned int flags)
 {
-	if (fbpf_dir_hooked(old_dir, fbpf_rename_hook(flags)))
+	if (unlikely(!fuse_is_backed(new_dir)))
+		return -EXDEV;
+	if (fbpf_name_hooked(old_dir, fbpf_rename_hook(flags)))
 		return fbpf_filter_rename(old_dir, old, new_dir, new, flags);
 	return fbpf_rename_lower(old_dir, old, new_dir, new, flags);
 }

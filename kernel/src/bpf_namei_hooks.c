@@ -57,10 +57,19 @@ static int fbpf_mknod_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(mknod, &op->in.mknod, &op->name)
 FBPF_POST(mknod, &op->in.mknod, &op->name)
 
+static int fbpf_mknod_user(void *data)
+{
+	struct fbpf_make_call *call = data;
+
+	return fbpf_mknod_classic(call->dir, call->dentry, call->mode,
+				  call->rdev);
+}
+
 static const struct fbpf_desc fbpf_mknod_desc = {
 	.hook		= FBPF_MKNOD,
 	.opcode		= FUSE_MKNOD,
 	.prepare	= fbpf_mknod_prepare,
+	.user		= fbpf_mknod_user,
 	.backing	= fbpf_mknod_backing,
 	FBPF_PAIR(mknod),
 };
@@ -109,10 +118,18 @@ static int fbpf_mkdir_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(mkdir, &op->in.mkdir, &op->name)
 FBPF_POST(mkdir, &op->in.mkdir, &op->name)
 
+static int fbpf_mkdir_user(void *data)
+{
+	struct fbpf_make_call *call = data;
+
+	return fbpf_mkdir_classic(call->dir, call->dentry, call->mode);
+}
+
 static const struct fbpf_desc fbpf_mkdir_desc = {
 	.hook		= FBPF_MKDIR,
 	.opcode		= FUSE_MKDIR,
 	.prepare	= fbpf_mkdir_prepare,
+	.user		= fbpf_mkdir_user,
 	.backing	= fbpf_mkdir_backing,
 	FBPF_PAIR(mkdir),
 };
@@ -155,10 +172,18 @@ static int fbpf_symlink_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(symlink, &op->name, &op->value)
 FBPF_POST(symlink, &op->name, &op->value)
 
+static int fbpf_symlink_user(void *data)
+{
+	struct fbpf_make_call *call = data;
+
+	return fbpf_symlink_classic(call->dir, call->dentry, call->target);
+}
+
 static const struct fbpf_desc fbpf_symlink_desc = {
 	.hook		= FBPF_SYMLINK,
 	.opcode		= FUSE_SYMLINK,
 	.prepare	= fbpf_symlink_prepare,
+	.user		= fbpf_symlink_user,
 	.backing	= fbpf_symlink_backing,
 	FBPF_PAIR(symlink),
 };
@@ -208,10 +233,18 @@ static int fbpf_link_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(link, &op->in.link, &op->name)
 FBPF_POST(link, &op->in.link, &op->name)
 
+static int fbpf_link_user(void *data)
+{
+	struct fbpf_link_call *call = data;
+
+	return fbpf_link_classic(call->old, call->dir, call->dentry);
+}
+
 static const struct fbpf_desc fbpf_link_desc = {
 	.hook		= FBPF_LINK,
 	.opcode		= FUSE_LINK,
 	.prepare	= fbpf_link_prepare,
+	.user		= fbpf_link_user,
 	.backing	= fbpf_link_backing,
 	FBPF_PAIR(link),
 };
@@ -255,10 +288,18 @@ FBPF_POST(unlink, &op->name)
 FBPF_PRE(rmdir, &op->name)
 FBPF_POST(rmdir, &op->name)
 
+static int fbpf_remove_user(void *data)
+{
+	struct fbpf_remove_call *call = data;
+
+	return fbpf_remove_classic(call->dir, call->dentry);
+}
+
 static const struct fbpf_desc fbpf_unlink_desc = {
 	.hook		= FBPF_UNLINK,
 	.opcode		= FUSE_UNLINK,
 	.prepare	= fbpf_remove_prepare,
+	.user		= fbpf_remove_user,
 	.backing	= fbpf_remove_backing,
 	FBPF_PAIR(unlink),
 };
@@ -267,6 +308,7 @@ static const struct fbpf_desc fbpf_rmdir_desc = {
 	.hook		= FBPF_RMDIR,
 	.opcode		= FUSE_RMDIR,
 	.prepare	= fbpf_remove_prepare,
+	.user		= fbpf_remove_user,
 	.backing	= fbpf_remove_backing,
 	FBPF_PAIR(rmdir),
 };
@@ -325,10 +367,19 @@ static int fbpf_rename_backing(struct fbpf_op *op, void *data)
 FBPF_PRE(rename2, &op->in.rename2, &op->name, &op->name2)
 FBPF_POST(rename2, &op->in.rename2, &op->name, &op->name2)
 
+static int fbpf_rename_user(void *data)
+{
+	struct fbpf_rename_call *call = data;
+
+	return fbpf_rename_classic(call->old_dir, call->old, call->new_dir,
+				   call->new, call->flags);
+}
+
 static const struct fbpf_desc fbpf_rename2_desc = {
 	.hook		= FBPF_RENAME2,
 	.opcode		= FUSE_RENAME2,
 	.prepare	= fbpf_rename_prepare,
+	.user		= fbpf_rename_user,
 	.backing	= fbpf_rename_backing,
 	FBPF_PAIR(rename2),
 };
@@ -342,6 +393,7 @@ static const struct fbpf_desc fbpf_rename_desc = {
 	.hook		= FBPF_RENAME,
 	.opcode		= FUSE_RENAME,
 	.prepare	= fbpf_rename_prepare,
+	.user		= fbpf_rename_user,
 	.backing	= fbpf_rename_backing,
 	FBPF_PAIR(rename),
 };

@@ -163,6 +163,8 @@ void fbpf_close_file(struct file *file)
 	file->private_data = NULL;
 	if (file->f_flags & __FMODE_EXEC)
 		allow_write_access(ff->lower);
+	if (ff->classic)
+		fput(ff->classic);
 	fput(ff->lower);
 	kfree(ff);
 }
@@ -210,10 +212,18 @@ FBPF_PRE(opendir, &op->in.open)
 
 FBPF_POST(opendir, &op->in.open, &op->out.open)
 
+static int fbpf_open_user(void *data)
+{
+	struct fbpf_open_call *call = data;
+
+	return fbpf_open_classic(call->inode, call->file);
+}
+
 static const struct fbpf_desc fbpf_open_desc = {
 	.hook		= FBPF_OPEN,
 	.opcode		= FUSE_OPEN,
 	.prepare	= fbpf_open_prepare,
+	.user		= fbpf_open_user,
 	.backing	= fbpf_open_backing,
 	FBPF_PAIR(open),
 	.finish		= fbpf_open_finish,
@@ -223,6 +233,7 @@ static const struct fbpf_desc fbpf_opendir_desc = {
 	.hook		= FBPF_OPENDIR,
 	.opcode		= FUSE_OPENDIR,
 	.prepare	= fbpf_open_prepare,
+	.user		= fbpf_open_user,
 	.backing	= fbpf_open_backing,
 	FBPF_PAIR(opendir),
 	.finish		= fbpf_open_finish,
@@ -233,6 +244,8 @@ int fbpf_open(struct inode *inode, struct file *file)
 	struct fbpf_open_call call = { .inode = inode, .file = file };
 	int err;
 
+	if (fbpf_opens_classic(file))
+		return fbpf_open_classic(inode, file);
 	/* Not every open comes from a path walk */
 	err = fbpf_settle(file_dentry(file));
 	if (err)
@@ -266,11 +279,18 @@ FBPF_PRE(releasedir, &op->in.release)
 
 FBPF_POST(releasedir, &op->in.release)
 
+/* A second file of the daemon's is released with ours */
+static int fbpf_release_user(void *data)
+{
+	return 0;
+}
+
 static const struct fbpf_desc fbpf_release_desc = {
 	.hook		= FBPF_RELEASE,
 	.opcode		= FUSE_RELEASE,
 	.must		= true,
 	.prepare	= fbpf_release_prepare,
+	.user		= fbpf_release_user,
 	.backing	= fbpf_release_backing,
 	FBPF_PAIR(release),
 };
@@ -280,6 +300,7 @@ static const struct fbpf_desc fbpf_releasedir_desc = {
 	.opcode		= FUSE_RELEASEDIR,
 	.must		= true,
 	.prepare	= fbpf_release_prepare,
+	.user		= fbpf_release_user,
 	.backing	= fbpf_release_backing,
 	FBPF_PAIR(releasedir),
 };
@@ -360,10 +381,16 @@ static int fbpf_create_backing(struct fbpf_op *op, void *data)
 static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_create_call *call = data;
+	u64 nodeid = op && !err ? op->out.entry.nodeid : 0;
 
+	if (nodeid == FUSE_ROOT_ID)
+		nodeid = 0;
 	if (!err)
-		err = fbpf_instantiate(call->dir, call->dentry,
-				       op ? op->out.entry.nodeid : 0);
+		err = fbpf_instantiate(call->dir, call->dentry, nodeid);
+	if (!err && nodeid && d_is_positive(call->dentry))
+		fbpf_count_lookup(d_inode(call->dentry));
+	else
+		fbpf_forget(call->dir->i_sb, nodeid);
 	/* Taken away below in the meantime */
 	if (!err && d_is_negative(call->dentry))
 		err = -ESTALE;
@@ -382,10 +409,19 @@ FBPF_PRE(create_open, &op->in.create, &op->name)
 
 FBPF_POST(create_open, &op->in.create, &op->name, &op->out.entry, &op->out.open)
 
+static int fbpf_create_user(void *data)
+{
+	struct fbpf_create_call *call = data;
+
+	return fbpf_create_classic(call->dir, call->dentry, call->file,
+				   call->mode);
+}
+
 static const struct fbpf_desc fbpf_create_desc = {
 	.hook		= FBPF_CREATE,
 	.opcode		= FUSE_CREATE,
 	.prepare	= fbpf_create_prepare,
+	.user		= fbpf_create_user,
 	.backing	= fbpf_create_backing,
 	FBPF_PAIR(create_open),
 	.finish		= fbpf_create_finish,
@@ -418,7 +454,10 @@ int fbpf_atomic_open(struct inode *dir, struct dentry *dentry,
 		return -ENOENT;
 	}
 
-	err = fbpf_dispatch(&fbpf_create_desc, dir, &call);
+	if (unlikely(fbpf_is_classic(call.dentry)))
+		err = fbpf_create_user(&call);
+	else
+		err = fbpf_dispatch(&fbpf_create_desc, dir, &call);
 	dput(found);
 	return err;
 }

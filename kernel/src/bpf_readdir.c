@@ -29,6 +29,8 @@ struct fbpf_collect {
  * @count: entries found below
  * @again: a filter asked for another pass
  * @jumped: a filter set where to begin: there is no next pass
+ * @ctx: where entries go in the end
+ * @user: the daemon has put them there
  */
 struct fbpf_readdir_call {
 	struct file *file;
@@ -38,6 +40,8 @@ struct fbpf_readdir_call {
 	u32 count;
 	bool again;
 	bool jumped;
+	struct dir_context *ctx;
+	bool user;
 };
 
 /* Room for one entry of any name; less would look like the end */
@@ -183,10 +187,22 @@ FBPF_PRE(readdir, &op->in.read)
 
 FBPF_POST(readdir, &op->in.read, &op->out.read, &op->dir->buf)
 
+static int fbpf_readdir_user(void *data)
+{
+	struct fbpf_readdir_call *call = data;
+	struct file *classic = fbpf_classic_file(call->file);
+
+	if (IS_ERR(classic))
+		return PTR_ERR(classic);
+	call->user = true;
+	return classic->f_op->iterate_shared(classic, call->ctx);
+}
+
 static const struct fbpf_desc fbpf_readdir_desc = {
 	.hook		= FBPF_READDIR,
 	.opcode		= FUSE_READDIR,
 	.prepare	= fbpf_readdir_prepare,
+	.user		= fbpf_readdir_user,
 	.backing	= fbpf_readdir_backing,
 	FBPF_PAIR(readdir),
 	.finish		= fbpf_readdir_finish,
@@ -238,7 +254,11 @@ static int fbpf_emit(struct fbpf_readdir_call *call, struct dir_context *ctx)
 static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 				 struct dir_context *ctx)
 {
-	struct fbpf_readdir_call call = { .file = file, .lower = lower };
+	struct fbpf_readdir_call call = {
+		.file = file,
+		.lower = lower,
+		.ctx = ctx,
+	};
 	int ret;
 
 	call.dir = kvmalloc(sizeof(*call.dir), GFP_KERNEL);
@@ -254,6 +274,8 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 		call.count = 0;
 		call.again = false;
 		ret = fbpf_dispatch(&fbpf_readdir_desc, file_inode(file), &call);
+		if (call.user)
+			break;
 		if (!ret)
 			ret = fbpf_emit(&call, ctx);
 		if (ret <= 0)
@@ -279,7 +301,7 @@ static int fbpf_iterate(struct file *file, struct dir_context *ctx)
 		return PTR_ERR(lower);
 	if (((struct fbpf_file *)file->private_data)->empty)
 		return 0;
-	if (fbpf_hooked(fbpf_sb(file_inode(file)->i_sb), FBPF_READDIR)) {
+	if (fbpf_hooked(file_inode(file), FBPF_READDIR)) {
 		err = fbpf_settle(file_dentry(file));
 		return err ?: fbpf_iterate_filtered(file, lower, ctx);
 	}

@@ -19,6 +19,8 @@
 static DEFINE_MUTEX(fbpf_sets_lock);
 static LIST_HEAD(fbpf_sets);
 
+u32 fbpf_generation = 1;
+
 /* Set by the core when it found the type in the module's BTF */
 static bool fbpf_btf_found;
 
@@ -102,6 +104,21 @@ struct fbpf_set *fbpf_set_by_file(struct file *file, struct bpf_link **link)
 	return found;
 }
 
+/**
+ * fbpf_set_get - take another reference to a set and its link
+ * @set: set that the caller holds
+ * @link: its link, which the caller holds, or NULL
+ *
+ * Return: the link, or NULL
+ */
+struct bpf_link *fbpf_set_get(struct fbpf_set *set, struct bpf_link *link)
+{
+	refcount_inc(&set->ref);
+	if (link)
+		bpf_link_inc_not_zero(link);
+	return link;
+}
+
 void fbpf_set_put(struct fbpf_set *set)
 {
 	if (set && refcount_dec_and_test(&set->ref))
@@ -125,7 +142,6 @@ static int fbpf_reg(void *kdata, struct bpf_link *link)
 	refcount_set(&set->ref, 1);
 	memcpy(set->name, ops->name, sizeof(set->name));
 	set->hooks = fbpf_hooks_of(ops);
-	set->gen = 1;
 	set->link = link;
 	set->kdata = kdata;
 	RCU_INIT_POINTER(set->ops, ops);
@@ -158,7 +174,7 @@ static void fbpf_unreg(void *kdata, struct bpf_link *link)
 		set->kdata = NULL;
 		RCU_INIT_POINTER(set->ops, NULL);
 		/* Pairs with fbpf_gen() */
-		smp_store_release(&set->gen, set->gen + 1);
+		smp_store_release(&fbpf_generation, fbpf_generation + 1);
 	}
 	mutex_unlock(&fbpf_sets_lock);
 
@@ -190,7 +206,7 @@ static int fbpf_update(void *kdata, void *old_kdata, struct bpf_link *link)
 		set->kdata = kdata;
 		WRITE_ONCE(set->hooks, hooks);
 		/* Pairs with fbpf_gen(): who sees the number sees the programs */
-		smp_store_release(&set->gen, set->gen + 1);
+		smp_store_release(&fbpf_generation, fbpf_generation + 1);
 	}
 	mutex_unlock(&fbpf_sets_lock);
 

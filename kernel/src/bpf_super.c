@@ -27,6 +27,7 @@
  * @no_daemon: given
  * @creds: creds= was given
  * @caller: it was creds=caller
+ * @fsc: whose log errors go to; set when the mount is made
  */
 struct fbpf_opts {
 	struct path root;
@@ -35,6 +36,7 @@ struct fbpf_opts {
 	bool no_daemon;
 	bool creds;
 	bool caller;
+	struct fs_context *fsc;
 };
 
 enum {
@@ -208,9 +210,9 @@ int fbpf_statfs_lower(struct dentry *dentry, struct kstatfs *buf)
 	return err;
 }
 
-static int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf)
+int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf)
 {
-	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_STATFS)))
+	if (unlikely(fbpf_hooked(d_inode(dentry), FBPF_STATFS)))
 		return fbpf_filter_statfs(dentry, buf);
 	return fbpf_statfs_lower(dentry, buf);
 }
@@ -227,7 +229,7 @@ static int fbpf_sync_lower(struct fbpf_op *op, void *data)
 	return err;
 }
 
-static int fbpf_sync_fs(struct super_block *sb, int wait)
+int fbpf_sync_fs(struct super_block *sb, int wait)
 {
 	const struct fbpf_mount *fb = fbpf_sb(sb);
 	struct super_block *lower_sb = fb->mnt->mnt_sb;
@@ -235,18 +237,19 @@ static int fbpf_sync_fs(struct super_block *sb, int wait)
 	if (!wait)
 		return 0;
 	/* The last unmount, which nobody can refuse, has no root any more */
-	if (sb->s_root && fbpf_hooked(fb, FBPF_OTHER))
+	if (sb->s_root && fbpf_hooked(d_inode(sb->s_root), FBPF_OTHER))
 		return fbpf_filter_other(d_inode(sb->s_root), FUSE_SYNCFS,
 					 fbpf_sync_lower, lower_sb);
 	return fbpf_sync_lower(NULL, lower_sb);
 }
 
-static int fbpf_show_options(struct seq_file *m, struct dentry *root)
+int fbpf_show_options(struct seq_file *m, struct dentry *root)
 {
 	const struct fbpf_mount *fb = fbpf_sb(root->d_sb);
 	const struct fbpf_set *set = fb->set;
 
-	seq_puts(m, ",no_daemon");
+	if (!fb->daemon)
+		seq_puts(m, ",no_daemon");
 	if (!fb->cred)
 		seq_puts(m, ",creds=caller");
 	if (!set)
@@ -341,23 +344,24 @@ static int fbpf_fill_mount(struct fs_context *fsc, struct fbpf_mount *fb,
 	return 0;
 }
 
-static int fbpf_make_root(struct super_block *sb, struct fbpf_mount *fb)
+static struct dentry *fbpf_make_root(struct super_block *sb,
+				     struct fbpf_mount *fb)
 {
 	struct dentry *lower = fb->mnt->mnt_root;
 	struct inode *inode;
 	struct dentry *root;
 
-	inode = fbpf_iget(sb, d_inode(lower), FUSE_ROOT_ID, 0, fbpf_gen(fb));
+	inode = fbpf_iget(sb, d_inode(lower), FUSE_ROOT_ID, 0, fbpf_gen(fb),
+			  fb->set, fb->link);
 	if (IS_ERR(inode))
-		return PTR_ERR(inode);
+		return ERR_CAST(inode);
 	sb->s_d_op = &fbpf_root_dentry_operations;
 	root = d_make_root(inode);
 	if (!root)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	sb->s_d_op = &fbpf_dentry_operations;
 	fbpf_d(root)->lower = dget(lower);
-	sb->s_root = root;
-	return 0;
+	return root;
 }
 
 /*
@@ -377,9 +381,9 @@ static void fbpf_lock_classes(struct super_block *sb)
 					   names[i]);
 }
 
-static int fbpf_fill_super(struct super_block *sb, struct fs_context *fsc)
+/* Give a super block its state, which is freed with its struct fuse_mount */
+static int fbpf_fill_common(struct super_block *sb, struct fbpf_opts *opts)
 {
-	struct fuse_fs_context *ctx = fsc->fs_private;
 	struct fuse_mount *fm = get_fuse_mount_super(sb);
 	struct super_block *lower_sb;
 	struct fbpf_mount *fb;
@@ -388,60 +392,150 @@ static int fbpf_fill_super(struct super_block *sb, struct fs_context *fsc)
 	fb = kzalloc(sizeof(*fb), GFP_KERNEL);
 	if (!fb)
 		return -ENOMEM;
-	err = fbpf_fill_mount(fsc, fb, ctx->bpf);
+	err = fbpf_fill_mount(opts->fsc, fb, opts);
 	if (err) {
 		if (fb->mnt)
 			kern_unmount(fb->mnt);
 		kfree(fb);
 		return err;
 	}
-	/* Freed with fm from here on */
+	fb->daemon = !opts->no_daemon;
 	fm->bpf = fb;
-	fm->sb = sb;
 
 	fbpf_lock_classes(sb);
 	lower_sb = fb->mnt->mnt_sb;
-	sb->s_magic = FUSE_SUPER_MAGIC;
-	sb->s_op = &fbpf_super_operations;
 	sb->s_xattr = fbpf_xattr_handlers;
 	sb->s_maxbytes = lower_sb->s_maxbytes;
 	sb->s_time_gran = lower_sb->s_time_gran;
 	sb->s_time_min = lower_sb->s_time_min;
 	sb->s_time_max = lower_sb->s_time_max;
+	sb->s_stack_depth = lower_sb->s_stack_depth + 1;
+	fbpf_inherit_flags(sb, fb);
+	return 0;
+}
+
+static int fbpf_fill_super(struct super_block *sb, struct fs_context *fsc)
+{
+	struct fuse_fs_context *ctx = fsc->fs_private;
+	struct fuse_mount *fm = get_fuse_mount_super(sb);
+	struct super_block *lower_sb;
+	struct dentry *root;
+	int err;
+
+	fm->sb = sb;
+	err = fbpf_fill_common(sb, ctx->bpf);
+	if (err)
+		return err;
+
+	lower_sb = fm->bpf->mnt->mnt_sb;
+	sb->s_magic = FUSE_SUPER_MAGIC;
+	sb->s_op = &fbpf_super_operations;
 	sb->s_blocksize = lower_sb->s_blocksize;
 	sb->s_blocksize_bits = lower_sb->s_blocksize_bits;
-	sb->s_stack_depth = lower_sb->s_stack_depth + 1;
 	/* The lower file system applies the umask where it does ACLs */
 	sb->s_flags |= (lower_sb->s_flags & SB_POSIXACL) | SB_NOSEC;
 	sb->s_iflags |= SB_I_NOIDMAP | SB_I_IMA_UNVERIFIABLE_SIGNATURE;
-	fbpf_inherit_flags(sb, fb);
 
 	sb->s_subtype = ctx->subtype;
 	ctx->subtype = NULL;
-	return fbpf_make_root(sb, fb);
+	root = fbpf_make_root(sb, fm->bpf);
+	if (IS_ERR(root))
+		return PTR_ERR(root);
+	sb->s_root = root;
+	return 0;
 }
 
 /**
- * fbpf_get_tree - make a backed mount
+ * fbpf_fill_daemon - put a lower directory below the root of a daemon's mount
+ * @sb: super block, set up as for plain FUSE but for its root
+ * @opts: options
+ *
+ * The VFS leaves the umask to such a super block. Below, it is applied by the
+ * lower calls, or by the lower file system where it does ACLs.
+ *
+ * Return: the root, not yet in @sb, or an error pointer
+ */
+struct dentry *fbpf_fill_daemon(struct super_block *sb, struct fbpf_opts *opts)
+{
+	int err = fbpf_fill_common(sb, opts);
+
+	if (err)
+		return ERR_PTR(err);
+	sb->s_op = &fbpf_daemon_operations;
+	/* A handle holds a nodeid, which files below do not have */
+	sb->s_export_op = NULL;
+	return fbpf_make_root(sb, fbpf_sb(sb));
+}
+
+/* The device of a daemon, and what plain FUSE wants to be told of the root */
+static int fbpf_check_daemon(struct fs_context *fsc, const struct path *root)
+{
+	struct fuse_fs_context *ctx = fsc->fs_private;
+	const struct inode *inode = d_inode(root->dentry);
+	struct file *file = fget(ctx->fd);
+	bool device, used;
+
+	if (!file)
+		return invalfc(fsc, "fd: descriptor %d is not open", ctx->fd);
+	device = file->f_op == &fuse_dev_operations;
+	used = device && READ_ONCE(file->private_data);
+	fput(file);
+	if (!device)
+		return invalfc(fsc, "fd: descriptor %d is not the device of %s",
+			       ctx->fd, fsc->fs_type->name);
+	if (used)
+		return invalfc(fsc, "fd: descriptor %d serves another mount",
+			       ctx->fd);
+
+	ctx->rootmode = inode->i_mode;
+	ctx->rootmode_present = true;
+	if (!ctx->user_id_present)
+		ctx->user_id = inode->i_uid;
+	if (!ctx->group_id_present)
+		ctx->group_id = inode->i_gid;
+	ctx->user_id_present = true;
+	ctx->group_id_present = true;
+	/* As without a daemon: who may do what is decided by the lower modes */
+	ctx->allow_other = true;
+	return 0;
+}
+
+/**
+ * fbpf_check_options - see whether options of ours go together
  * @fsc: mount context with options of ours
+ *
+ * Return: 0 or a negative errno with a message in @fsc's log
+ */
+int fbpf_check_options(struct fs_context *fsc)
+{
+	struct fuse_fs_context *ctx = fsc->fs_private;
+	struct fbpf_opts *opts = ctx->bpf;
+	int err;
+
+	opts->fsc = fsc;
+	if (!opts->root.mnt)
+		return invalfc(fsc, "root_dir is missing");
+	if (opts->no_daemon && ctx->fd_present)
+		return invalfc(fsc, "no_daemon and fd exclude each other");
+	if (!opts->no_daemon && !ctx->fd_present)
+		return invalfc(fsc, "root_dir needs no_daemon, or fd with the device of a daemon");
+	err = fbpf_check_root(fsc, &opts->root);
+	if (!err && ctx->fd_present)
+		err = fbpf_check_daemon(fsc, &opts->root);
+	return err;
+}
+
+/**
+ * fbpf_get_tree - make a backed mount without a daemon
+ * @fsc: mount context, checked by fbpf_check_options()
  *
  * Return: 0 or a negative errno with a message in @fsc's log
  */
 int fbpf_get_tree(struct fs_context *fsc)
 {
-	struct fuse_fs_context *ctx = fsc->fs_private;
-	struct fbpf_opts *opts = ctx->bpf;
 	struct fuse_mount *fm;
 	struct fuse_conn *fc;
 	int err;
-
-	if (!opts->root.mnt)
-		return invalfc(fsc, "root_dir is missing");
-	if (!opts->no_daemon || ctx->fd_present)
-		return invalfc(fsc, "root_dir works only with no_daemon, without fd");
-	err = fbpf_check_root(fsc, &opts->root);
-	if (err)
-		return err;
 
 	fc = kmalloc(sizeof(*fc), GFP_KERNEL);
 	if (!fc)

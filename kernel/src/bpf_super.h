@@ -19,7 +19,9 @@ static inline struct fbpf_mount *fbpf_sb(struct super_block *sb)
 int fbpf_parse_param(struct fs_context *fsc, struct fs_parameter *param,
 		     struct fbpf_opts **opts);
 void fbpf_free_opts(struct fbpf_opts *opts);
+int fbpf_check_options(struct fs_context *fsc);
 int fbpf_get_tree(struct fs_context *fsc);
+struct dentry *fbpf_fill_daemon(struct super_block *sb, struct fbpf_opts *opts);
 int fbpf_reconfigure(struct fs_context *fsc);
 void fbpf_mount_free(struct fbpf_mount *fb);
 int fbpf_init(void);
@@ -43,9 +45,20 @@ static inline void fbpf_free_opts(struct fbpf_opts *opts)
 {
 }
 
+static inline int fbpf_check_options(struct fs_context *fsc)
+{
+	return -EINVAL;
+}
+
 static inline int fbpf_get_tree(struct fs_context *fsc)
 {
 	return -EINVAL;
+}
+
+static inline struct dentry *fbpf_fill_daemon(struct super_block *sb,
+					      struct fbpf_opts *opts)
+{
+	return ERR_PTR(-EINVAL);
 }
 
 static inline int fbpf_reconfigure(struct fs_context *fsc)

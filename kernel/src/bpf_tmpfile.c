@@ -84,13 +84,21 @@ static int fbpf_tmpfile_instantiate(struct fbpf_op *op,
 	struct dentry *dentry = call->file->f_path.dentry;
 	struct fbpf_dentry *fd = fbpf_d(dentry);
 	struct inode *inode;
+	u64 nodeid = 0;
 
 	fd->tag = fbpf_i(call->dir)->tag;
 	fd->gen = call->gen;
-	inode = fbpf_iget(call->dir->i_sb, file_inode(ff->lower),
-			  op ? op->out.entry.nodeid : 0, fd->tag, fd->gen);
-	if (IS_ERR(inode))
+	if (op && op->out.entry.nodeid != FUSE_ROOT_ID)
+		nodeid = op->out.entry.nodeid;
+	inode = fbpf_iget(call->dir->i_sb, file_inode(ff->lower), nodeid,
+			  fd->tag, fd->gen, fbpf_i(call->dir)->set,
+			  fbpf_i(call->dir)->link);
+	if (IS_ERR(inode)) {
+		fbpf_forget(call->dir->i_sb, nodeid);
 		return PTR_ERR(inode);
+	}
+	if (nodeid)
+		fbpf_count_lookup(inode);
 	WRITE_ONCE(fd->lower, dget(ff->lower->f_path.dentry));
 	d_mark_tmpfile(call->file, inode);
 	d_instantiate(dentry, inode);
@@ -126,10 +134,20 @@ static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
 FBPF_PRE(create_open, &op->in.create, &op->name)
 FBPF_POST(create_open, &op->in.create, &op->name, &op->out.entry, &op->out.open)
 
+static int fbpf_tmpfile_user(void *data)
+{
+	struct fbpf_tmpfile_call *call = data;
+
+	fbpf_set_classic(call->file->f_path.dentry);
+	return fuse_dir_inode_operations.tmpfile(&nop_mnt_idmap, call->dir,
+						 call->file, call->mode);
+}
+
 static const struct fbpf_desc fbpf_tmpfile_desc = {
 	.hook		= FBPF_CREATE,
 	.opcode		= FUSE_TMPFILE,
 	.prepare	= fbpf_tmpfile_prepare,
+	.user		= fbpf_tmpfile_user,
 	.backing	= fbpf_tmpfile_backing,
 	FBPF_PAIR(create_open),
 	.finish		= fbpf_tmpfile_finish,

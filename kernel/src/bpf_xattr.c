@@ -38,7 +38,10 @@ static int fbpf_xattr_get(const struct xattr_handler *handler,
 			  struct dentry *dentry, struct inode *inode,
 			  const char *name, void *buffer, size_t size)
 {
-	if (unlikely(fbpf_hooked(fbpf_sb(inode->i_sb), FBPF_GETXATTR)))
+	if (unlikely(!fuse_is_backed(inode)))
+		return fuse_xattr_handlers[0]->get(handler, dentry, inode, name,
+						   buffer, size);
+	if (unlikely(fbpf_hooked(inode, FBPF_GETXATTR)))
 		return fbpf_filter_getxattr(dentry, name, buffer, size);
 	return fbpf_getxattr_lower(dentry, name, buffer, size);
 }
@@ -72,11 +75,13 @@ static int fbpf_xattr_set(const struct xattr_handler *handler,
 			  struct inode *inode, const char *name,
 			  const void *value, size_t size, int flags)
 {
-	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
-
-	if (value && unlikely(fbpf_hooked(fb, FBPF_SETXATTR)))
+	if (unlikely(!fuse_is_backed(inode)))
+		return fuse_xattr_handlers[0]->set(handler, idmap, dentry,
+						   inode, name, value, size,
+						   flags);
+	if (value && unlikely(fbpf_hooked(inode, FBPF_SETXATTR)))
 		return fbpf_filter_setxattr(dentry, name, value, size, flags);
-	if (!value && unlikely(fbpf_hooked(fb, FBPF_REMOVEXATTR)))
+	if (!value && unlikely(fbpf_hooked(inode, FBPF_REMOVEXATTR)))
 		return fbpf_filter_removexattr(dentry, name);
 	return fbpf_setxattr_lower(dentry, name, value, size, flags);
 }
@@ -127,7 +132,7 @@ ssize_t fbpf_listxattr_lower(struct dentry *dentry, char *list, size_t size)
 
 ssize_t fbpf_listxattr(struct dentry *dentry, char *list, size_t size)
 {
-	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_LISTXATTR)))
+	if (unlikely(fbpf_hooked(d_inode(dentry), FBPF_LISTXATTR)))
 		return fbpf_filter_listxattr(dentry, list, size);
 	return fbpf_listxattr_lower(dentry, list, size);
 }
@@ -177,7 +182,7 @@ struct posix_acl *fbpf_get_acl_lower(struct dentry *dentry, int type)
 struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 			       int type)
 {
-	if (unlikely(fbpf_hooked(fbpf_sb(dentry->d_sb), FBPF_GETXATTR)))
+	if (unlikely(fbpf_hooked(d_inode(dentry), FBPF_GETXATTR)))
 		return fbpf_filter_get_acl(dentry, type);
 	return fbpf_get_acl_lower(dentry, type);
 }
@@ -225,9 +230,8 @@ int fbpf_set_acl_lower(struct dentry *dentry, struct posix_acl *acl, int type,
 int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct posix_acl *acl, int type)
 {
-	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
-
-	if (unlikely(fbpf_hooked(fb, acl ? FBPF_SETXATTR : FBPF_REMOVEXATTR)))
+	if (unlikely(fbpf_hooked(d_inode(dentry),
+				 acl ? FBPF_SETXATTR : FBPF_REMOVEXATTR)))
 		return fbpf_filter_set_acl(dentry, acl, type);
 	return fbpf_set_acl_lower(dentry, acl, type,
 				  fbpf_acl_kills_sgid(d_inode(dentry), type));

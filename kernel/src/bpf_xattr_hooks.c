@@ -123,10 +123,27 @@ FBPF_POST(getxattr, &op->in.getxattr, &op->name, &op->value, &op->out.getxattr)
 FBPF_PRE(listxattr, &op->in.getxattr)
 FBPF_POST(listxattr, &op->in.getxattr, &op->value, &op->out.getxattr)
 
+static int fbpf_getxattr_user(void *data)
+{
+	struct fbpf_xattr_call *call = data;
+
+	if (call->name)
+		call->ret = fuse_xattr_handlers[0]->get(fuse_xattr_handlers[0],
+							call->dentry,
+							d_inode(call->dentry),
+							call->name, call->value,
+							call->size);
+	else
+		call->ret = fuse_listxattr(call->dentry, call->value,
+					   call->size);
+	return min_t(ssize_t, call->ret, 0);
+}
+
 static const struct fbpf_desc fbpf_getxattr_desc = {
 	.hook		= FBPF_GETXATTR,
 	.opcode		= FUSE_GETXATTR,
 	.prepare	= fbpf_getxattr_prepare,
+	.user		= fbpf_getxattr_user,
 	.backing	= fbpf_getxattr_backing,
 	FBPF_PAIR(getxattr),
 	.finish		= fbpf_getxattr_finish,
@@ -136,6 +153,7 @@ static const struct fbpf_desc fbpf_listxattr_desc = {
 	.hook		= FBPF_LISTXATTR,
 	.opcode		= FUSE_LISTXATTR,
 	.prepare	= fbpf_getxattr_prepare,
+	.user		= fbpf_getxattr_user,
 	.backing	= fbpf_getxattr_backing,
 	FBPF_PAIR(listxattr),
 	.finish		= fbpf_getxattr_finish,
@@ -217,11 +235,24 @@ FBPF_POST(setxattr, &op->in.setxattr, &op->name, &op->value)
 FBPF_PRE(removexattr, &op->name)
 FBPF_POST(removexattr, &op->name)
 
+static int fbpf_setxattr_user(void *data)
+{
+	struct fbpf_xattr_call *call = data;
+
+	return fuse_xattr_handlers[0]->set(fuse_xattr_handlers[0],
+					   &nop_mnt_idmap, call->dentry,
+					   d_inode(call->dentry), call->name,
+					   call->value, call->size,
+					   call->value ? call->flags :
+							 XATTR_REPLACE);
+}
+
 static const struct fbpf_desc fbpf_setxattr_desc = {
 	.hook		= FBPF_SETXATTR,
 	.opcode		= FUSE_SETXATTR,
 	.may_clear	= true,
 	.prepare	= fbpf_setxattr_prepare,
+	.user		= fbpf_setxattr_user,
 	.backing	= fbpf_setxattr_backing,
 	FBPF_PAIR(setxattr),
 };
@@ -231,6 +262,7 @@ static const struct fbpf_desc fbpf_removexattr_desc = {
 	.opcode		= FUSE_REMOVEXATTR,
 	.may_clear	= true,
 	.prepare	= fbpf_setxattr_prepare,
+	.user		= fbpf_setxattr_user,
 	.backing	= fbpf_removexattr_backing,
 	FBPF_PAIR(removexattr),
 };
@@ -307,10 +339,21 @@ static int fbpf_get_acl_finish(struct fbpf_op *op, void *data, int err)
 	return PTR_ERR_OR_ZERO(call->acl);
 }
 
+static int fbpf_get_acl_user(void *data)
+{
+	struct fbpf_xattr_call *call = data;
+
+	call->acl = fuse_common_inode_operations.get_acl(&nop_mnt_idmap,
+							 call->dentry,
+							 call->type);
+	return PTR_ERR_OR_ZERO(call->acl);
+}
+
 static const struct fbpf_desc fbpf_get_acl_desc = {
 	.hook		= FBPF_GETXATTR,
 	.opcode		= FUSE_GETXATTR,
 	.prepare	= fbpf_getxattr_prepare,
+	.user		= fbpf_get_acl_user,
 	.backing	= fbpf_get_acl_backing,
 	FBPF_PAIR(getxattr),
 	.finish		= fbpf_get_acl_finish,
@@ -372,11 +415,20 @@ static int fbpf_remove_acl_backing(struct fbpf_op *op, void *data)
 						      type));
 }
 
+static int fbpf_set_acl_user(void *data)
+{
+	struct fbpf_xattr_call *call = data;
+
+	return fuse_common_inode_operations.set_acl(&nop_mnt_idmap, call->dentry,
+						    call->acl, call->type);
+}
+
 static const struct fbpf_desc fbpf_set_acl_desc = {
 	.hook		= FBPF_SETXATTR,
 	.opcode		= FUSE_SETXATTR,
 	.may_clear	= true,
 	.prepare	= fbpf_set_acl_prepare,
+	.user		= fbpf_set_acl_user,
 	.backing	= fbpf_set_acl_backing,
 	FBPF_PAIR(setxattr),
 };
@@ -386,6 +438,7 @@ static const struct fbpf_desc fbpf_remove_acl_desc = {
 	.opcode		= FUSE_REMOVEXATTR,
 	.may_clear	= true,
 	.prepare	= fbpf_setxattr_prepare,
+	.user		= fbpf_set_acl_user,
 	.backing	= fbpf_remove_acl_backing,
 	FBPF_PAIR(removexattr),
 };
@@ -396,6 +449,7 @@ int fbpf_filter_set_acl(struct dentry *dentry, struct posix_acl *acl, int type)
 		.dentry = dentry,
 		.name = posix_acl_xattr_name(type),
 		.type = type,
+		.acl = acl,
 	};
 	int ret;
 

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""Per operation: a filter in the daemon refuses, changes, sees; a verdict leaves it all to it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusebpf import USER, USER_POSTFILTER, USER_PREFILTER, Name
+from fusebpf.abi import OPS
+from fusebpf.daemon import Call
+from tests.vm import daemonkit as kit
+from tests.vm.kernelkit import eventually
+
+#: rename without flags comes as rename2 where struct fuse_ops has no room for the pair.
+SERVED = [name for name, op in OPS.items() if op.form_a]
+#: Nobody waits for these.
+TOLD = ("release", "releasedir")
+
+
+@dataclass
+class World:
+    """A mount with a scripted daemon, filters that call it, and a fresh directory in it."""
+
+    daemon: kit.Scripted
+    verdicts: kit.Verdicts
+    top: Path
+    lower_top: Path
+    name: str = ""
+
+    @property
+    def mnt(self) -> Path:
+        return self.top / self.name
+
+    @property
+    def lower(self) -> Path:
+        return self.lower_top / self.name
+
+    def ask(self, op: str, verdict: Any, **answers: Any) -> None:
+        """Have a verdict given for an operation, and the daemon answer so."""
+        self.daemon._reset(**answers)
+        self.verdicts.set(op, verdict.value)
+
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    base = tmp_path_factory.mktemp("daemon")
+    lower, mnt = base / "lower", base / "mnt"
+    lower.mkdir()
+    mnt.mkdir()
+    daemon, verdicts = kit.Scripted(), kit.Verdicts()
+    try:
+        verdicts.reset()
+        with kit.served(daemon, mnt, lower=lower, link=verdicts.link.fd):
+            yield World(daemon, verdicts, mnt, lower)
+            verdicts.reset()
+    finally:
+        verdicts.close()
+
+
+@pytest.fixture
+def world(mounted: World) -> Iterator[World]:
+    """Everything that the operations below need, new."""
+    mounted.verdicts.reset()
+    mounted.daemon._reset()
+    mounted.name = f"w{next(_NUMBERS)}"
+    lower = mounted.lower
+    (lower / "dir").mkdir(parents=True)
+    (lower / "empty").mkdir()
+    (lower / "dir/one").touch()
+    (lower / "dir/two").touch()
+    (lower / "file").write_text("0123456789")
+    (lower / "other").write_text("other")
+    os.setxattr(lower / "file", "user.a", b"value a")
+    os.setxattr(lower / "file", "user.b", b"value b")
+    os.symlink("target a", lower / "link")
+    os.symlink("target b", lower / "link2")
+    yield mounted
+    mounted.verdicts.reset()
+
+
+@contextlib.contextmanager
+def opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
+    fd = os.open(path, flags)
+    try:
+        yield fd
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+
+
+def on_file(operation: Callable[[int], Any]) -> Callable[[World], Any]:
+    """An operation on an open file, which is opened before filters are asked."""
+
+    def run(world: World) -> Any:
+        with opened(world.mnt / "file") as fd:
+            return operation(fd)
+
+    return run
+
+
+def do_opendir(world: World) -> None:
+    os.close(os.open(world.mnt / "dir", os.O_RDONLY | os.O_DIRECTORY))
+
+
+def do_create(world: World) -> None:
+    os.close(os.open(world.mnt / "new", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def do_flush(world: World) -> None:
+    os.close(os.open(world.mnt / "file", os.O_RDONLY))
+
+
+def do_copy(world: World) -> int:
+    with opened(world.mnt / "file") as src, opened(world.mnt / "other") as dst:
+        return os.copy_file_range(src, dst, 10, 0, 0)
+
+
+def do_dir_fsync(world: World) -> None:
+    with opened(world.mnt / "dir", os.O_RDONLY) as fd:
+        os.fsync(fd)
+
+
+def do_access(world: World) -> None:
+    if not os.access(world.mnt / "file", os.R_OK):
+        raise OSError(errno.EDOM, "access(2) says no; Python does not say why")
+
+
+def do_release(world: World) -> None:
+    os.close(os.open(world.mnt / "file", os.O_RDONLY))
+
+
+DO: dict[str, Callable[[World], Any]] = {
+    "open": lambda world: os.close(os.open(world.mnt / "file", os.O_RDONLY)),
+    "opendir": do_opendir,
+    "create_open": do_create,
+    "release": do_release,
+    "releasedir": do_opendir,
+    "flush": do_flush,
+    "lseek": on_file(lambda fd: os.lseek(fd, 3, os.SEEK_DATA)),
+    "copy_file_range": do_copy,
+    "fsync": on_file(os.fsync),
+    "dir_fsync": do_dir_fsync,
+    "getxattr": lambda world: os.getxattr(world.mnt / "file", "user.a"),
+    "listxattr": lambda world: os.listxattr(world.mnt / "file"),
+    "setxattr": lambda world: os.setxattr(world.mnt / "file", "user.c", b"value c"),
+    "removexattr": lambda world: os.removexattr(world.mnt / "file", "user.a"),
+    "read_iter": on_file(lambda fd: os.pread(fd, 4, 2)),
+    "write_iter": on_file(lambda fd: os.pwrite(fd, b"XYZ", 2)),
+    "file_fallocate": on_file(lambda fd: os.posix_fallocate(fd, 0, 20)),
+    "lookup": lambda world: os.stat(world.mnt / "file"),
+    "mknod": lambda world: os.mkfifo(world.mnt / "new", 0o666),
+    "mkdir": lambda world: (world.mnt / "new").mkdir(),
+    "rmdir": lambda world: (world.mnt / "empty").rmdir(),
+    "rename2": lambda world: os.rename(world.mnt / "file", world.mnt / "other"),
+    "unlink": lambda world: (world.mnt / "file").unlink(),
+    "link": lambda world: os.link(world.mnt / "file", world.mnt / "new"),
+    "getattr": lambda world: os.stat(world.mnt / "file"),
+    "setattr": lambda world: os.truncate(world.mnt / "file", 5),
+    "statfs": lambda world: os.statvfs(world.mnt),
+    "get_link": lambda world: os.readlink(world.mnt / "link"),
+    "symlink": lambda world: os.symlink("target", world.mnt / "new"),
+    "readdir": lambda world: os.listdir(world.mnt / "dir"),
+    "access": do_access,
+}
+
+
+def code_of(world: World, op: str) -> int:
+    """The errno that an operation ends with; 0 when it does not."""
+    try:
+        DO[op](world)
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
+def test_every_operation_of_the_table_is_here() -> None:
+    assert set(DO) == set(SERVED)
+
+
+@pytest.mark.parametrize("op", SERVED)
+def test_prefilter_refuses(world: World, op: str) -> None:
+    world.ask(op, USER_PREFILTER, **{f"{op}_pre": -errno.EDOM})
+    code = code_of(world, op)
+    world.verdicts.reset()
+    assert eventually(lambda: bool(world.daemon._seen(f"{op}_pre")))
+    if op in TOLD:
+        assert code == 0
+        return
+    assert code == errno.EDOM
+    assert not world.daemon._seen(f"{op}_post")
+    # Nothing was done below
+    assert (world.lower / "file").read_text() == "0123456789"
+    assert sorted(os.listdir(world.lower)) == ["dir", "empty", "file", "link", "link2", "other"]
+    assert sorted(os.listxattr(world.lower / "file"))[:2] == ["user.a", "user.b"]
+
+
+@pytest.mark.parametrize("op", SERVED)
+def test_prefilter_goes_on_by_an_answer_without_a_verdict(world: World, op: str) -> None:
+    world.ask(op, USER_PREFILTER)
+    assert code_of(world, op) == 0
+    world.verdicts.reset()
+    assert eventually(lambda: bool(world.daemon._seen(f"{op}_pre")))
+    assert not world.daemon._seen(f"{op}_post")
+
+
+@pytest.mark.parametrize("op", SERVED)
+def test_prefilter_can_ask_for_the_postfilter(world: World, op: str) -> None:
+    if op in TOLD:
+        pytest.skip("nobody waits for what it answers")
+    world.ask(op, USER_PREFILTER, **{f"{op}_pre": USER_POSTFILTER})
+    assert code_of(world, op) == 0
+    world.verdicts.reset()
+    assert world.daemon._seen(f"{op}_pre")
+    assert world.daemon._seen(f"{op}_post")
+
+
+@pytest.mark.parametrize("op", SERVED)
+def test_postfilter_refuses(world: World, op: str) -> None:
+    world.ask(op, USER_POSTFILTER, **{f"{op}_post": -errno.EDOM})
+    code = code_of(world, op)
+    world.verdicts.reset()
+    assert eventually(lambda: bool(world.daemon._seen(f"{op}_post")))
+    assert code == (0 if op in TOLD else errno.EDOM)
+
+
+@pytest.mark.parametrize("op", SERVED)
+def test_all_of_it_can_be_left_to_the_daemon(world: World, op: str) -> None:
+    # It answers EDOM; but opens succeed, so that what needs an open file gets as far
+    closing = {} if op == "flush" else {"flush": None}
+    world.ask(op, USER, **closing)
+    code = code_of(world, op)
+    world.verdicts.reset()
+    if op in TOLD:
+        # A file that was opened below is closed below
+        assert code == 0
+        return
+    plain = {"rename2": "rename"}.get(op, op)
+    assert world.daemon._seen(plain)
+    assert code == (0 if op in ("open", "opendir") else errno.EDOM)
+    assert (world.lower / "file").read_text() == "0123456789"
+
+
+def changed(world: World, op: str, change: Callable[..., Any], phase: str = "pre") -> Any:
+    """Do an operation whose arguments the daemon changes; its result."""
+
+    def handler(_call: Call, *args: Any) -> None:
+        change(*args)
+
+    verdict = USER_PREFILTER if phase == "pre" else USER_POSTFILTER
+    world.ask(op, verdict, **{f"{op}_{phase}": handler})
+    try:
+        return DO[op](world)
+    finally:
+        world.verdicts.reset()
+
+
+def put(member: str, value: Any, arg: int = 0) -> Callable[..., None]:
+    """A change that stores into a member of one argument."""
+
+    def change(*args: Any) -> None:
+        target = args[arg]
+        for part in member.split(".")[:-1]:
+            target = getattr(target, part)
+        setattr(target, member.split(".")[-1], value)
+
+    return change
+
+
+def test_prefilter_changes_what_the_operation_uses(world: World) -> None:
+    lower, mnt = world.lower, world.mnt
+    changed(world, "create_open", put("mode", 0o600))
+    assert stat.S_IMODE((lower / "new").stat().st_mode) == 0o600
+    (mnt / "new").unlink()
+    assert changed(world, "lseek", put("offset", 5)) == 5
+    assert changed(world, "copy_file_range", put("len", 3)) == 3
+    assert (lower / "other").read_text() == "012er"
+    assert changed(world, "getxattr", put("raw", b"user.b", 1)) == b"value b"
+    changed(world, "setxattr", put("raw", b"a value that is longer than before", 2))
+    assert os.getxattr(lower / "file", "user.c") == b"a value that is longer than before"
+    changed(world, "setxattr", put("raw", b"user.d", 1))
+    assert os.getxattr(lower / "file", "user.d") == b"value c"
+    changed(world, "removexattr", put("raw", b"user.b"))
+    assert "user.a" in os.listxattr(lower / "file")
+    assert "user.b" not in os.listxattr(lower / "file")
+    assert changed(world, "read_iter", put("offset", 6)) == b"6789"
+    changed(world, "write_iter", put("offset", 7))
+    assert (lower / "file").read_text() == "0123456XYZ"
+    changed(world, "file_fallocate", put("length", 15))
+    assert (lower / "file").stat().st_size == 15
+
+    def to_other(name: Name) -> None:
+        if name == "file":
+            name.raw = b"other"
+
+    assert changed(world, "lookup", to_other).st_size == 5
+    changed(world, "mknod", put("mode", stat.S_IFIFO | 0o600))
+    assert stat.S_IMODE((lower / "new").stat().st_mode) == 0o600
+    (mnt / "new").unlink()
+    changed(world, "mkdir", put("mode", 0o700))
+    assert stat.S_IMODE((lower / "new").stat().st_mode) == 0o700
+    (mnt / "new").rmdir()
+    with pytest.raises(FileExistsError):
+        changed(world, "rename2", put("flags", 1))  # RENAME_NOREPLACE
+    changed(world, "link", put("raw", b"elsewhere", 1))
+    assert (lower / "elsewhere").samefile(lower / "file")
+    changed(world, "setattr", put("size", 2))
+    assert (lower / "file").stat().st_size == 2
+    assert changed(world, "get_link", put("raw", b"link2")) == "target b"
+    changed(world, "symlink", put("raw", b"a target that is longer", 1))
+    assert os.readlink(lower / "new") == "a target that is longer"
+    with pytest.raises(OSError):
+        changed(world, "access", put("mask", 1))  # nobody may execute it
+
+
+def test_postfilter_changes_what_the_caller_sees(world: World) -> None:
+    lower = world.lower
+    assert changed(world, "lseek", put("offset", 9, 1), "post") == 9
+    assert changed(world, "copy_file_range", put("size", 4, 1), "post") == 4
+    assert changed(world, "getxattr", put("raw", b"made up", 2), "post") == b"made up"
+    assert changed(world, "listxattr", put("raw", b"user.z\0", 1), "post") == ["user.z"]
+    assert changed(world, "read_iter", put("ret", 2, 1), "post") == b"23"
+    assert changed(world, "write_iter", put("ret", 1, 1), "post") == 1
+    assert changed(world, "getattr", put("attr.size", 77, 1), "post").st_size == 77
+    assert changed(world, "statfs", put("st.blocks", 77), "post").f_blocks == 77
+
+    def drop_one(_req: Any, _out: Any, listing: Any) -> None:
+        listing.entries = [entry for entry in listing if entry.name != "one"]
+
+    assert changed(world, "readdir", drop_one, "post") == ["two"]
+    assert os.listdir(lower / "dir") != ["two"]
+    world.ask("getattr", USER_POSTFILTER)
+    world.verdicts.set("lookup", USER_POSTFILTER.value)
+    world.daemon._answers["lookup_post"] = lambda _call, _name, out, _e: setattr(
+        out, "nodeid", 4242
+    )
+    os.stat(world.mnt / "file")
+    world.verdicts.reset()
+    assert world.daemon._seen("getattr_post")[-1][0].nodeid == 4242  # type: ignore[union-attr]
+
+
+def test_postfilter_sees_inputs_results_and_the_error(world: World) -> None:
+    world.ask("getattr", USER_POSTFILTER)
+    os.stat(world.mnt / "file")
+    world.verdicts.reset()
+    assert world.daemon._seen("getattr_post")[-1][1][1].attr.size == 10
+
+    failing: dict[str, tuple[int, Callable[[], Any]]] = {
+        "mkdir": (errno.EEXIST, lambda: (world.mnt / "dir").mkdir()),
+        "rmdir": (errno.ENOTEMPTY, lambda: (world.mnt / "dir").rmdir()),
+        "getxattr": (errno.ENODATA, lambda: os.getxattr(world.mnt / "file", "user.none")),
+        "removexattr": (errno.ENODATA, lambda: os.removexattr(world.mnt / "file", "user.none")),
+        "lookup": (errno.ENOENT, lambda: os.stat(world.mnt / "none")),
+    }
+    for op, (code, call) in failing.items():
+        world.ask(op, USER_POSTFILTER)
+        with pytest.raises(OSError) as info:
+            call()
+        world.verdicts.reset()
+        assert info.value.errno == code
+        if op == "mkdir":
+            continue  # the VFS knows that the name is there
+        seen = world.daemon._seen(f"{op}_post")[-1]
+        assert seen[0] is not None
+        assert seen[0].error_in == -code, op
+        if op in ("getxattr", "removexattr"):
+            assert seen[1][1 if op == "getxattr" else 0] == Name("user.none")
