@@ -43,6 +43,8 @@ test-long: vm ## everything with a big count, and all tests on Debian 12's kerne
 		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_DIFF_OPS=200000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/differential-long.xml tests/vm/test_differential.py $(ARGS)
+	$(IN_GUEST) env FUSEBPF_REPLIES=1000000 $(GUEST_PYTEST) -s \
+		--junitxml=build/junit/replies-long.xml tests/vm/test_daemon_fuzz.py $(ARGS)
 	$(MAKE) test-vm KERNEL=debian12
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done

@@ -104,12 +104,14 @@ def attach(
     *,
     set_name: str | None = None,
     config: Mapping[str, int] | None = None,
+    daemon_fd: int | None = None,
 ) -> Mount:
     """Mount `lower` at `mountpoint` with filters in force.
 
     `filters` is a FilterSet, a filter file, or an object made by `fusebpf compile`; `set_name`
     says which set of a file with several. `config` gives config values of the set by name; the
     others keep their defaults. `lower` and `mountpoint` may be the same directory.
+    `daemon_fd` is the device of a daemon (fusebpf.daemon.Device), to be served after this returns.
 
     Raises UsageError (a path that cannot be meant), PrivilegeError, UnsupportedKernelError,
     BuildError, VerifierError, MountError. After an error nothing is mounted, loaded or open.
@@ -130,7 +132,7 @@ def attach(
         # An O_PATH descriptor would not do: the kernel wants an open directory.
         root = os.open(lower_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, root)
-        mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd)
+        mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd, daemon_fd)
         stack.callback(os.close, mount_fd)
         maps, events = open_tables(metadata.maps, partial(_descriptor, opened))
         mount = Mount(target, lower_path, name, link.id, maps, events)
@@ -193,7 +195,9 @@ def _object(
     return built.data, built.metadata, built.path
 
 
-def _make_mount(fs_type: str, lower: Path, root_fd: int, link_fd: int) -> int:
+def _make_mount(
+    fs_type: str, lower: Path, root_fd: int, link_fd: int, daemon_fd: int | None
+) -> int:
     """A mount of `lower` with the link's filters, at no path yet."""
     source = os.fsencode(lower)
     if len(source) > _SOURCE_BYTES:
@@ -201,7 +205,10 @@ def _make_mount(fs_type: str, lower: Path, root_fd: int, link_fd: int) -> int:
     try:
         with FsContext(fs_type) as context:
             context.set_string("source", os.fsdecode(source))
-            context.set_flag("no_daemon")
+            if daemon_fd is None:
+                context.set_flag("no_daemon")
+            else:
+                context.set_string("fd", str(daemon_fd))
             context.set_fd("root_dir", root_fd)
             context.set_fd("root_bpf_link", link_fd)
             context.set_string("creds", "mounter")

@@ -6,7 +6,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -149,3 +152,26 @@ def test_the_filter_of_the_readme_is_enforced(tree: tuple[Path, Path], tmp_path:
         refused = subprocess.run(write, user=1000, capture_output=True, text=True, check=False)
         assert "Read-only file system" in refused.stderr
     assert (lower / "README").read_text() == "content of README\nmore\n"
+
+
+def test_generated_files_stand_beside_real_ones(tree: tuple[Path, Path]) -> None:
+    """The example is a daemon: it runs as its own process, as its users run it."""
+    lower, mnt = tree
+    command = [sys.executable, str(EXAMPLES / "generated_files.py"), str(lower), str(mnt)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        try:
+            assert daemon.stdout.readline() == "serving; Ctrl-C ends it\n"
+            assert set(os.listdir(mnt)) == {*os.listdir(lower), "now", "reads"}
+            assert (mnt / "README").read_text() == (lower / "README").read_text()
+            assert time.strftime("%Y") in (mnt / "now").read_text()
+            assert [(mnt / "reads").read_text() for _ in range(2)] == ["1\n", "2\n"]
+            (mnt / "new").write_text("real")
+            assert (lower / "new").read_text() == "real"
+            with pytest.raises(OSError):
+                (mnt / "now").write_text("x")
+            assert not (lower / "now").exists()
+        finally:
+            daemon.send_signal(signal.SIGINT)
+    assert daemon.returncode == 0
+    assert not os.path.ismount(mnt)
