@@ -36,7 +36,7 @@ lint: dev ## ruff, mypy, codespell, shellcheck, licences; checkpatch and sparse 
 test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
 
-test-long: vm ## everything with a big count, and all tests on Debian 12's kernel (hours; docs/testing.md)
+test-long: vm ## everything with a big count, and all tests on the other kernels (hours; docs/testing.md)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 	@mkdir -p build/junit
 	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \
@@ -45,7 +45,7 @@ test-long: vm ## everything with a big count, and all tests on Debian 12's kerne
 		--junitxml=build/junit/differential-long.xml tests/vm/test_differential.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_REPLIES=1000000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/replies-long.xml tests/vm/test_daemon_fuzz.py $(ARGS)
-	$(MAKE) test-vm KERNEL=debian12
+	for kernel in debian12 patched debug; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
 
