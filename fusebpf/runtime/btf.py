@@ -39,6 +39,8 @@ _EXTRA = {
     _KIND_DECL_TAG: (4, 0),
     _KIND_ENUM64: (0, 12),
 }
+_NO_EXTRA = (0, 0)
+_HEADER = struct.Struct("=III")
 
 
 @dataclass(frozen=True)
@@ -100,19 +102,44 @@ class Btf:
             position += 12 + fixed + each * vlen
         return types
 
+    def _struct(self, name: str) -> _Type | None:
+        """The struct `name`. A kernel has 50,000 types or more: numbers are compared, no texts."""
+        wanted = self._offsets(name)
+        position = self._types_start if wanted else self._types_end
+        header, extra, raw = _HEADER.unpack_from, _EXTRA, self._raw
+        while position < self._types_end:
+            name_off, info, size = header(raw, position)
+            kind, vlen = info >> 24 & 0x1F, info & 0xFFFF
+            if kind == _KIND_STRUCT and name_off in wanted:
+                return _Type(name_off, kind, bool(info >> 31), vlen, size, position + 12)
+            fixed, each = extra.get(kind, _NO_EXTRA)
+            position += 12 + fixed + each * vlen
+        return None
+
+    def _offsets(self, name: str) -> set[int]:
+        """String offsets at which `name` stands, in the base's strings and in its own."""
+        text = b"\0" + name.encode() + b"\0"
+        found: set[int] = set()
+        for strings, base in ((self._base_strings, 0), (self.strings, len(self._base_strings))):
+            # The first string of a kernel's BTF is empty, so a NUL stands before every other one;
+            # a module's section goes on without one.
+            if strings.startswith(text[1:]):
+                found.add(base)
+            at = strings.find(text)
+            while at >= 0:
+                found.add(base + at + 1)
+                at = strings.find(text, at + 1)
+        return found
+
     def struct_members(self, name: str) -> list[Field] | None:
         """Members of the struct `name` in order, or None when there is no such struct."""
-        for kind in self._types:
-            if kind.kind == _KIND_STRUCT and self.string(kind.name_off) == name:
-                return self._members(kind)
-        return None
+        found = self._struct(name)
+        return None if found is None else self._members(found)
 
     def struct_size(self, name: str) -> int | None:
         """Size in bytes of the struct `name`, or None."""
-        for kind in self._types:
-            if kind.kind == _KIND_STRUCT and self.string(kind.name_off) == name:
-                return kind.size
-        return None
+        found = self._struct(name)
+        return None if found is None else found.size
 
     def _members(self, kind: _Type) -> list[Field]:
         members: list[Field] = []
