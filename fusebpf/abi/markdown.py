@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusebpf.abi.model import Arg, Op, Struct
-from fusebpf.abi.opcodes import DEFAULT_FILTER, OPS, VERDICTS
+from fusebpf.abi.opcodes import COVERED, DEFAULT_FILTER, LANGUAGE_NAMES, OPS, VERDICTS
 from fusebpf.abi.structs import STRUCTS
 
 _HEAD = """\
@@ -47,9 +47,11 @@ def _arg(arg: Arg) -> str:
 
 def _row(op: Op) -> str:
     outs = op.post[len(op.pre) :]
-    slot = "" if op.form_a else " (the module serves it through rename2)"
+    slot = "" if op.name not in COVERED.values() else " Without flags, too."
+    words = {name: word for word, name in LANGUAGE_NAMES.items()}
+    shown = f"{words[op.name]}`, `{op.name}" if op.name in words else op.name
     return (
-        f"| `{op.name}` | {op.opcode_name} {op.opcode} | {op.doc}{slot} | {op.deciding} "
+        f"| `{shown}` | {op.opcode_name} {op.opcode} | {op.doc}{slot} | {op.deciding} "
         f"| {', '.join(map(_arg, op.pre)) or '-'} | {', '.join(map(_arg, outs)) or '-'} |"
     )
 
@@ -71,7 +73,7 @@ def render() -> str:
     lines += [
         "| operation | opcode | what | deciding inode | inputs | outputs |",
         "|-|-|-|-|-|-|",
-        *map(_row, OPS.values()),
+        *(_row(op) for op in OPS.values() if op.name not in COVERED),
         f"| `default` | any | {DEFAULT_FILTER.doc} | that of the operation | - | - |",
         "",
         "## Structs",

@@ -158,6 +158,13 @@ OPS: dict[str, Op] = {row[0]: _op(row) for row in _ROWS}
 #: Every paired hook by member name (``lookup_prefilter``), in the order of ``struct fuse_ops``.
 HOOKS: dict[str, Hook] = _hooks(OPS)
 
+#: Names that filters use for some operations, beside the kernel's. What the kernel calls rename is
+#: a rename without flags; the language has one operation for both.
+LANGUAGE_NAMES: dict[str, str] = {"create": "create_open", "rename": "rename2"}
+
+#: Operations that filters reach under another one's name.
+COVERED: dict[str, str] = {"rename": "rename2"}
+
 #: Called with the context alone where an operation's own hook is missing or asks for it.
 DEFAULT_FILTER = Hook(
     "default_filter", "default", "pre", 0, (), "Any operation without a filter of its own."

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import PurePath
 
+from fusebpf.abi.opcodes import COVERED
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
 from fusebpf.compiler.costs import Cost
@@ -70,6 +71,7 @@ class Emitter:
             self._function(function)
         for function in self.program.filters:
             self._function(function)
+            self._covered(function)
         self._ops()
         return "\n".join(self.out) + "\n"
 
@@ -93,10 +95,37 @@ class Emitter:
         if self.out[-1]:
             self.out.append("")
 
+    def _covering(self, function: ir.Function) -> list[tuple[str, str]]:
+        """Hooks that a filter serves besides its own, and the names of the programs for them."""
+        op, _, phase = (function.hook or "").rpartition("_")
+        return [
+            (f"{covered}_{phase}", f"{self.functions[function.name]}_{covered}")
+            for covered, by in COVERED.items()
+            if by == op
+        ]
+
+    def _covered(self, function: ir.Function) -> None:
+        """A kernel that calls a rename without flags by another hook gets a program for it."""
+        for hook, name in self._covering(function):
+            writes = any(isinstance(s, ir.SetField) for s in statements(function.body))
+            self.out += [
+                f"FUSEBPF_{hook.upper()}({name}, ctx, req, old_name, new_name)",
+                "{",
+                "\tstruct fuse_rename2_in wide = { .newdir = req->newdir };",
+                f"\tint verdict = {self.functions[function.name]}(ctx, &wide, old_name, new_name);",
+                "",
+                *(["\treq->newdir = wide.newdir;"] if writes else []),
+                "\treturn verdict;",
+                "}",
+                "",
+            ]
+
     def _ops(self) -> None:
         self.out.append(f"FUSEBPF_OPS({string(self.program.name.encode())},")
         members = [
-            f"\t.{f.hook} = FUSEBPF_PROG({self.functions[f.name]})" for f in self.program.filters
+            f"\t.{hook} = FUSEBPF_PROG({name})"
+            for f in self.program.filters
+            for hook, name in ((f.hook, self.functions[f.name]), *self._covering(f))
         ]
         self.out.append(",\n".join(members) + ")")
 

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusebpf.abi import OPS, STRUCTS, Arg, Op, Struct
+from fusebpf.abi.opcodes import COVERED, LANGUAGE_NAMES
 
 #: Python class of an argument that is not a struct, by its kind in the opcode table.
 KINDS = {"name": "Name", "bytes": "Buffer", "dirents": "Dirents", "entries": "Buffer"}
-
-#: Friendlier attribute names of some operations.
-ALIASES = {"create": "create_open"}
 
 _HEAD = '''\
 # SPDX-License-Identifier: MIT
@@ -92,16 +90,17 @@ def render() -> str:
     lines = [_HEAD.rstrip("\n"), *(f'    "{name}",' for name in names), "]", "", ""]
     for struct in STRUCTS.values():
         lines.extend(_struct(struct))
-    for op in OPS.values():
+    ops = [op for op in OPS.values() if op.name not in COVERED]
+    for op in ops:
         lines.extend(_hooks(op))
     lines.append("class GeneratedHooks(HookTable):")
     lines.append('    """One attribute per operation of the opcode table."""')
     lines.append("")
     lines.append("    def __init__(self) -> None:")
     lines.append("        super().__init__()")
-    for op in OPS.values():
+    for op in ops:
         lines.append(f'        self.{op.name} = {class_name(op)}(self, "{op.name}")')
-    for alias, name in ALIASES.items():
+    for alias, name in LANGUAGE_NAMES.items():
         lines.append(f"        self.{alias} = self.{name}")
     return "\n".join(lines) + "\n"
 

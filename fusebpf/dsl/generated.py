@@ -1078,22 +1078,6 @@ class Rename2Hooks(Hooks):
         return self._add("post", function)
 
 
-class RenameHooks(Hooks):
-    """Rename."""
-
-    def pre(
-        self, function: Callable[[Context, RenameIn, Name, Name], R]
-    ) -> Callable[[Context, RenameIn, Name, Name], R]:
-        """Run ``function`` before the operation."""
-        return self._add("pre", function)
-
-    def post(
-        self, function: Callable[[Context, RenameIn, Name, Name], R]
-    ) -> Callable[[Context, RenameIn, Name, Name], R]:
-        """Run ``function`` after the operation."""
-        return self._add("post", function)
-
-
 class UnlinkHooks(Hooks):
     """Remove a file."""
 
@@ -1245,7 +1229,6 @@ class GeneratedHooks(HookTable):
         self.mkdir = MkdirHooks(self, "mkdir")
         self.rmdir = RmdirHooks(self, "rmdir")
         self.rename2 = Rename2Hooks(self, "rename2")
-        self.rename = RenameHooks(self, "rename")
         self.unlink = UnlinkHooks(self, "unlink")
         self.link = LinkHooks(self, "link")
         self.getattr = GetattrHooks(self, "getattr")
@@ -1256,3 +1239,4 @@ class GeneratedHooks(HookTable):
         self.readdir = ReaddirHooks(self, "readdir")
         self.access = AccessHooks(self, "access")
         self.create = self.create_open
+        self.rename = self.rename2

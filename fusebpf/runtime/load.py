@@ -13,6 +13,7 @@ import struct
 from pathlib import Path
 
 from fusebpf.abi import ABI_VERSION
+from fusebpf.abi.opcodes import COVERED
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import EXIT_REJECTED, FusebpfError, PrivilegeError, UnsupportedKernelError
 from fusebpf.runtime.features import OPS_STRUCT, FuseBpf, served_hooks
@@ -104,10 +105,16 @@ def _fill_ops(opened: Object, ops: Map, name: str, kernel: FuseBpf) -> None:
             raw = name.encode()[:_NAME_BYTES]
             value[field.offset : field.offset + len(raw) + 1] = raw + b"\0"
         elif field.name not in kernel.members:
-            if any(value[field.offset : field.offset + 8]):
+            if any(value[field.offset : field.offset + 8]) and not _covered(field.name, kernel):
                 raise unserved(field.name)
             # libbpf refuses an object with a member the kernel lacks, unless it is NULL.
             struct.pack_into("=Q", value, field.offset, 0)
+
+
+def _covered(hook: str, kernel: FuseBpf) -> bool:
+    """Whether the kernel calls another hook of the object instead: rename2 for rename."""
+    op, _, phase = hook.rpartition("_")
+    return f"{COVERED.get(op)}_{phase}" in kernel.members
 
 
 def unserved(hook: str) -> UnsupportedKernelError:

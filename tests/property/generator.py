@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
+from fusebpf.abi.opcodes import COVERED
 from fusebpf.abi.record import Record
 from fusebpf.testing.case import Caller, Case, Cell, Entry, Values, hook_of, leaves, struct_args
 
@@ -39,7 +40,7 @@ RECORDS = {
     "Prefix": (("prefixlen", "u32"), ("text", "bytes16")),
 }
 
-ALL_HOOKS = [DEFAULT_FILTER, *HOOKS.values()]
+ALL_HOOKS = [DEFAULT_FILTER, *(hook for hook in HOOKS.values() if hook.op not in COVERED)]
 
 
 class Chooser(Protocol):

@@ -48,7 +48,10 @@ def test_every_operation_and_struct_is_there() -> None:
     filters = FilterSet("all")
     assert set(filters.operations()) == set(OPS) | {"create"}
     assert filters.create is filters.create_open
+    assert filters.rename is filters.rename2  # one operation, with flags or without
     for op in OPS.values():
+        if op.name == "rename":
+            continue
         assert hasattr(generated, class_name(op))
     for struct in STRUCTS.values():
         made = getattr(generated, struct.py_name)()

@@ -15,7 +15,7 @@ def extension(name: Name) -> int:
     return at
 
 
-@filters.rename2.pre
+@filters.rename.pre
 def rename(ctx: Context, req: Rename2In, old: Name, new: Name):
     if req.flags & RENAME_EXCHANGE:
         return -EPERM

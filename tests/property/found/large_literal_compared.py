@@ -34,7 +34,7 @@ from fusebpf import (
     ReadOut,
     ReleaseIn,
     Rename2In,
-    RenameIn,
+    Rename2In,
     SetattrIn,
     SetxattrIn,
     StatfsOut,
@@ -90,7 +90,7 @@ def filter11(ctx: Context, s0: AccessIn):
     pass
 
 @filters.rename.post
-def filter12(ctx: Context, s0: RenameIn, n1: Name, n2: Name):
+def filter12(ctx: Context, s0: Rename2In, n1: Name, n2: Name):
     if n2.endswith(('xxxxxxxxxxxxxxxxxxxx', 'READ')):
         map3[0] += ((~s64(ctx.opcode)) * s64(ctx.pid))
         for i13 in range(5, -1, -2):

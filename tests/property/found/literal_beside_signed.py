@@ -34,7 +34,7 @@ from fusebpf import (
     ReadOut,
     ReleaseIn,
     Rename2In,
-    RenameIn,
+    Rename2In,
     SetattrIn,
     SetxattrIn,
     StatfsOut,
@@ -84,7 +84,7 @@ def filter9(ctx: Context, n0: Name):
     return -EPERM
 
 @filters.rename.pre
-def filter12(ctx: Context, s0: RenameIn, n1: Name, n2: Name):
+def filter12(ctx: Context, s0: Rename2In, n1: Name, n2: Name):
     s0.newdir = (~(~u64(n2[1])))
     map1[2] &= u64(s8((u64(n2[1]) >> 60)))
     return -EACCES

@@ -34,7 +34,7 @@ from fusebpf import (
     ReadOut,
     ReleaseIn,
     Rename2In,
-    RenameIn,
+    Rename2In,
     SetattrIn,
     SetxattrIn,
     StatfsOut,
@@ -71,7 +71,7 @@ def filter4(ctx: Context, s0: OpenIn, s1: OpenOut):
     return USER_POSTFILTER
 
 @filters.rename.post
-def filter7(ctx: Context, s0: RenameIn, n1: Name, n2: Name):
+def filter7(ctx: Context, s0: Rename2In, n1: Name, n2: Name):
     v8: s64 = s64(s0.newdir)
     v9: u64 = (-(u64(helper3(s64(ctx.tag), s64(ctx.egid), s64(len(n1)))) if ((s64(n1[1]) % -3) <= s64(u64(ctx.nodeid)) and n2.endswith('.')) else (u64(s0.newdir) if n2.endswith('é') else u64(127))))
     if len(n2) == 4:
