@@ -351,7 +351,8 @@ def check_helper(
 
 def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
     failed = HelperInfo(None, NONE, frozenset(), False, 1)
-    if node.decorator_list:
+    predicates = {p.function.__code__.co_name for p in unit.fset.predicates}
+    if node.decorator_list and node.name not in predicates:
         unit.report(
             node.decorator_list[0],
             "E295",

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
+from fusebpf.compiler.compose import joined, replaces
 from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
 from fusebpf.compiler.diagnostics import Diagnostic
 from fusebpf.compiler.emit import Emitter
 from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import place_all
+from fusebpf.compiler.predicates import expand
 from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
 from fusebpf.compiler.types import INT_TYPES, VERDICT, RecordType
@@ -82,6 +84,9 @@ def compile_set(
         return CompileResult(None, (found,), None, (), tuple(maps.values()))
     unit.definitions.update(_definitions(tree))
     filters = _check_filters(unit)
+    if _failed(unit):
+        return _result(unit, None, None, ())
+    filters = _join(unit, filters)
     if _failed(unit):
         return _result(unit, None, None, ())
     _idle_postfilters(unit, filters)
@@ -174,13 +179,15 @@ def _declaration(unit: Unit) -> ast.AST:
 
 
 def _check_filters(unit: Unit) -> list[ir.Function]:
-    if not unit.fset.filters:
+    if not unit.fset.filters and not unit.fset.predicates:
         unit.report(
             _declaration(unit),
             "E297",
             f"filter set {unit.fset.name!r} has no filters",
             "add one: a function under @filters.lookup.pre",
         )
+    expanded = list(expand(unit))
+    unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
     made: list[ir.Function] = []
     seen: dict[str, str] = {}
     for entry in unit.fset.filters:
@@ -206,6 +213,25 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
         function = _guarded(unit, node, entry.hook)
         if function is not None:
             made.append(function)
+    for hook, node in expanded:
+        function = _guarded(unit, node, hook)
+        if function is not None:
+            made.append(function)
+    return made
+
+
+def _join(unit: Unit, filters: list[ir.Function]) -> list[ir.Function]:
+    """One filter for each hook; the others become helpers."""
+    for function in filters:
+        line = replaces(function)
+        if line and sum(f.hook == function.hook for f in filters) > 1:
+            unit.report(
+                _at(unit, line),
+                "E267",
+                f"{function.name} replaces what another filter of {function.hook} sees, too",
+                "make one filter of them, so that the order is said",
+            )
+    unit.order, made = joined(unit.order, filters)
     return made
 
 

@@ -130,7 +130,7 @@ class Results(Statements):
                 f"{names[expr.value]} means nothing in a postfilter: the operation is done",
                 "return CONTINUE, USER_POSTFILTER, CALL_DEFAULT or a negated errno",
             )
-        hooks = {f.hook for f in self.unit.fset.filters}
+        hooks = self.unit.hooks
         post = self.hook.replace("_prefilter", "_postfilter")
         if expr.value == 3 and not {post, "default_filter"} & hooks and post != self.hook:
             op = self.hook.removesuffix("_prefilter")

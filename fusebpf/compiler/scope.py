@@ -91,6 +91,8 @@ class Unit:
     #: Names of the helpers being checked, outermost first.
     stack: list[str] = field(default_factory=list)
     counts_lost: bool = False
+    #: Hooks that the set has filters for, those of predicates included.
+    hooks: frozenset[str] = frozenset()
 
     @cached_property
     def events(self) -> dict[int, ir.EventDecl]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeVar
 
 from fusebpf.dsl.config import Config, make_config
@@ -23,12 +24,15 @@ from fusebpf.dsl.maps import (
     check_declaration,
     check_prefix_key,
 )
-from fusebpf.dsl.objects import Context
+from fusebpf.dsl.objects import Context, Name
+from fusebpf.dsl.predicates import Kind, Predicate
 from fusebpf.dsl.records import MAX_EVENT, record_of
 from fusebpf.dsl.values import Verdict
 
 R = TypeVar("R", bound="Verdict | None")
+F = TypeVar("F", bound=Callable[..., bool])
 M = TypeVar("M", bound=Map)
+NamePredicate = Callable[[Context, Name], bool]
 T = TypeVar("T")
 
 
@@ -51,6 +55,7 @@ class FilterSet(GeneratedHooks):
         self.maps: dict[str, Map] = {}
         self.event_kinds: dict[str, Events[Any]] = {}
         self.configs: dict[str, Config] = {}
+        self.predicates: list[Predicate] = []
 
     def __repr__(self) -> str:
         return f"<FilterSet {self.name!r}: {len(self.filters)} filters, {len(self.maps)} maps>"
@@ -58,6 +63,38 @@ class FilterSet(GeneratedHooks):
     def default(self, function: Callable[[Context], R]) -> Callable[[Context], R]:
         """Run ``function`` for operations without a filter of their own."""
         return self.register("default_filter", "default", function)
+
+    def visible(self, function: NamePredicate) -> NamePredicate:
+        """Names for which ``function`` is false do not exist: in no lookup, listing, or change.
+
+        A lookup, removal or move of one gives ENOENT; none can be made (EPERM).
+        """
+        return self._predicate("visible", function)
+
+    def creatable(self, function: NamePredicate) -> NamePredicate:
+        """No new entry gets a name for which ``function`` is false: EPERM."""
+        return self._predicate("creatable", function)
+
+    def deletable(self, function: NamePredicate) -> NamePredicate:
+        """An entry is not removed, moved or replaced where ``function`` is false: EPERM."""
+        return self._predicate("deletable", function)
+
+    def writable(self, function: Callable[[Context], bool]) -> Callable[[Context], bool]:
+        """No file is opened for writing, made or resized where ``function`` is false: EACCES.
+
+        It gets the context alone, whose ``tag`` can say what the file is.
+        """
+        return self._predicate("writable", function)
+
+    def _predicate(self, kind: Kind, function: F) -> F:
+        if not isinstance(function, FunctionType):
+            raise DslError(
+                "E111",
+                f"@filters.{kind} decorates a {type(function).__name__}, not a function",
+                "put the decorator directly above a `def`, as the only decorator",
+            )
+        self.predicates.append(Predicate(kind, function, function.__code__.co_firstlineno))
+        return function
 
     def hash(self, name: str, *, key: type[Any], value: type[Any], max_entries: int) -> HashMap:
         """A table from keys to values."""

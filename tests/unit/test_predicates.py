@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: MIT
+"""Predicates: every hook in which a name appears answers alike, in both runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fusebpf.build import BuildError, build_compiled, compile_file
+from fusebpf.compiler import ir
+from fusebpf.testing.case import Caller, Case, Entry, Outcome
+from fusebpf.testing.pyrun import PyRun
+from fusebpf.testing.standin import StandIn
+
+HEAD = """
+from fusebpf import *
+from fusebpf.constants import *
+from fusebpf.types import *
+filters = FilterSet("asked")
+hits = filters.array("hits", value=u64, max_entries=2)
+"""
+VISIBLE = """
+@filters.visible
+def shown(ctx: Context, name: Name) -> bool:
+    return not name.endswith(".pem")
+"""
+DELETABLE = """
+@filters.deletable
+def loose(ctx: Context, name: Name) -> bool:
+    return ctx.uid == 0 or name != "keep"
+"""
+WRITABLE = """
+@filters.writable
+def owner(ctx: Context) -> bool:
+    return ctx.uid == 7
+"""
+CREATABLE = """
+@filters.creatable
+def plain(ctx: Context, name: Name) -> bool:
+    return name[0] != 0x2E
+"""
+COUNT = """
+@filters.lookup.pre
+def count(ctx: Context, name: Name):
+    hits[0] += 1
+    return -EIO if name == "broken" else POSTFILTER
+
+@filters.lookup.post
+def found(ctx: Context, name: Name, out: EntryOut, entries: Buffer):
+    pass
+"""
+
+
+class Runs:
+    """Both runs of one set, which must agree."""
+
+    def __init__(self, directory: Path, source: str) -> None:
+        path = directory / "asked.py"
+        path.write_text(HEAD + source)
+        compiled = compile_file(path)
+        assert isinstance(compiled.result.ir, ir.Program)
+        self.program = compiled.result.ir
+        self.python = PyRun(self.program)
+        self.kernel: StandIn | None = None
+        if os.geteuid() == 0:
+            self.kernel = StandIn(build_compiled(compiled).data, self.program)
+
+    def run(self, hook: str, case: Case) -> Outcome:
+        """What the filter of a hook does; CONTINUE where there is none."""
+        for function in self.program.filters:
+            if function.hook == hook:
+                outcome = self.python.run(function, case)
+                if self.kernel is not None:
+                    assert self.kernel.run(function, case) == outcome
+                return outcome
+        return Outcome(0, {}, (), None, {})
+
+    def verdict(self, op: str, name: str, uid: int = 1, **more: str) -> int:
+        """The verdict on a name before an operation."""
+        buffers = {"name": name, **more}
+        return self.run(
+            f"{op}_prefilter",
+            Case(
+                buffers={key: value.encode() for key, value in buffers.items()},
+                caller=Caller(uid=uid),
+            ),
+        ).verdict
+
+
+@pytest.fixture
+def runs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Runs]:
+    made = Runs(tmp_path, request.param)
+    yield made
+    if made.kernel is not None:
+        made.kernel.close()
+
+
+MAKING = ("create_open", "mknod", "mkdir", "symlink", "link")
+
+
+@pytest.mark.parametrize("runs", [VISIBLE], indirect=True)
+def test_what_is_not_visible_is_nowhere(runs: Runs) -> None:
+    assert runs.verdict("lookup", "a.pem") == -2
+    assert runs.verdict("lookup", "a") == 0
+    for op in MAKING:
+        assert runs.verdict(op, "a.pem") == -1
+        assert runs.verdict(op, "a") == 0
+    for op in ("unlink", "rmdir"):
+        assert runs.verdict(op, "a.pem") == -2
+    assert runs.verdict("rename2", "", old_name="a.pem", new_name="b") == -2
+    assert runs.verdict("rename2", "", old_name="a", new_name="b.pem") == -1
+    assert runs.verdict("rename2", "", old_name="a", new_name="b") == 0
+    assert runs.run("readdir_prefilter", Case()).verdict == 3
+    entries = tuple(Entry(name) for name in (b".", b"a.pem", b"b", b".pem"))
+    outcome = runs.run("readdir_postfilter", Case(listing=entries))
+    assert [entry.name for entry in outcome.listing] == [b".", b"b"]
+
+
+@pytest.mark.parametrize("runs", [DELETABLE + CREATABLE], indirect=True)
+def test_what_may_not_be_removed_is_not_moved_or_replaced(runs: Runs) -> None:
+    for op in ("unlink", "rmdir"):
+        assert runs.verdict(op, "keep") == -1
+        assert runs.verdict(op, "keep", uid=0) == 0
+        assert runs.verdict(op, "other") == 0
+    assert runs.verdict("rename2", "", old_name="keep", new_name="b") == -1
+    assert runs.verdict("rename2", "", old_name="b", new_name="keep") == -1
+    # Both predicates ask about a rename: what the first lets pass, the second may refuse.
+    assert runs.verdict("rename2", "", old_name="a", new_name=".b") == -1
+    assert runs.verdict("rename2", "", old_name=".a", new_name="b") == 0
+    for op in MAKING:
+        assert runs.verdict(op, ".a") == -1
+        assert runs.verdict(op, "keep") == 0
+
+
+@pytest.mark.parametrize("runs", [WRITABLE], indirect=True)
+def test_who_may_write(runs: Runs) -> None:
+    def open_with(flags: int, uid: int) -> int:
+        case = Case(structs={"open_in": {"flags": flags}}, caller=Caller(uid=uid))
+        return runs.run("open_prefilter", case).verdict
+
+    assert open_with(os.O_RDONLY, 1) == 0
+    for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC):
+        assert open_with(flags, 1) == -13
+        assert open_with(flags, 7) == 0
+    assert runs.verdict("create_open", "x") == -13
+    for valid, verdict in ((8, -13), (1, 0)):  # FATTR_SIZE, FATTR_MODE
+        case = Case(structs={"setattr_in": {"valid": valid}})
+        assert runs.run("setattr_prefilter", case).verdict == verdict
+
+
+@pytest.mark.parametrize("runs", [VISIBLE + COUNT], indirect=True)
+def test_filters_of_one_hook_run_in_order_and_the_first_refusal_wins(runs: Runs) -> None:
+    def looked(name: bytes) -> Outcome:
+        return runs.run("lookup_prefilter", Case(buffers={"name": name}))
+
+    assert looked(b"a").verdict == 3
+    assert looked(b"broken").verdict == -5
+    assert looked(b"a.pem").verdict == -2
+    assert looked(b"a.pem").maps["hits"] == {0: 1}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (VISIBLE.replace(" -> bool", "").replace("return not", "x ="), "E2"),
+        ("\n@filters.visible\ndef shown(ctx: Context) -> bool:\n    return True\n", "E252"),
+        ("\n@filters.visible\ndef shown(ctx: Context, name: Name):\n    return -ENOENT\n", "E216"),
+    ],
+)
+def test_a_predicate_is_a_helper_that_gives_a_bool(tmp_path: Path, source: str, said: str) -> None:
+    path = tmp_path / "asked.py"
+    path.write_text(HEAD + source)
+    with pytest.raises(BuildError) as caught:
+        compile_file(path)
+    assert said in str(caught.value.render())
+    assert "E999" not in caught.value.render()
+
+
+def test_a_set_that_changes_a_name_says_the_order_itself(tmp_path: Path) -> None:
+    path = tmp_path / "asked.py"
+    path.write_text(
+        HEAD + VISIBLE + "\n@filters.lookup.pre\ndef other(ctx: Context, name: Name):\n"
+        "    name[:] = 'x'\n"
+    )
+    with pytest.raises(BuildError, match="1 error") as caught:
+        compile_file(path)
+    assert "replaces what another filter of lookup_prefilter sees" in caught.value.render()
