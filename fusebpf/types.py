@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     bytes64: TypeAlias = bytes | str | Bytes
     bytes128: TypeAlias = bytes | str | Bytes
     bytes256: TypeAlias = bytes | str | Bytes
-    u8 = u16 = u32 = u64 = int
-    s8 = s16 = s32 = s64 = int
+    u8: TypeAlias = int
+    u16: TypeAlias = int
+    u32: TypeAlias = int
+    u64: TypeAlias = int
+    s8: TypeAlias = int
+    s16: TypeAlias = int
+    s32: TypeAlias = int
+    s64: TypeAlias = int
 else:
 
     class _Fixed(int):

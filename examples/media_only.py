@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Files that are no pictures do not exist; directories have no dot and stay visible."""
+
+from fusebpf import Context, FilterSet, Name
+
+filters = FilterSet("media_only")
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".raw")
+
+
+@filters.visible
+def picture(ctx: Context, name: Name) -> bool:
+    return "." not in name or name in {".", ".."} or name.lower().endswith(PICTURES)
