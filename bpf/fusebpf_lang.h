@@ -303,6 +303,13 @@ static __always_inline __u8 fusebpf_glob_byte(const struct fusebpf_buf *name, __
 		_after; \
 	})
 
+/* To /sys/kernel/tracing/trace_pipe; at most three numbers of 64 bits. */
+#define fusebpf_debug(format, ...) \
+	do { \
+		static const char _format[] = format; \
+		bpf_trace_printk(_format, sizeof(_format), ##__VA_ARGS__); \
+	} while (0)
+
 /* Integers. Signed overflow wraps. */
 static __always_inline __s64 fusebpf_add(__s64 a, __s64 b)
 {

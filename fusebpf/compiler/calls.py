@@ -138,6 +138,8 @@ class Calls(Records):
         return None if any(isinstance(f, Poison) for f in found) else found
 
     def _builtin(self, node: ast.Call, name: str) -> Operand:
+        if name == "debug":
+            return self.error(node, "E254", "debug() is a statement", "put it on a line of its own")
         limits = {"len": (1, 1), "range": (1, 3), "refuse": (1, 1), "Verdict": (1, 1)}
         least, most = limits.get(name, (2, 16) if name != "abs" else (1, 1))
         args = self._args(node, name, least, most)

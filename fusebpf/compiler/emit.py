@@ -393,6 +393,10 @@ class FunctionEmitter:
                 self._lines(self.maps.emit(stmt))
             case ir.Drop(var=var):
                 self._put(f"fusebpf_dirent_drop(&{self.locals[var]});")
+            case ir.Debug(format=format_, values=values):
+                # Numbers of every type travel as 64 bits.
+                numbers = "".join(f", (__s64)({self.exprs.value(v)})" for v in values)
+                self._put(f"fusebpf_debug({string(format_.encode())}{numbers});")
             case ir.Replace(param=param, value=value):
                 if isinstance(value, ir.Bytes):
                     literal = f"{string(value.value)}, {len(value.value)}"

@@ -501,6 +501,15 @@ class Emit:
 
 
 @dataclass(frozen=True)
+class Debug:
+    """Print; ``format`` is as of printf, with one 64-bit number for each of ``values``."""
+
+    line: int
+    format: str
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
 class Drop:
     """Remove the current directory entry from the listing."""
 
@@ -582,6 +591,7 @@ Stmt = (
     | MapSet
     | MapUpdate
     | Emit
+    | Debug
     | Drop
     | Do
     | If

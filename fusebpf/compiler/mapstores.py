@@ -10,6 +10,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import Expressions
 from fusebpf.compiler.names import as_view, whole
 from fusebpf.compiler.operands import (
+    Builtin,
     EventRef,
     MapRef,
     Method,
@@ -18,7 +19,7 @@ from fusebpf.compiler.operands import (
     Poison,
     Text,
 )
-from fusebpf.compiler.types import INT_TYPES, NAME, IntType, RecordType
+from fusebpf.compiler.types import INT_TYPES, NAME, S64, U64, IntType, RecordType
 from fusebpf.compiler.words import describe
 
 _UPDATES: tuple[ir.UpdateOp, ...] = ("+", "-", "&", "|", "^")
@@ -250,6 +251,44 @@ class MapStores(Expressions):
     @abstractmethod
     def _read_only(self, target: ast.expr, param: str) -> None:
         """Report a change of an argument that this phase may not change."""
+
+    def debug_print(self, node: ast.Expr, call: ast.Call) -> list[ir.Stmt] | None:
+        """``debug("uid", ctx.uid)``; None when the call is another one."""
+        named = isinstance(call.func, ast.Name | ast.Attribute)
+        if not named or self.expr(call.func) != Builtin("debug"):
+            return None
+        words: list[str] = []
+        values: list[ir.Expr] = []
+        failed = bool(call.keywords)
+        if failed:
+            self.error(call, "E252", "debug() takes no keywords", "debug('uid', ctx.uid)")
+        for arg in call.args:
+            operand = self.expr(arg)
+            if isinstance(operand, Text):
+                shown = operand.raw.decode("ascii", "replace").replace("%", "%%")
+                words.append("".join(c if c.isascii() and c.isprintable() else "?" for c in shown))
+                continue
+            if as_view(operand) is not None:
+                self.error(
+                    arg,
+                    "E258",
+                    f"debug() cannot print {describe(operand)}",
+                    "print len(name) or name[0]; or send it with an event",
+                )
+                failed = True
+                continue
+            value = self.comparable(arg, operand)
+            if value is None:
+                failed = True
+                continue
+            wide = U64 if value.type == U64 else S64
+            values.append(ir.Cast(wide, value) if isinstance(value.type, IntType) else value)
+            words.append("%llu" if wide == U64 else "%lld")
+        if len(values) > 3:
+            self.error(call, "E258", "debug() prints three numbers at most", "print twice")
+            failed = True
+        text = " ".join(words)
+        return [] if failed else [ir.Debug(node.lineno, text, tuple(values))]
 
     def emit_event(self, node: ast.Expr, call: ast.Call) -> list[ir.Stmt] | None:
         """``events.emit(Event(...))``; None when the call is another one."""

@@ -38,6 +38,8 @@ def _statement(stmt: ir.Stmt) -> str | None:
             return f"map {name}"
         case ir.Emit(event=name):
             return f"it sends events {name}"
+        case ir.Debug():
+            return "it prints"
         case ir.SetTag():
             return "it sets ctx.tag"
         case ir.SetField(param=param) | ir.Replace(param=param):

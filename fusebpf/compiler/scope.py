@@ -55,7 +55,7 @@ from fusebpf.dsl import objects
 from fusebpf.dsl.config import Config
 from fusebpf.dsl.events import Events
 from fusebpf.dsl.maps import Map
-from fusebpf.dsl.values import Errno, Verdict, refuse
+from fusebpf.dsl.values import Errno, Verdict, debug, refuse
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -334,6 +334,8 @@ class Scope(ABC):
     def _function(self, node: ast.expr, value: FunctionType, shown: str) -> Operand:
         if value is refuse:
             return Builtin("refuse")
+        if value is debug:
+            return Builtin("debug")
         code = value.__code__
         found = self.unit.definitions.get((code.co_name, code.co_firstlineno))
         if found is not None and value.__globals__.get("__name__") == self.unit.namespace.get(
@@ -398,7 +400,7 @@ def is_number(type_: Type) -> bool:
 
 
 _BUILTIN_HELP = {
-    "print": "count in a map instead: hits[0] += 1",
+    "print": "from fusebpf import debug; debug('uid', ctx.uid)",
     "any": "write a `for` loop that returns or breaks at the first hit",
     "all": "write a `for` loop that returns or breaks at the first miss",
     "sum": "write a `for` loop that adds",
@@ -423,6 +425,7 @@ _LANGUAGE = {
             "USER_POSTFILTER",
             "CALL_DEFAULT",
             "refuse",
+            "debug",
             "Verdict",
         ),
         "fusebpf",

@@ -548,7 +548,7 @@ class Statements(MapStores):
     def _expression(self, node: ast.Expr) -> list[ir.Stmt]:
         value = node.value
         if isinstance(value, ast.Call):
-            for kind in (self._drop, self.emit_event):
+            for kind in (self._drop, self.emit_event, self.debug_print):
                 done = kind(node, value)
                 if done is not None:
                     return done

@@ -27,6 +27,7 @@ from fusebpf.dsl.values import (
     USER_PREFILTER,
     Errno,
     Verdict,
+    debug,
     refuse,
 )
 
@@ -57,6 +58,7 @@ __all__ = [
     "PerCpuHashMap",
     "UnknownHookError",
     "Verdict",
+    "debug",
     "refuse",
 ]
 __all__ += _structs

@@ -7,6 +7,8 @@ refusal into a pass. ``-ENOENT`` is a Verdict; ENOENT alone is not.
 
 from __future__ import annotations
 
+import sys
+
 #: The largest error number that a filter can give: above are codes internal to the kernel
 #: (include/linux/errno.h).
 MAX_ERRNO = 511
@@ -68,6 +70,14 @@ def refuse(errno: int | Errno) -> Verdict:
     """The refusal with a computed error number; its sign is ignored, its size clamped to 1…511."""
     number = errno.value if isinstance(errno, Errno) else abs(int(errno))
     return Verdict(-min(max(number, 1), MAX_ERRNO))
+
+
+def debug(*parts: object) -> None:
+    """Print texts and numbers, with spaces between them, for whoever develops the filter.
+
+    In the kernel they go to /sys/kernel/tracing/trace_pipe, in plain Python to stderr.
+    """
+    print(*parts, file=sys.stderr)
 
 
 #: Prefilter: run the operation. Postfilter: its result stands.

@@ -188,6 +188,9 @@ class PyRun:
                 self._update(stmt, frame)
             case ir.Emit(event=event, value=value):
                 self._events[event].append(self._bytes(value, frame))
+            case ir.Debug(values=values):
+                for value in values:
+                    self._eval(value, frame)
             case ir.Drop(var=var):
                 self._dirent(var, frame).dropped = True
             case ir.Do(value=value):

@@ -13,7 +13,7 @@ from fusebpf.compiler import ir
 from fusebpf.testing.case import Case, Outcome
 from fusebpf.testing.pyrun import PyRun
 from fusebpf.testing.standin import StandIn
-from tests.property.generator import Chooser, Generated, make_case
+from tests.property.inputs import Chooser, Generated, make_case
 
 
 @dataclass(frozen=True)

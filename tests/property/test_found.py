@@ -13,8 +13,8 @@ import pytest
 
 from fusebpf.build import compile_file
 from fusebpf.compiler import ir
-from tests.property.generator import Generated, MapShape
 from tests.property.harness import compare
+from tests.property.inputs import Generated, MapShape
 from tests.property.test_agree import RandomChooser
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.py"))
