@@ -7,77 +7,27 @@ the compiler. Choices come from a ``Chooser``, so that hypothesis can drive (and
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
 from fusebpf.abi.opcodes import COVERED
 from fusebpf.testing.case import leaves, struct_args
+from tests.property.expressions import ERRNOS, VERDICTS, Expressions, Scope
 from tests.property.inputs import (
     EDGES,
-    EDGES_64,
     NAMES,
-    PIECES,
     RECORDS,
-    Chooser,
     Generated,
     MapShape,
 )
 
 T = TypeVar("T")
 
-ERRNOS = ("EPERM", "ENOENT", "EIO", "EACCES", "EROFS", "ENOSPC")
-VERDICTS = ("CONTINUE", "POSTFILTER", "USER", "USER_PREFILTER", "USER_POSTFILTER", "CALL_DEFAULT")
-POST_VERDICTS = ("CONTINUE", "USER_POSTFILTER", "CALL_DEFAULT")
-
-CTX_FIELDS = ("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag")
-
 ALL_HOOKS = [DEFAULT_FILTER, *(hook for hook in HOOKS.values() if hook.op not in COVERED)]
 
 
-@dataclass
-class _Scope:
-    """What an expression may refer to: locals by type, the arguments of the hook."""
-
-    hook: Hook | None
-    locals: dict[str, str] = field(default_factory=dict)
-    fixed: set[str] = field(default_factory=set)
-    names: list[str] = field(default_factory=list)
-    structs: dict[str, str] = field(default_factory=dict)
-    entry: str | None = None
-    listing: str | None = None
-    loops: int = 0
-    #: Names and buffers that the filter may replace.
-    changeable: list[str] = field(default_factory=list)
-    constant_only: bool = False
-
-
-class Generator:
+class Generator(Expressions):
     """Writes one filter set. ``size`` bounds the statements of a filter."""
-
-    def __init__(self, chooser: Chooser, size: int = 10) -> None:
-        self._chooser = chooser
-        self._size = size
-        self._lines: list[str] = []
-        self._fresh = 0
-        self._left = 0
-        self._calls = 0
-        self._maps: list[MapShape] = []
-        self._helpers: list[tuple[str, list[str], str]] = []
-        self.counts: Counter[str] = Counter()
-
-    # -------------------------------------------------------------- choices
-
-    def _pick(self, options: tuple[T, ...] | list[T]) -> T:
-        return options[self._chooser.below(len(options))]
-
-    def _chance(self, one_in: int) -> bool:
-        return self._chooser.below(one_in) == one_in - 1
-
-    def _name(self, prefix: str) -> str:
-        self._fresh += 1
-        return f"{prefix}{self._fresh}"
 
     # ------------------------------------------------------------- programs
 
@@ -161,22 +111,26 @@ class Generator:
         )
 
     def _helper(self) -> None:
+        begin = len(self._lines)
         name = self._name("helper")
         kinds = [self._pick(("s64", "u64")) for _ in range(1 + self._chooser.below(3))]
         result = self._pick(("s64", "u64"))
         params = [f"p{index}" for index in range(len(kinds))]
-        scope = _Scope(None, dict(zip(params, kinds, strict=True)))
+        scope = Scope(None, dict(zip(params, kinds, strict=True)))
         text = ", ".join(f"{p}: {k}" for p, k in zip(params, kinds, strict=True))
         self._lines += ["", f"def {name}({text}) -> {result}:"]
         self._left = 3
         self._block(scope, 1, result)
         self._lines.append(f"    return {self._int(scope, result, 2)}")
+        if any(line.strip().startswith("for ") for line in self._lines[begin:]):
+            self._heavy.add(name)
         self._helpers.append((name, kinds, result))
         self.counts["helper"] += 1
 
     def _filter(self, hook: Hook) -> str:
         function = self._name("filter")
-        scope = _Scope(hook)
+        self._used = 0
+        scope = Scope(hook)
         params = ["ctx: Context"]
         for index, arg in enumerate(hook.args):
             if arg.struct is not None:
@@ -211,9 +165,9 @@ class Generator:
 
     # ----------------------------------------------------------- statements
 
-    def _block(self, scope: _Scope, depth: int, result: str) -> None:
+    def _block(self, scope: Scope, depth: int, result: str) -> None:
         """Statements at an indentation of ``depth``; locals made inside stay inside."""
-        inner = _Scope(
+        inner = Scope(
             scope.hook,
             dict(scope.locals),
             set(scope.fixed),
@@ -238,13 +192,13 @@ class Generator:
     def _emit(self, depth: int, text: str) -> None:
         self._lines.append("    " * depth + text)
 
-    def _stmt(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt(self, scope: Scope, depth: int, result: str) -> None:
         options = ["assign", "assign", "if", "if", "augment", "match"]
         if self._maps:
             options += ["map", "map"]
         if scope.hook:
             options += ["event"]
-        if not scope.loops:
+        if scope.hook and not scope.loops:
             options += ["debug"]
         if depth < 3 and scope.loops < 2:
             options += ["for"]
@@ -268,7 +222,7 @@ class Generator:
         self.counts[choice] += 1
         getattr(self, f"_stmt_{choice}")(scope, depth, result)
 
-    def _stmt_assign(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_assign(self, scope: Scope, depth: int, _result: str) -> None:
         kind = self._pick(("s64", "u64", "bool"))
         target = self._name("v")
         if kind == "bool":
@@ -277,7 +231,7 @@ class Generator:
             self._emit(depth, f"{target}: {kind} = {self._int(scope, kind, 3)}")
         scope.locals[target] = kind
 
-    def _stmt_augment(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_augment(self, scope: Scope, depth: int, result: str) -> None:
         targets = [
             name
             for name, kind in scope.locals.items()
@@ -291,7 +245,7 @@ class Generator:
         op = self._pick(("+", "-", "*", "&", "|", "^"))
         self._emit(depth, f"{target} {op}= {self._int(scope, kind, 2)}")
 
-    def _stmt_if(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_if(self, scope: Scope, depth: int, result: str) -> None:
         self._emit(depth, f"if {self._bool(scope, 3)}:")
         self._block(scope, depth + 1, result)
         if self._chance(4):
@@ -301,7 +255,7 @@ class Generator:
             self._emit(depth, "else:")
             self._block(scope, depth + 1, result)
 
-    def _stmt_match(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_match(self, scope: Scope, depth: int, result: str) -> None:
         if scope.names and self._chance(2):
             values = tuple(repr(name) for name in NAMES)
             subject = self._pick(scope.names) + self._pick(("", ".lower()"))
@@ -321,7 +275,7 @@ class Generator:
             self._emit(depth + 1, f"case _{guard}:")
             self._block(scope, depth + 2, result)
 
-    def _stmt_for(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_for(self, scope: Scope, depth: int, result: str) -> None:
         var = self._name("i")
         bound = 1 + self._chooser.below(9)
         form = self._chooser.below(5)
@@ -336,7 +290,7 @@ class Generator:
         else:
             header = f"range({bound}, {bound + 7}, 3)"
         self._emit(depth, f"for {var} in {header}:")
-        inner = _Scope(
+        inner = Scope(
             scope.hook,
             scope.locals | {var: "s64"},
             scope.fixed | {var},
@@ -348,7 +302,7 @@ class Generator:
         )
         self._block(inner, depth + 1, result)
 
-    def _stmt_bytes(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_bytes(self, scope: Scope, depth: int, result: str) -> None:
         var, part = self._name("c"), self._name("part")
         text = self._bytes(scope)
         # A loop over all of a buffer takes too long for more than a little in each turn.
@@ -358,7 +312,7 @@ class Generator:
         else:
             self._emit(depth, f"{part} = {text}")
             self._emit(depth, f"for {var} in {part if long else f'{part}[:9]'}:")
-        inner = _Scope(
+        inner = Scope(
             scope.hook,
             scope.locals | {var: "byte"},
             scope.fixed | {var},
@@ -371,10 +325,10 @@ class Generator:
         self._left = min(self._left, 2)
         self._block(inner, depth + 1, result)
 
-    def _stmt_entries(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_entries(self, scope: Scope, depth: int, result: str) -> None:
         var = self._name("entry")
         self._emit(depth, f"for {var} in {scope.listing}:")
-        inner = _Scope(
+        inner = Scope(
             scope.hook,
             dict(scope.locals),
             set(scope.fixed),
@@ -386,7 +340,7 @@ class Generator:
         )
         self._block(inner, depth + 1, result)
 
-    def _stmt_replace(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_replace(self, scope: Scope, depth: int, _result: str) -> None:
         name = self._pick(scope.changeable)
         value = repr(self._pick(NAMES[:8]))
         if not scope.constant_only and self._chance(2):
@@ -395,22 +349,22 @@ class Generator:
             )
         self._emit(depth, f"{name}[:] = {value}")
 
-    def _stmt_drop(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_drop(self, scope: Scope, depth: int, _result: str) -> None:
         self._emit(depth, f"{scope.entry}.drop()")
 
-    def _stmt_leave(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_leave(self, scope: Scope, depth: int, _result: str) -> None:
         self._emit(depth, f"if {self._bool(scope, 2)}:")
         self._emit(depth + 1, self._pick(("break", "continue")))
 
-    def _stmt_return(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_return(self, scope: Scope, depth: int, result: str) -> None:
         value = self._verdict(scope) if result == "Verdict" else self._int(scope, result, 2)
         self._emit(depth, f"if {self._bool(scope, 2)}:")
         self._emit(depth + 1, f"return {value}")
 
-    def _stmt_tag(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_tag(self, scope: Scope, depth: int, _result: str) -> None:
         self._emit(depth, f"ctx.tag = {self._int(scope, 'u64', 2)}")
 
-    def _stmt_field(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_field(self, scope: Scope, depth: int, result: str) -> None:
         assert scope.hook is not None
         writable = [
             (param, path, size, signed)
@@ -427,33 +381,18 @@ class Generator:
         kind = "s64" if signed else self._pick(("u64", "s64")) if size < 8 else "u64"
         self._emit(depth, f"{param}.{path} = {self._int(scope, kind, 2)}")
 
-    def _stmt_debug(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_debug(self, scope: Scope, depth: int, _result: str) -> None:
         parts = ["'100%'", *(self._int(scope, "s64", 1) for _ in range(self._chooser.below(4)))]
         self._emit(depth, f"debug({', '.join(parts)})")
 
-    def _stmt_event(self, scope: _Scope, depth: int, _result: str) -> None:
+    def _stmt_event(self, scope: Scope, depth: int, _result: str) -> None:
         if scope.loops:  # the ring must hold all of them
             self._emit(depth, f"if {self._bool(scope, 1)}:")
             self._emit(depth + 1, self._pick(("break", "continue")))
         else:
             self._emit(depth, f"notes.emit({self._record(scope, 'Note')})")
 
-    def _record(self, scope: _Scope, name: str) -> str:
-        """A call that makes a record."""
-        values: list[str] = []
-        for member, kind in RECORDS[name]:
-            if kind.startswith("bytes"):
-                value = repr(self._pick(NAMES[:7]))
-                if scope.names and self._chance(2):
-                    value = self._bytes(scope)
-            elif member == "prefixlen":
-                value = self._pick(("0", "8", "12", "16", "24", "128", "129"))
-            else:
-                value = self._int(scope, "s64" if kind.startswith("s") else "u64", 1)
-            values.append(f"{member}={value}" if self._chance(2) or "=" in str(values) else value)
-        return f"{name}({', '.join(values)})"
-
-    def _stmt_record_map(self, scope: _Scope, depth: int, shape: MapShape, result: str) -> None:
+    def _stmt_record_map(self, scope: Scope, depth: int, shape: MapShape, result: str) -> None:
         name, member = shape.name, self._pick(("hits", "seen", "flags"))
         kind = "s64" if member == "seen" else "u64"
         value = self._int(scope, kind, 1)
@@ -487,7 +426,7 @@ class Generator:
                 key = f"{found}_key"
             self._emit(depth, f"{found} = {name}.get({key})")
             self._emit(depth, f"if {found} is not None and {found}.{member} != 3:")
-            inner = _Scope(
+            inner = Scope(
                 scope.hook,
                 scope.locals | {f"{found}.hits": "u64", f"{found}.flags": "byte"},
                 scope.fixed | {found},
@@ -499,7 +438,7 @@ class Generator:
             )
             self._block(inner, depth + 1, result)
 
-    def _stmt_map(self, scope: _Scope, depth: int, result: str) -> None:
+    def _stmt_map(self, scope: Scope, depth: int, result: str) -> None:
         shape = self._pick(self._maps)
         if shape.value == "Stat":
             self._stmt_record_map(scope, depth, shape, result)
@@ -524,7 +463,7 @@ class Generator:
             found = self._name("found")
             self._emit(depth, f"{found} = {shape.name}.get({key})")
             self._emit(depth, f"if {found} is not None:")
-            inner = _Scope(
+            inner = Scope(
                 scope.hook,
                 scope.locals | {found: kind} if shape.value.endswith("64") else dict(scope.locals),
                 scope.fixed | {found},
@@ -540,194 +479,6 @@ class Generator:
             cast = kind if shape.value.endswith("64") else "u64"
             self._emit(depth, f"{target}: {cast} = {cast}({shape.name}.get({key}, 5))")
             scope.locals[target] = cast
-
-    # ---------------------------------------------------------- expressions
-
-    def _index(self, scope: _Scope, shape: MapShape) -> str:
-        if shape.max_entries > 1 and self._chance(3):
-            return f"{self._int(scope, 'u64', 1)} % {shape.max_entries}"
-        return str(self._chooser.below(shape.max_entries))
-
-    def _key(self, scope: _Scope, shape: MapShape) -> str:
-        if shape.key in RECORDS:
-            return self._record(scope, shape.key)
-        if self._chance(2):
-            return str(self._chooser.below(4))
-        kind = "s64" if shape.key.startswith("s") else "u64"
-        text = self._int(scope, kind, 1)
-        return text if shape.key.endswith("64") else f"{shape.key}({text})"
-
-    def _verdict(self, scope: _Scope) -> str:
-        form = self._chooser.below(6)
-        verdicts = POST_VERDICTS if scope.hook and scope.hook.phase == "post" else VERDICTS
-        if form < 2:
-            return self._pick(verdicts)
-        if form < 5:
-            return f"-{self._pick(ERRNOS)}"
-        return f"-{self._pick(ERRNOS)} if {self._bool(scope, 1)} else {self._pick(verdicts)}"
-
-    def _int(self, scope: _Scope, kind: str, depth: int) -> str:
-        """An expression of exactly the type ``kind`` (s64 or u64)."""
-        if depth <= 0 or self._chance(3):
-            return self._atom(scope, kind)
-        form = self._chooser.below(9)
-        self.counts[f"int form {form}"] += 1
-        left = self._int(scope, kind, depth - 1)
-        if form < 3:
-            op = self._pick(("+", "-", "*", "&", "|", "^"))
-            return f"({left} {op} {self._int(scope, kind, depth - 1)})"
-        if form == 3:
-            op = self._pick(("//", "%"))
-            divisor = 1 + self._pick(EDGES)
-            if self._chance(4):
-                return f"({left} {op} {kind}(CHOSEN))"
-            sign = "-" if kind == "s64" and self._chance(3) else ""
-            return f"({left} {op} {sign}{divisor})"
-        if form == 4:
-            return f"({left} {self._pick(('<<', '>>'))} {self._chooser.below(64)})"
-        if form == 5:
-            return f"({self._pick(('-', '~'))}{left})"
-        if form == 6:
-            other = "u64" if kind == "s64" else "s64"
-            return f"{kind}({self._int(scope, other, depth - 1)})"
-        if form == 7:
-            narrow = self._pick(("u8", "u16", "u32", "s8", "s16", "s32"))
-            return f"{kind}({narrow}({left}))"
-        other_value = self._int(scope, kind, depth - 1)
-        return f"({left} if {self._bool(scope, depth - 1)} else {other_value})"
-
-    def _atom(self, scope: _Scope, kind: str) -> str:
-        options = ["literal", "config"]
-        same = [name for name, local in scope.locals.items() if local == kind]
-        same += [f"{kind}({name})" for name, local in scope.locals.items() if local == "byte"]
-        if same:
-            options += ["local", "local"]
-        if scope.hook:
-            options.append("ctx")
-            if scope.structs:
-                options += ["field", "field"]
-            if scope.names:
-                options += ["len", "byte", "byte at"]
-            if scope.entry:
-                options.append("entry")
-        options += ["helper"] if self._helpers and scope.hook and self._calls < 2 else []
-        choice = self._pick(options)
-        self.counts[f"atom {choice}"] += 1
-        if choice == "literal":
-            value = self._pick(EDGES + EDGES_64)
-            return f"{kind}({-value})" if kind == "s64" and self._chance(3) else f"{kind}({value})"
-        if choice == "config":
-            return f"{kind}({self._pick(('CHOSEN', 'SIGNED', 'FLAG'))})"
-        if choice == "local":
-            return self._pick(same)
-        if choice == "ctx":
-            return f"{kind}(ctx.{self._pick(CTX_FIELDS)})"
-        if choice == "len":
-            return f"{kind}(len({self._bytes(scope)}))"
-        if choice == "byte at":
-            return f"{kind}({self._bytes(scope)}[{self._int(scope, 's64', 1)}])"
-        if choice == "byte":
-            return f"{kind}({self._pick(scope.names)}[{self._chooser.below(6) - 2}])"
-        if choice == "entry":
-            return f"{kind}({scope.entry}.{self._pick(('ino', 'type'))})"
-        if choice == "helper":
-            name, kinds, _result = self._pick(self._helpers)
-            self._calls += 1
-            args = ", ".join(self._int(scope, arg, 0) for arg in kinds)
-            self._calls -= 1
-            return f"{kind}({name}({args}))"
-        assert scope.hook is not None
-        param = self._pick(list(scope.structs))
-        struct = next(s for a, s in struct_args(scope.hook) if a.name == scope.structs[param])
-        return f"{kind}({param}.{self._pick(leaves(struct))[0]})"
-
-    def _bool(self, scope: _Scope, depth: int) -> str:
-        options = ["compare", "compare", "flag"]
-        booleans = [name for name, local in scope.locals.items() if local == "bool"]
-        if booleans:
-            options.append("local")
-        if scope.names:
-            options += ["name", "name"]
-        if any(not shape.kind.endswith("array") for shape in self._maps):
-            options.append("has")
-        if depth > 0:
-            options += ["logic", "not", "chain", "mixed", "oneof"]
-        choice = self._pick(options)
-        self.counts[f"bool {choice}"] += 1
-        op = self._pick(("==", "!=", "<", "<=", ">", ">="))
-        kind = self._pick(("s64", "u64"))
-        if choice == "compare":
-            return f"{self._int(scope, kind, 1)} {op} {self._int(scope, kind, 1)}"
-        if choice == "mixed":
-            return f"{self._int(scope, 's64', 1)} {op} {self._int(scope, 'u64', 1)}"
-        if choice == "chain":
-            parts = [self._int(scope, kind, 1) for _ in range(3)]
-            return f"{parts[0]} <= {parts[1]} {op} {parts[2]}"
-        if choice == "local":
-            return self._pick(booleans)
-        if choice == "flag":
-            return "FLAG"
-        if choice == "name":
-            return self._name_test(scope)
-        if choice == "has":
-            shape = self._pick([m for m in self._maps if not m.kind.endswith("array")])
-            return f"{self._key(scope, shape)} in {shape.name}"
-        if choice == "not":
-            return f"not ({self._bool(scope, depth - 1)})"
-        if choice == "oneof":
-            return f"{self._int(scope, kind, 1)} in {{1, 2, 64, LIMIT}}"
-        joiner = self._pick(("and", "or"))
-        return f"({self._bool(scope, depth - 1)} {joiner} {self._bool(scope, depth - 1)})"
-
-    def _name_test(self, scope: _Scope) -> str:
-        name = self._bytes(scope)
-        form = self._chooser.below(12)
-        self.counts[f"name form {form}"] += 1
-        if form == 7:
-            return f"{name}{self._pick(('', '.lower()'))}.glob({self._glob()!r})"
-        if form == 8:
-            return f"{name}.glob(({self._glob()!r}, {self._glob()!r}))"
-        if form == 9:
-            return f"{self._pick(PIECES)!r} {self._pick(('in', 'not in'))} {name}"
-        if form == 10:
-            return f"{name} {self._pick(('==', '!='))} {self._bytes(scope)}"
-        if form == 11:
-            return f"matches({name})" if name[0] in "ne" else f"{name}.glob('*.*')"
-        if form == 0:
-            return f"{name} {self._pick(('==', '!='))} {self._pick(NAMES)!r}"
-        if form == 1:
-            chosen = ", ".join(repr(self._pick(NAMES)) for _ in range(1 + self._chooser.below(4)))
-            return f"{name} {self._pick(('in', 'not in'))} {{{chosen}}}"
-        if form == 2:
-            return f"{name}.startswith({self._pick(PIECES)!r})"
-        if form == 3:
-            return f"{name}.endswith({self._pick(PIECES)!r})"
-        if form == 4:
-            return f"{name}.endswith(({self._pick(PIECES)!r}, {self._pick(PIECES)!r}))"
-        if form == 5:
-            return f"{name} in SECRETS"
-        return f"len({name}) {self._pick(('<', '>', '=='))} {self._pick((1, 4, 7, 255))}"
-
-    def _bytes(self, scope: _Scope) -> str:
-        """A name or buffer, or a part of one."""
-        name = self._pick(scope.names)
-        form = self._chooser.below(8)
-        self.counts[f"bytes form {form}"] += 1
-        small = [str(self._chooser.below(9) - 4) for _ in range(2)]
-        if form == 4:
-            return f"{name}[{small[0]}:]"
-        if form == 5:
-            return f"{name}[:{small[0]}]"
-        if form == 6:
-            return f"{name}[{small[0]}:{small[1]}]"
-        if form == 7:
-            start = self._int(scope, "s64", 1)
-            return f"{name}[{start}:{self._pick(('', *small))}]"
-        return name
-
-    def _glob(self) -> str:
-        pieces = ("*", "*", "?", "[a-m]", "[!.x]", "[]e]", "[", ".pem", "a", "id", "é", ".")
-        return "".join(self._pick(pieces) for _ in range(1 + self._chooser.below(5)))
 
 
 def _struct_classes() -> list[str]:

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: MIT
 """If it compiles it verifies, and it means what Python means: random filters, random inputs.
 
-``FUSEBPF_PROGRAMS`` sets how many programs (filters) are generated, 500 by default, and
-``FUSEBPF_SEED`` which ones. A failure is shrunk by hypothesis to the shortest row of choices that
-still shows it, and prints the source, both outcomes and the generated C.
+``FUSEBPF_PROGRAMS`` sets how many programs (filters) are generated; by default 500, or as many as
+70 seconds allow once every hook was there. ``FUSEBPF_SEED`` sets which ones. A failure is shrunk
+by hypothesis to the shortest row of choices that still shows it, and prints the source, both
+outcomes and the generated C.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -20,9 +22,13 @@ from tests.property.generator import ALL_HOOKS, Generator
 from tests.property.harness import compare
 
 PROGRAMS = int(os.environ.get("FUSEBPF_PROGRAMS", "500"))
+#: A count that is asked for takes as long as it takes; else this many seconds.
+SECONDS = float("inf") if "FUSEBPF_PROGRAMS" in os.environ else 70
 SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
 CASES = 10
-SETS_PER_ROUND = 100
+#: Most filters of one set: clang takes most of the time, and as long for one as for a few.
+FILTERS = 8
+SETS_PER_ROUND = 25
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="loading BPF programs needs root (CAP_BPF)"
@@ -80,9 +86,9 @@ def round_of_sets(totals: Totals, number: int) -> None:
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(choices=st.binary(min_size=1200, max_size=2400), inputs=st.integers(0, 2**32))
+    @given(choices=st.binary(min_size=2400, max_size=4800), inputs=st.integers(0, 2**32))
     def one_set(choices: bytes, inputs: int) -> None:
-        generated = Generator(BytesChooser(choices)).generate()
+        generated = Generator(BytesChooser(choices)).generate(FILTERS)
         totals.pairs += compare(generated, RandomChooser(inputs), CASES)
         totals.programs += len(generated.filters)
         totals.lines += len(generated.source.splitlines())
@@ -95,7 +101,12 @@ def round_of_sets(totals: Totals, number: int) -> None:
 def test_generated_filters_verify_and_both_runs_agree() -> None:
     totals = Totals()
     rounds = 0
-    while totals.programs < PROGRAMS or (totals.missing_hooks() and rounds < 10):
+    end = time.monotonic() + SECONDS
+    while (
+        totals.programs < PROGRAMS
+        and (time.monotonic() < end or totals.missing_hooks())
+        and rounds < 10_000
+    ):
         round_of_sets(totals, SEED + rounds)
         rounds += 1
     print(f"\n{totals.programs} programs, {totals.pairs} runs, {totals.lines} lines")
