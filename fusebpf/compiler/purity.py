@@ -25,8 +25,6 @@ def impurity(function: ir.Function, helpers: Mapping[str, ir.Function]) -> str |
                 found = _expression(expr, helpers)
                 if found is not None:
                     break
-        if found is None and function.hook is not None and isinstance(stmt, ir.Return):
-            found = _verdict(stmt)
         if found is not None:
             return found if "(line" in found else f"{found} (line {stmt.line})"
     return None
@@ -49,6 +47,9 @@ def _statement(stmt: ir.Stmt) -> str | None:
 
 def _expression(expr: ir.Expr, helpers: Mapping[str, ir.Function]) -> str | None:
     match expr:
+        case ir.Const(type=kind, value=value) if kind == VERDICT and value > 0:
+            # Only going on and refusing are answers; the rest asks someone else.
+            return "it leaves the answer to a postfilter, the daemon or the default filter"
         case ir.CtxField(field=name):
             return f"ctx.{name}"
         case (
@@ -61,14 +62,4 @@ def _expression(expr: ir.Expr, helpers: Mapping[str, ir.Function]) -> str | None
             return f"map {name}"
         case ir.Call(function=name):
             return impurity(helpers[name], helpers)
-    return None
-
-
-def _verdict(stmt: ir.Return) -> str | None:
-    """Only going on and refusing are answers; the rest asks someone else."""
-    if stmt.value is None:
-        return None
-    for expr in expressions(stmt.value):
-        if isinstance(expr, ir.Const) and expr.type == VERDICT and expr.value > 0:
-            return "it leaves the answer to a postfilter, the daemon or the default filter"
     return None

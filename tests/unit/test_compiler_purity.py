@@ -82,6 +82,15 @@ def test_what_an_answer_depends_on_besides_the_name(tmp_path: Path, body: str, w
     assert impure(tmp_path, body) == why
 
 
+def test_a_verdict_of_a_joined_filter_counts(tmp_path: Path) -> None:
+    path = tmp_path / "pure.py"
+    visible = "\n@filters.visible\ndef shown(ctx: Context, name: Name) -> bool:\n    return True\n"
+    path.write_text(HEAD + "    verdict = POSTFILTER\n    return verdict\n" + visible)
+    impure = [h.impure for h in compile_file(path).result.hooks if h.hook == "lookup_prefilter"]
+    assert impure[0] is not None
+    assert impure[0].startswith("it leaves the answer to a postfilter")
+
+
 def test_only_pure_filters_tell_the_kernel_to_keep_their_answers(tmp_path: Path) -> None:
     path = tmp_path / "pure.py"
     path.write_text(HEAD + "    return -ENOENT if secret(name) else CONTINUE\n")
