@@ -2,7 +2,7 @@
 """If it compiles it verifies, and it means what Python means: random filters, random inputs.
 
 ``FUSEBPF_PROGRAMS`` sets how many programs (filters) are generated; by default 500, or as many as
-70 seconds allow once every hook was there. ``FUSEBPF_SEED`` sets which ones. A failure is shrunk
+45 seconds allow once every hook was there. ``FUSEBPF_SEED`` sets which ones. A failure is shrunk
 by hypothesis to the shortest row of choices that still shows it, and prints the source, both
 outcomes and the generated C.
 """
@@ -23,7 +23,7 @@ from tests.property.harness import compare
 
 PROGRAMS = int(os.environ.get("FUSEBPF_PROGRAMS", "500"))
 #: A count that is asked for takes as long as it takes; else this many seconds.
-SECONDS = float("inf") if "FUSEBPF_PROGRAMS" in os.environ else 70
+SECONDS = float("inf") if "FUSEBPF_PROGRAMS" in os.environ else 45
 SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
 CASES = 10
 #: Most filters of one set: clang takes most of the time, and as long for one as for a few.
