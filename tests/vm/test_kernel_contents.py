@@ -89,6 +89,7 @@ def fallocate_steps(s: Steps) -> None:
         s.do(name, partial(libc.fallocate, fd, mode, offset, length))
         s.do(f"size after {name}", lambda: os.fstat(fd).st_size)
         s.do(f"blocks after {name}", lambda: os.fstat(fd).st_blocks > 0)
+    os.ftruncate(fd, 200_000)  # tmpfs goes far, and the tree is hashed
     for at in (0, 4096, 5000, 12288, 200_000):
         s.do(f"data from {at}", partial(os.lseek, fd, at, os.SEEK_DATA))
         s.do(f"hole from {at}", partial(os.lseek, fd, at, os.SEEK_HOLE))
@@ -244,7 +245,7 @@ def mapping_steps(s: Steps) -> None:
     # MAP_SHARED_VALIDATE with MAP_SYNC, with an unknown flag
     address = ("mmap", None, 4096, 3)
     s.do("MAP_SYNC", lambda: call(*address, 0x80003, fd, 0) and 0)
-    s.do("unknown flag", lambda: call(*address, 0x3 | 0x4000000, fd, 0) and 0)
+    s.do("unknown flag", lambda: call(*address, 0x3 | 1 << 24, fd, 0) and 0)
     with mmap.mmap(fd, 20000, flags=shared) as both, mmap.mmap(fd, 20000, flags=private) as own:
         both[0:6] = b"shared"
         own[6:13] = b"private"
@@ -304,7 +305,7 @@ def statx_steps(s: Steps) -> None:
         birth = struct.unpack_from("=Q", raw, 80)[0]
         direct = struct.unpack_from("=II", raw, 152)
         # Ids of the mount, and being its root, are a mount's own
-        s.do(f"mask of {full[-4:]}", lambda mask=mask: hex(mask & ~0x5000))  # type: ignore[misc]
+        s.do(f"mask of {name or 'the base'}", lambda mask=mask: hex(mask & ~0x5000))  # type: ignore[misc]
         s.do("block size", partial(int, block))
         s.do("attributes", partial(int, attributes & ~0x2000))
         s.do("which of them", partial(int, has))

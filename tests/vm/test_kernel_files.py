@@ -256,7 +256,7 @@ def test_chroot_and_pivot_root(place: Path) -> None:
     for link in ("bin", "lib", "lib64"):
         os.symlink(f"usr/{link}", lower / link)
     with kit.mounted(lower, target):
-        script = 'mount --bind /usr "$1/usr" && '
+        script = 'mount --bind /usr "$1/usr" && mount -t proc none "$1/proc" && '
         chroot = script + 'exec chroot "$1" /bin/sh -c "cat /file && pwd && cd .. && pwd"'
         pivot = script + (
             'cd "$1" && pivot_root . old && umount -l /old && cat /file && echo new > /made'
