@@ -100,21 +100,23 @@ def _fill_ops(opened: Object, ops: Map, name: str, kernel: FuseBpf) -> None:
     """Write the name into the struct, and check its members against the kernel's."""
     members = opened.btf.struct_members(OPS_STRUCT) or []
     value = ops.initial_value()
+    filled = {f.name for f in members if any(value[f.offset : f.offset + 8])}
     for field in members:
         if field.name == "name":
             raw = name.encode()[:_NAME_BYTES]
             value[field.offset : field.offset + len(raw) + 1] = raw + b"\0"
         elif field.name not in kernel.members:
-            if any(value[field.offset : field.offset + 8]) and not _covered(field.name, kernel):
+            if field.name in filled and not _covered(field.name, kernel, filled):
                 raise unserved(field.name)
             # libbpf refuses an object with a member the kernel lacks, unless it is NULL.
             struct.pack_into("=Q", value, field.offset, 0)
 
 
-def _covered(hook: str, kernel: FuseBpf) -> bool:
-    """Whether the kernel calls another hook of the object instead: rename2 for rename."""
+def _covered(hook: str, kernel: FuseBpf, filled: set[str]) -> bool:
+    """Whether the kernel calls another hook that the object has too: rename2 for rename."""
     op, _, phase = hook.rpartition("_")
-    return f"{COVERED.get(op)}_{phase}" in kernel.members
+    other = f"{COVERED.get(op)}_{phase}"
+    return other in kernel.members and other in filled
 
 
 def unserved(hook: str) -> UnsupportedKernelError:

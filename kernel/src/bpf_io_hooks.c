@@ -338,12 +338,15 @@ static int fbpf_lseek_prepare(struct fbpf_op *op, void *data)
 static int fbpf_lseek_backing(struct fbpf_op *op, void *data)
 {
 	struct fbpf_lseek_call *call = data;
+	loff_t pos = call->file->f_pos;
 	loff_t ret = -EINVAL;
 
 	if (op->in.lseek.whence <= SEEK_MAX)
 		ret = fbpf_llseek_lower(call->file, op->in.lseek.offset,
 					op->in.lseek.whence);
-	op->out.lseek.offset = ret < 0 ? call->file->f_pos : ret;
+	/* It moves when the filters have agreed */
+	call->file->f_pos = pos;
+	op->out.lseek.offset = ret < 0 ? pos : ret;
 	return ret < 0 ? ret : 0;
 }
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 import fusebpf
-from fusebpf.errors import FusebpfError
 from fusebpf.runtime import Mount
 
 HEAD = """
@@ -184,22 +183,6 @@ def test_the_default_filter_covers_what_has_no_filter(attach: Callable[[str], Mo
         (mount.mountpoint / "file").read_text()
     with pytest.raises(PermissionError):
         os.listdir(mount.mountpoint)  # opendir has its own filter, readdir has not
-
-
-def test_a_hook_that_is_not_served_is_refused_by_name(
-    attach: Callable[[str], Mount], tmp_path: Path
-) -> None:
-    with pytest.raises(FusebpfError) as caught:
-        attach(
-            """
-            @filters.rename.pre
-            def never(ctx: Context, req: RenameIn, old: Name, new: Name):
-                return CONTINUE
-            """
-        )
-    assert "rename_prefilter" in str(caught.value)
-    assert "lookup" in f"{caught.value} {caught.value.help}", "the served ones are listed"
-    assert not os.path.ismount(tmp_path / "mnt")
 
 
 def test_listing_with_any_buffer_size_shows_each_name_once(
