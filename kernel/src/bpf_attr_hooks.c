@@ -246,7 +246,7 @@ static void fbpf_setattr_bits(struct iattr *attr, u32 valid)
  * the change time is the lower file system's. Whether the caller may do it is
  * checked afterwards.
  */
-static int fbpf_setattr_merge(struct iattr *attr,
+static int fbpf_setattr_merge(const struct inode *inode, struct iattr *attr,
 			      const struct fuse_setattr_in *in)
 {
 	kuid_t uid = make_kuid(&init_user_ns, in->uid);
@@ -257,8 +257,10 @@ static int fbpf_setattr_merge(struct iattr *attr,
 	    (in->valid & FATTR_SIZE && (s64)in->size < 0))
 		return -EINVAL;
 	fbpf_setattr_bits(attr, in->valid);
+	/* The kind of file stays: file systems store what they are given */
 	if (in->valid & FATTR_MODE)
-		attr->ia_mode = in->mode & S_IALLUGO;
+		attr->ia_mode = (inode->i_mode & S_IFMT) |
+				(in->mode & S_IALLUGO);
 	if (in->valid & FATTR_UID)
 		attr->ia_vfsuid = VFSUIDT_INIT(uid);
 	if (in->valid & FATTR_GID)
@@ -281,7 +283,7 @@ static int fbpf_setattr_backing(struct fbpf_op *op, void *data)
 
 	if (in->valid & FATTR_SIZE && !S_ISREG(inode->i_mode))
 		return -EINVAL;
-	err = fbpf_setattr_merge(call->attr, in);
+	err = fbpf_setattr_merge(inode, call->attr, in);
 	if (!err)
 		err = fbpf_setattr_lower(call->dentry, call->attr);
 	if (!err && op->post) {

@@ -11,6 +11,11 @@ _FILE = Path(-1, "f")
 _CREATE = Step("create_exclusive", 0, (_FILE, 0o666, Slot(2)))
 
 FOUND: dict[str, Script] = {
+    "a change of mode keeps the kind of file": [
+        Step("mkdir", 0, (_FILE, 0o755)),
+        Step("chmod", 0, (_FILE, 0o711)),
+        Step("rmdir", 0, (_FILE,)),
+    ],
     "O_NOATIME by F_SETFL is for the lower file too": [
         _CREATE,
         Step("set_flags", 0, (Slot(2), os.O_NOATIME)),

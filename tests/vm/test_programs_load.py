@@ -70,7 +70,8 @@ def test_dbench_runs_clean(pair: Pair) -> None:
     )
     assert "failed" not in done.output.lower()
     assert "Throughput" in done.output
-    pair.compare()
+    # How far its clients get until the time is over differs
+    pair.compare_below()
 
 
 # ---- sqlite
