@@ -12,7 +12,6 @@ import re
 import stat
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +27,6 @@ from tests.vm import kernelkit as kit
 
 SECONDS = int(os.environ.get("FUSEBPF_STRESS_SECONDS") or "0")
 DATA = Path(__file__).with_name("program_data")
-# pip is in no package of the guest's root, but in the Python that runs the tests
-PIP = f"{sys.executable} -m pip"
 
 # Emulated programs are slow: what CI runs takes about two minutes on one lower file system
 LOWERS = ("tmpfs", "ext4", "xfs") if SECONDS else ("ext4",)
@@ -48,7 +45,6 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "TZ": "UTC",
     "DATA": str(DATA),
-    "PIP": PIP,
     "PYTHONDONTWRITEBYTECODE": "1",  # compiled files hold the time of their sources
 }
 
