@@ -68,7 +68,9 @@ def test_dbench_runs_clean(pair: Pair) -> None:
         f"dbench --timelimit={SECONDS or 2} --loadfile=/usr/share/dbench/client.txt 4",
         noise=r"(?s).+",  # figures
     )
-    assert "failed" not in done.output.lower()
+    # Its semaphore makes the clients start together, which both sides can do without
+    failed = re.findall(r"(?i).*failed(?! to create barrier semaphore).*", done.output)
+    assert not failed
     assert "Throughput" in done.output
     # How far its clients get until the time is over differs
     pair.compare_below()
