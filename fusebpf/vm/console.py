@@ -34,8 +34,11 @@ class Console:
             return
 
     def tail(self) -> tuple[str, ...]:
-        """Return the last lines, without control characters and empty lines."""
-        return tuple(self._lines()[-_TAIL_LINES:])
+        """Return the last lines, after a panic all from it on, without control characters."""
+        lines = self._lines()
+        start = max(0, len(lines) - _TAIL_LINES)
+        panic = next((n for n, line in enumerate(lines) if _PANIC.search(line)), start)
+        return tuple(lines[min(start, panic) :])
 
     def panicked(self) -> bool:
         """Tell whether the kernel panicked."""

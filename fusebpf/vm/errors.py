@@ -36,7 +36,7 @@ class PanicError(VmError):
 
 
 class BootPanicError(PanicError):
-    """The panic came before the agent ran: nothing of ours was in the guest yet."""
+    """The panic, or a reset, came before the agent ran: nothing of ours was in the guest yet."""
 
 
 class GuestTimeoutError(VmError):

@@ -59,7 +59,8 @@ def run(
 
     Raises:
         BootError: the command never started.
-        PanicError: the guest kernel panicked or oopsed; BootPanicError: before the agent ran.
+        PanicError: the guest kernel panicked or oopsed; BootPanicError: before the agent ran, or
+            the machine reset itself then.
         GuestTimeoutError: the command's time was over.
         VmError: QEMU ended, or the port spoke nonsense.
     """
@@ -167,6 +168,9 @@ class _Session:
             return VmError(
                 f"the machine ended before the command did {errors}".rstrip(), console=tail
             )
+        if not errors and not self._greeted:
+            # A fault before the kernel can report any resets the machine, which ends it
+            return BootPanicError("the machine reset itself during boot", console=tail)
         return BootError(f"the machine ended during boot. {errors}".rstrip(), console=tail)
 
     def _panic(self, tail: tuple[str, ...]) -> VmError:

@@ -358,6 +358,14 @@ def test_console_finds_the_reason() -> None:
     assert sum(map(len, console.tail())) <= 64 << 10
 
 
+def test_console_shows_a_panic_from_its_first_line() -> None:
+    console = Console()
+    console.feed(b"quiet\nKernel panic - not syncing: why\n")
+    console.feed(b"".join(f"frame {n}\n".encode() for n in range(60)))
+    assert console.tail()[0] == "Kernel panic - not syncing: why"
+    assert len(console.tail()) == 61
+
+
 # module
 
 

@@ -18,7 +18,7 @@ IN_GUEST = "FUSEBPF_VM" in os.environ
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On the host these tests have no kernel to run on; on a slow kernel they get more time."""
     if IN_GUEST:
-        for item in items:
+        for item in items if SLOWNESS != 1 else ():
             marker = item.get_closest_marker("timeout")
             limit = marker.args[0] if marker else float(config.getini("timeout"))
             item.add_marker(pytest.mark.timeout(limit * SLOWNESS), append=False)
