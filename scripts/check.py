@@ -39,9 +39,15 @@ SECOND_KERNEL_TESTS = (
 )
 """What differs most between kernels, in a minute; `make test-long` runs the whole suite there."""
 
-KERNEL_TESTS = sorted(
-    str(path.relative_to(TREE)) for path in TREE.glob("tests/vm/test_kernel_*.py")
-)
+
+def guest_tests(*patterns: str) -> list[str]:
+    """Return the files of tests/vm that match, as a guest sees them."""
+    found = (path for pattern in patterns for path in TREE.glob(f"tests/vm/{pattern}"))
+    return sorted(str(path.relative_to(TREE)) for path in found)
+
+
+KERNEL_TESTS = guest_tests("test_kernel_*.py")
+COMPARING_TESTS = guest_tests("test_differential.py", "test_programs*.py", "test_daemon*.py")
 
 GUEST_SECONDS = 2400
 """The whole VM suite under TCG, with room; a hung test has its own, shorter limit."""
@@ -118,9 +124,12 @@ STEPS: tuple[Step, ...] = (
         needs="guest",
     ),
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
-    # Of about the same length
+    # Of about the same length, the longest first
     guest_step("vm-kernel", *KERNEL_TESTS),
-    guest_step("vm", "tests/vm", *(f"--ignore={path}" for path in KERNEL_TESTS)),
+    guest_step("vm-compare", *COMPARING_TESTS),
+    guest_step(
+        "vm", "tests/vm", *(f"--ignore={path}" for path in (*KERNEL_TESTS, *COMPARING_TESTS))
+    ),
     guest_step(
         "vm-second",
         *SECOND_KERNEL_TESTS,
