@@ -170,7 +170,7 @@ class _Session:
             )
         if not errors and not self._greeted:
             # A fault before the kernel can report any resets the machine, which ends it
-            return BootPanicError("the machine reset itself during boot", console=tail)
+            return BootPanicError("the machine reset itself", console=tail)
         return BootError(f"the machine ended during boot. {errors}".rstrip(), console=tail)
 
     def _panic(self, tail: tuple[str, ...]) -> VmError:
