@@ -10,6 +10,7 @@ from pathlib import Path
 import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
+from fusebpf.vm.cache import cache_dir
 from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import BootPanicError, PrepareError
 from fusebpf.vm.kernel import (
@@ -28,6 +29,7 @@ from fusebpf.vm.wire import ExitReport
 
 _VENV = "/usr/lib/fusebpf-guest"
 _GUEST_FILES = "/run/fusebpf"
+_BYTECODE = Path("/run/fusebpf-bytecode")
 
 _ENVIRONMENT = {
     "PATH": f"{_VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -117,6 +119,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     if ready.kernel.modules is not None and ready.kernel.root != ready.root:
         target = Path("/lib/modules", ready.kernel.release)
         shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
+    shares.append(sharing.Share(bytecode_dir(ready.root), _BYTECODE, writable=True))
     spec = MachineSpec(
         boot=ready.boot,
         disk=ready.disk,
@@ -128,6 +131,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     slowness = ready.kernel.slowness
     env = {
         **_ENVIRONMENT,
+        "PYTHONPYCACHEPREFIX": str(_BYTECODE),
         "FUSEBPF_VM": ready.kernel.release,
         "FUSEBPF_VM_SLOWNESS": f"{slowness:g}",
     }
@@ -159,6 +163,17 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         # (static keys): rare, and over once the kernel is up. Nothing of ours ran yet.
         progress(f"{error.message} while booting; trying once more")
         return run(spec, job, output, boot_seconds=boot_seconds)
+
+
+def bytecode_dir(root: Path) -> Path:
+    """Return where guests of ``root`` keep their Python's bytecode, in the cache; made if absent.
+
+    The guest reads sources over read-only 9p. Compiling them anew made a third to a half of every
+    `fusebpf` command there.
+    """
+    path = cache_dir() / f"bytecode-{root.name}"
+    path.mkdir(exist_ok=True)
+    return path
 
 
 def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:

@@ -11,6 +11,9 @@ import errno
 import mmap
 import os
 import struct
+import time
+from contextlib import suppress
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SETUP, _ENTER, _REGISTER = 425, 426, 427
@@ -80,6 +83,15 @@ def checked(result: int) -> int:
     return result
 
 
+def _poller_runs() -> bool:
+    """Whether this process has an SQPOLL thread."""
+    for name in Path("/proc/self/task").glob("*/comm"):
+        with suppress(OSError):  # it ended meanwhile
+            if name.read_text().startswith("iou-sqp-"):
+                return True
+    return False
+
+
 class Ring:
     """An io_uring with room for eight requests. Raises OSError where the kernel refuses it."""
 
@@ -95,12 +107,22 @@ class Ring:
         size = max(self._sq[6] + 4 * 8, self._cq[5] + 16 * 16)
         self._ring = mmap.mmap(self.fd, size, offset=0)
         self._sqes = mmap.mmap(self.fd, 64 * 8, offset=_OFF_SQES)
+        self._registered: list[int] = []
 
     def close(self) -> None:
-        """Let the ring go, with what is registered."""
+        """Let the ring go, with what is registered; no file is held by it afterwards.
+
+        The kernel ends a closed ring in a worker, when it likes: a file system with a file that was
+        registered, or that the SQPOLL thread has just used, could be busy for a while.
+        """
+        for opcode in self._registered:
+            _call(_REGISTER, self.fd, opcode + 1, 0, 0)
         self._ring.close()
         self._sqes.close()
         os.close(self.fd)
+        if self._flags & SETUP_SQPOLL:
+            while _poller_runs():
+                time.sleep(0.001)
 
     def __enter__(self) -> Ring:
         return self
@@ -111,6 +133,7 @@ class Ring:
     def register(self, opcode: int, data: bytes, count: int) -> None:
         """io_uring_register(2): 0 takes buffers (struct iovec), 2 takes files (int)."""
         _call(_REGISTER, self.fd, opcode, data, count)
+        self._registered.append(opcode)
 
     def _word(self, offset: int) -> int:
         return int(struct.unpack_from("=I", self._ring, offset)[0])
