@@ -138,6 +138,10 @@ class Ring:
     def _word(self, offset: int) -> int:
         return int(struct.unpack_from("=I", self._ring, offset)[0])
 
+    def _store(self, offset: int, value: int) -> None:
+        """In one step, as the kernel looks at it any time: pack_into() writes zeros first."""
+        ctypes.c_uint32.from_buffer(self._ring, offset).value = value
+
     def do(
         self,
         opcode: int,
@@ -166,7 +170,7 @@ class Ring:
         slot = tail & self._word(self._sq[2])
         self._sqes[slot * 64 : slot * 64 + 64] = entry
         struct.pack_into("=I", self._ring, self._sq[6] + 4 * slot, slot)
-        struct.pack_into("=I", self._ring, self._sq[1], tail + 1)
+        self._store(self._sq[1], tail + 1)
         self._enter(int(not self._flags & SETUP_SQPOLL))
         return checked(self._reap())
 
@@ -188,7 +192,7 @@ class Ring:
         head = self._word(self._cq[0])
         at = self._cq[5] + 16 * (head & self._word(self._cq[2]))
         _user, result, _flags = struct.unpack_from("=QiI", self._ring, at)
-        struct.pack_into("=I", self._ring, self._cq[0], head + 1)
+        self._store(self._cq[0], head + 1)
         return int(result)
 
 
