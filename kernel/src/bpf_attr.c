@@ -12,7 +12,7 @@
 #include <linux/posix_acl.h>
 #include <linux/stat.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
 
 int fbpf_permission_lower(struct inode *inode, int mask)
 {

@@ -12,7 +12,8 @@
 #include <linux/stat.h>
 #include <linux/statfs.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
+#include "bpf_op.h"
 
 /* Attributes as filters see them; ids are the initial user namespace's */
 void fbpf_fill_attr(struct fuse_attr *attr, const struct kstat *stat)

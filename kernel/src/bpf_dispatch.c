@@ -9,15 +9,12 @@
  */
 #include <linux/slab.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 static struct kmem_cache *fbpf_op_cachep;
 
 /* Of fbpf_prefilter(): the daemon does it all */
 #define FBPF_LEFT_TO_USER	1
-
-/* Smallest error that user space may see; what is below restarts system calls */
-#define FBPF_MIN_ERRNO	(-511)
 
 /* The members before the name: default_filter, then a pair per hook */
 #define FBPF_PRE_INDEX(hook)	(1 + 2 * (hook))

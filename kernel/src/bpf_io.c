@@ -19,7 +19,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/splice.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
 
 #define FBPF_SETFL_MASK	(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
 

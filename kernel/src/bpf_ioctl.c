@@ -17,7 +17,7 @@
 #include <linux/fsverity.h>
 #include <linux/mount.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 static bool fbpf_ioctl_reads(unsigned int cmd)
 {

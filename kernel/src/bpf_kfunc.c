@@ -14,7 +14,7 @@
 #include <linux/sched.h>
 #include <linux/user_namespace.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 #include "bpf_kfunc.h"
 
 /* One state of an automaton: u16 next[256] */

@@ -9,7 +9,7 @@
  */
 #include <linux/filelock.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 struct fbpf_lock_call {
 	struct file *file;

@@ -8,7 +8,7 @@
 #include <linux/namei.h>
 #include <linux/stat.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 /**
  * struct fbpf_lookup_call - arguments and results of a lookup

@@ -12,7 +12,7 @@
 #include <linux/cred.h>
 #include <linux/namei.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
 
 /* Lower credentials for a new file: its owner is the caller */
 const struct cred *fbpf_enter_create(const struct fbpf_mount *fb)

@@ -13,7 +13,8 @@
 #include <linux/fs_struct.h>
 #include <linux/kdev_t.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
+#include "bpf_op.h"
 
 /*
  * The lower file system applies the caller's umask, or does not where there is

@@ -10,7 +10,7 @@
 #include <linux/namei.h>
 #include <linux/slab.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 struct fbpf_open_call {
 	struct inode *inode;

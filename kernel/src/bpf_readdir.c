@@ -10,7 +10,7 @@
 #include <linux/file.h>
 #include <linux/slab.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 /* Put together by the lower directory's actor */
 struct fbpf_collect {

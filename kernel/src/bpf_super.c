@@ -17,7 +17,8 @@
 #include <linux/slab.h>
 #include <linux/statfs.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
+#include "bpf_op.h"
 
 /**
  * struct fbpf_opts - options of a backed mount

@@ -11,7 +11,7 @@
 #include <linux/backing-file.h>
 #include <linux/mount.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 
 struct fbpf_tmpfile_call {
 	struct inode *dir;

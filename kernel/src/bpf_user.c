@@ -18,7 +18,7 @@
  */
 #include <linux/slab.h>
 
-#include "bpf.h"
+#include "bpf_op.h"
 #include "bpf_daemon.h"
 
 /* Buffers of an operation, in their order on the wire */

@@ -10,7 +10,7 @@
 #include <linux/posix_acl_xattr.h>
 #include <linux/xattr.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
 
 /* A nosuid lower mount ignores these on execution; so must ours */
 static bool fbpf_xattr_hidden(const struct fbpf_mount *fb, const char *name)

@@ -16,7 +16,8 @@
 #include <linux/slab.h>
 #include <linux/xattr.h>
 
-#include "bpf.h"
+#include "bpf_hooks.h"
+#include "bpf_op.h"
 
 /**
  * struct fbpf_xattr_call - one attribute, or the list of their names
