@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.vm import sanitizers
+from fusebpf.runtime import mountinfo
+from fusebpf.runtime.fsmount import umount
+from tests.vm import kernel_twins, sanitizers
 from tests.vm.kernel_log import KernelLog, findings
 from tests.vm.limits import SLOWNESS
 
@@ -63,3 +66,43 @@ def clean_kernel_log(request: pytest.FixtureRequest) -> Iterator[None]:
     after = findings(log.new_lines())
     if after:
         pytest.fail("the kernel's log has, from this test:\n" + "\n".join(after), pytrace=False)
+
+
+@pytest.fixture(scope="module", params=kernel_twins.KINDS)
+def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A file system of each kind, for the tests of a module."""
+    with kernel_twins.file_system(str(request.param)) as directory:
+        yield directory
+
+
+@pytest.fixture
+def kind(fs: Path, request: pytest.FixtureRequest) -> str:
+    """Kind of `fs`."""
+    return str(request.node.callspec.params["fs"])
+
+
+@pytest.fixture
+def place(fs: Path, request: pytest.FixtureRequest) -> Path:
+    """A directory of the test's own there."""
+    directory = fs / str(request.node.name).replace("/", ".")
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def lower(tmp_path: Path) -> Path:
+    """A small lower directory, to which modules add what they need."""
+    directory = tmp_path / "lower"
+    (directory / "dir").mkdir(parents=True)
+    (directory / "file").write_text("content\n")
+    return directory
+
+
+@pytest.fixture
+def mnt(tmp_path: Path) -> Iterator[Path]:
+    """Where to mount; what is still mounted at the end is taken off."""
+    directory = tmp_path / "mnt"
+    directory.mkdir()
+    yield directory
+    while mountinfo.at(directory) is not None:
+        umount(directory, lazy=True)

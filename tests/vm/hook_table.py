@@ -9,9 +9,7 @@ change has no effect.
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
 import stat
 from collections.abc import Callable
@@ -20,19 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from fusebpf.abi.structs import STRUCTS
-from tests.vm import kernelkit as kit
+from tests.vm import hook_calls as calls
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-SEEK_DATA = os.SEEK_DATA
-NOBODY = 65534
 BAD_OFFSET = 1 << 63
-
-
-def _checked(result: int) -> int:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
+#: What opendir() lists when a listing starts over.
+TWICE = [".", ".", "..", "..", "a", "a", "b", "b"]
 
 
 @dataclass(frozen=True)
@@ -80,248 +70,6 @@ def _ids(*names: str) -> dict[str, str]:
     return dict.fromkeys(names, _IDS)
 
 
-def _fd(path: Path, flags: int, call: Callable[[int], Any]) -> Any:
-    fd = os.open(path, flags)
-    try:
-        return call(fd)
-    finally:
-        os.close(fd)
-
-
-def _open(mnt: Path) -> tuple[int, bytes]:
-    def look(fd: int) -> tuple[int, bytes]:
-        return fcntl.fcntl(fd, fcntl.F_GETFL), os.pread(fd, 100, 0)
-
-    result: tuple[int, bytes] = _fd(mnt / "file", os.O_RDONLY, look)
-    return result
-
-
-def _open_running(mnt: Path) -> None:
-    """The lower file is being executed, which nobody above knows."""
-    program = mnt.parent / "lower" / "program"
-    pid = os.posix_spawn(program, ["sleep", "60"], {})
-    try:
-        _fd(mnt / "program", os.O_WRONLY, lambda fd: None)
-    finally:
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-
-
-def _opendir(mnt: Path) -> list[str]:
-    """Two calls: the first lists all, the second finds the end."""
-    with kit.Dirents(mnt / "dir", 4096) as listing:
-        return sorted(name for _ in range(2) for name, _off in listing.read())
-
-
-TWICE = [".", ".", "..", "..", "a", "a", "b", "b"]
-
-
-def _create(mnt: Path) -> int:
-    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR
-    fd = os.open(mnt / "new", flags, 0o666)
-    try:
-        return fcntl.fcntl(fd, fcntl.F_GETFL)
-    finally:
-        os.close(fd)
-
-
-def _close(mnt: Path) -> None:
-    os.close(os.open(mnt / "file", os.O_RDONLY))
-
-
-def _lseek(mnt: Path, offset: int = 3, whence: int = os.SEEK_SET) -> tuple[int, int]:
-    def seek(fd: int) -> tuple[int, int]:
-        found = os.lseek(fd, offset, whence)
-        return found, os.lseek(fd, 0, os.SEEK_CUR)
-
-    result: tuple[int, int] = _fd(mnt / "file", os.O_RDONLY, seek)
-    return result
-
-
-def _lseek_past_the_end(mnt: Path) -> Any:
-    return _fd(mnt / "file", os.O_RDONLY, lambda fd: os.lseek(fd, 100, SEEK_DATA))
-
-
-def _copy(mnt: Path) -> int:
-    with open(mnt / "file", "rb") as source, open(mnt / "other", "r+b") as target:
-        return os.copy_file_range(source.fileno(), target.fileno(), 4, 0, 0)
-
-
-def _copied(expected: bytes) -> Callable[[Path, Path, Any], bool]:
-    return lambda _mnt, lower, _result: (lower / "other").read_bytes() == expected
-
-
-def _fsync(mnt: Path) -> None:
-    _fd(mnt / "file", os.O_RDWR, os.fsync)
-
-
-def _fsyncdir(mnt: Path) -> None:
-    _fd(mnt / "dir", os.O_RDONLY | os.O_DIRECTORY, os.fsync)
-
-
-def _getxattr(mnt: Path) -> bytes:
-    return os.getxattr(mnt / "file", "user.one")
-
-
-def _getxattr_length(mnt: Path) -> int:
-    return _checked(_LIBC.getxattr(os.fsencode(mnt / "file"), b"user.one", None, 0))
-
-
-def _listxattr(mnt: Path) -> list[str]:
-    return sorted(name for name in os.listxattr(mnt / "file") if name.startswith("user."))
-
-
-def _listxattr_once(mnt: Path) -> int:
-    """Python would try again with more memory."""
-    buffer = ctypes.create_string_buffer(256)
-    return _checked(_LIBC.listxattr(os.fsencode(mnt / "file"), buffer, 256))
-
-
-def _setxattr(mnt: Path) -> None:
-    os.setxattr(mnt / "file", "user.new", b"value", os.XATTR_CREATE)
-
-
-def _has_xattr(name: str, value: bytes) -> Callable[[Path, Path, Any], bool]:
-    def shows(_mnt: Path, lower: Path, _result: Any) -> bool:
-        return name in os.listxattr(lower / "file") and os.getxattr(lower / "file", name) == value
-
-    return shows
-
-
-def _removexattr(mnt: Path) -> None:
-    os.removexattr(mnt / "file", "user.one")
-
-
-def _read(mnt: Path) -> tuple[bytes, int]:
-    def read(fd: int) -> tuple[bytes, int]:
-        return os.read(fd, 5), os.lseek(fd, 0, os.SEEK_CUR)
-
-    result: tuple[bytes, int] = _fd(mnt / "file", os.O_RDONLY, read)
-    return result
-
-
-def _write(mnt: Path) -> tuple[int, int]:
-    def write(fd: int) -> tuple[int, int]:
-        return os.write(fd, b"WRITE"), os.lseek(fd, 0, os.SEEK_CUR)
-
-    result: tuple[int, int] = _fd(mnt / "other", os.O_WRONLY, write)
-    return result
-
-
-def _holds(expected: bytes) -> Callable[[Path, Path, Any], bool]:
-    return lambda _mnt, lower, _result: (lower / "other").read_bytes() == expected
-
-
-def _fallocate(mnt: Path) -> None:
-    _fd(mnt / "other", os.O_RDWR, lambda fd: os.posix_fallocate(fd, 0, 100))
-
-
-def _fallocate_odd(mnt: Path) -> None:
-    def odd(fd: int) -> None:
-        args = (fd, 0x08, ctypes.c_long(0), ctypes.c_long(4096))  # FALLOC_FL_COLLAPSE_RANGE
-        _checked(_LIBC.fallocate(*args))
-
-    _fd(mnt / "other", os.O_RDWR, odd)
-
-
-def _size(expected: int) -> Callable[[Path, Path, Any], bool]:
-    return lambda _mnt, lower, _result: (lower / "other").stat().st_size == expected
-
-
-def _lookup(mnt: Path) -> int:
-    return os.stat(mnt / "file").st_size
-
-
-def _mode(name: str, expected: int) -> Callable[[Path, Path, Any], bool]:
-    return lambda _mnt, lower, _result: stat.S_IMODE((lower / name).stat().st_mode) == expected
-
-
-def _rename(mnt: Path) -> None:
-    os.rename(mnt / "file", mnt / "other")
-
-
-def _rename_raises_eexist(mnt: Path) -> int:
-    try:
-        os.rename(mnt / "file", mnt / "other")
-    except FileExistsError:
-        return errno.EEXIST
-    return 0
-
-
-def _link(mnt: Path) -> None:
-    os.link(mnt / "file", mnt / "hard")
-
-
-def _attributes(mnt: Path) -> os.stat_result:
-    return os.stat(mnt / "file")
-
-
-def _chmod(mnt: Path) -> None:
-    os.chmod(mnt / "file", 0o640)
-
-
-def _statfs(mnt: Path) -> os.statvfs_result:
-    return os.statvfs(mnt)
-
-
-def _readlink(mnt: Path) -> str:
-    return os.readlink(mnt / "link")
-
-
-def _symlink(mnt: Path) -> None:
-    os.symlink("target", mnt / "made")
-
-
-def _as_nobody(call: Callable[[], bool]) -> bool:
-    """Whether a call succeeds for another user; fails the caller with its errno otherwise."""
-    pid = os.fork()
-    if not pid:
-        try:
-            os.setresgid(NOBODY, NOBODY, NOBODY)
-            os.setresuid(NOBODY, NOBODY, NOBODY)
-            os._exit(0 if call() else errno.EACCES)
-        except OSError as error:
-            os._exit(error.errno or 1)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code:
-        raise OSError(code, os.strerror(code))
-    return True
-
-
-def _try_access(path: Path, mode: int) -> bool:
-    _checked(_LIBC.access(os.fsencode(path), mode))
-    return True
-
-
-def _access(mnt: Path) -> bool:
-    directory = os.open(mnt, os.O_PATH)
-    try:
-        here = Path(f"/proc/self/fd/{directory}")
-        return _as_nobody(lambda: _try_access(here / "file", os.R_OK))
-    finally:
-        os.close(directory)
-
-
-def _access_secret(mnt: Path) -> bool:
-    directory = os.open(mnt, os.O_PATH)
-    try:
-        here = Path(f"/proc/self/fd/{directory}")
-        return _as_nobody(lambda: _try_access(here / "secret", os.R_OK))
-    finally:
-        os.close(directory)
-
-
-def _fails_with(call: Callable[[Path], Any], code: int) -> Callable[[Path], bool]:
-    def check(mnt: Path) -> bool:
-        try:
-            call(mnt)
-        except OSError as error:
-            return error.errno == code
-        return False
-
-    return check
-
-
 _ATTRIBUTES = [f"attr.{member.name}" for member in STRUCTS["fuse_attr"].fields]
 
 _ENTRY_NONE = {
@@ -333,6 +81,25 @@ _SETATTR_OUT = {
     f"attr_out.{name}": "a change of attributes returns none"
     for name in ("attr_valid", "attr_valid_nsec", *_ATTRIBUTES)
 }
+
+
+def _has_xattr(name: str, value: bytes) -> Callable[[Path, Path, Any], bool]:
+    def shows(_mnt: Path, lower: Path, _result: Any) -> bool:
+        return name in os.listxattr(lower / "file") and os.getxattr(lower / "file", name) == value
+
+    return shows
+
+
+def _holds(expected: bytes) -> Callable[[Path, Path, Any], bool]:
+    return lambda _mnt, lower, _result: (lower / "other").read_bytes() == expected
+
+
+def _size(expected: int) -> Callable[[Path, Path, Any], bool]:
+    return lambda _mnt, lower, _result: (lower / "other").stat().st_size == expected
+
+
+def _mode(name: str, expected: int) -> Callable[[Path, Path, Any], bool]:
+    return lambda _mnt, lower, _result: stat.S_IMODE((lower / name).stat().st_mode) == expected
 
 
 def _stat_is(name: str, expected: int) -> Callable[[Path, Path, Any], bool]:
@@ -348,11 +115,9 @@ def _file_is(name: str, expected: int) -> Callable[[Path, Path, Any], bool]:
     return shows
 
 
-FATTR_MODE, FATTR_UID, FATTR_GID, FATTR_SIZE, FATTR_ATIME, FATTR_MTIME = (1 << b for b in range(6))
-
 CASES: dict[str, Case] = {
     "open": Case(
-        _open,
+        calls.open_file,
         pre={
             "open_in.flags": Change(os.O_APPEND, lambda m, low, r: bool(r[0] & os.O_APPEND)),
         },
@@ -361,10 +126,10 @@ CASES: dict[str, Case] = {
             "open_in.open_flags": "flags of the protocol, which no lower open knows",
             "open_out.fh": "what a daemon's requests carry; other filters see it in fh",
         },
-        fails=Failure(_open_running, errno.ETXTBSY),
+        fails=Failure(calls.open_running, errno.ETXTBSY),
     ),
     "opendir": Case(
-        _opendir,
+        calls.opendir,
         pre={
             "open_in.flags": Change(
                 os.O_NOATIME | os.O_DIRECTORY, lambda m, low, r: r == [".", "..", "a", "b"]
@@ -378,7 +143,7 @@ CASES: dict[str, Case] = {
         never_fails="a lower directory that was found can be opened",
     ),
     "create_open": Case(
-        _create,
+        calls.create,
         pre={
             "create_in.flags": Change(
                 os.O_RDWR | os.O_APPEND, lambda m, low, r: bool(r & os.O_APPEND)
@@ -397,10 +162,10 @@ CASES: dict[str, Case] = {
             "open_out.fh": "what a daemon's requests carry; other filters see it in fh",
             "open_out.open_flags": "an empty file cannot be opened for writing",
         },
-        fails=Failure(_create, errno.ENOSPC, full=True),
+        fails=Failure(calls.create, errno.ENOSPC, full=True),
     ),
     "release": Case(
-        _close,
+        calls.close,
         none=_ids(
             "release_in.fh", "release_in.flags", "release_in.release_flags", "release_in.lock_owner"
         ),
@@ -408,7 +173,7 @@ CASES: dict[str, Case] = {
         no_verdict=True,
     ),
     "releasedir": Case(
-        _opendir,
+        calls.opendir,
         none=_ids(
             "release_in.fh", "release_in.flags", "release_in.release_flags", "release_in.lock_owner"
         ),
@@ -416,12 +181,12 @@ CASES: dict[str, Case] = {
         no_verdict=True,
     ),
     "flush": Case(
-        _close,
+        calls.close,
         none=_ids("flush_in.fh", "flush_in.lock_owner"),
         never_fails="no lower file system of the tests has a flush",
     ),
     "lseek": Case(
-        _lseek,
+        calls.lseek,
         pre={
             "lseek_in.offset": Change(5, lambda m, low, r: r == (5, 10)),
             "lseek_in.whence": Change(os.SEEK_END, lambda m, low, r: r == (11, 8)),
@@ -429,17 +194,17 @@ CASES: dict[str, Case] = {
         post={"lseek_out.offset": Change(2, lambda m, low, r: r[0] == 2)},
         none=_ids("lseek_in.fh"),
         fails=Failure(
-            _lseek_past_the_end,
+            calls.lseek_past_the_end,
             errno.ENXIO,
             cleared=lambda r: bool(r == 0),
         ),
     ),
     "copy_file_range": Case(
-        _copy,
+        calls.copy,
         pre={
-            "copy_file_range_in.off_in": Change(2, _copied(b"nten456")),
-            "copy_file_range_in.off_out": Change(4, _copied(b"0123cont")),
-            "copy_file_range_in.len": Change(2, _copied(b"co23456")),
+            "copy_file_range_in.off_in": Change(2, _holds(b"nten456")),
+            "copy_file_range_in.off_out": Change(4, _holds(b"0123cont")),
+            "copy_file_range_in.len": Change(2, _holds(b"co23456")),
         },
         post={"write_out.size": Change(3, lambda m, low, r: r == 3)},
         none={
@@ -450,10 +215,10 @@ CASES: dict[str, Case] = {
             ),
             "copy_file_range_in.flags": "there are none: another value fails with EINVAL",
         },
-        fails=Failure(_copy, errno.EINVAL, pre={"copy_file_range_in.flags": 1}),
+        fails=Failure(calls.copy, errno.EINVAL, pre={"copy_file_range_in.flags": 1}),
     ),
     "fsync": Case(
-        _fsync,
+        calls.fsync,
         none={
             **_ids("fsync_in.fh"),
             "fsync_in.fsync_flags": "the difference is what the lower file system writes",
@@ -461,7 +226,7 @@ CASES: dict[str, Case] = {
         never_fails="no lower file system of the tests fails to write back",
     ),
     "dir_fsync": Case(
-        _fsyncdir,
+        calls.fsyncdir,
         none={
             **_ids("fsync_in.fh"),
             "fsync_in.fsync_flags": "the difference is what the lower file system writes",
@@ -469,7 +234,7 @@ CASES: dict[str, Case] = {
         never_fails="no lower file system of the tests fails to write back",
     ),
     "getxattr": Case(
-        _getxattr,
+        calls.getxattr,
         pre={
             "getxattr_in.size": Change(
                 0, lambda m, low, r: r == b""
@@ -483,14 +248,14 @@ CASES: dict[str, Case] = {
         fails=Failure(lambda m: os.getxattr(m / "file", "user.none"), errno.ENODATA),
     ),
     "listxattr": Case(
-        _listxattr,
+        calls.listxattr,
         pre={"getxattr_in.size": Change(0, lambda m, low, r: r == [])},
         post={"result": Change(b"user.x\0", lambda m, low, r: r == ["user.x"])},
         none={"getxattr_out.size": "shown by test_length_of_an_attribute"},
-        fails=Failure(_listxattr_once, errno.ERANGE, pre={"getxattr_in.size": 1}),
+        fails=Failure(calls.listxattr_once, errno.ERANGE, pre={"getxattr_in.size": 1}),
     ),
     "setxattr": Case(
-        _setxattr,
+        calls.setxattr,
         pre={
             "setxattr_in.size": Change(2, _has_xattr("user.new", b"va")),
             "setxattr_in.flags": Change(
@@ -507,7 +272,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "removexattr": Case(
-        _removexattr,
+        calls.removexattr,
         pre={
             "name": Change(
                 b"user.two\0",
@@ -521,7 +286,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "read_iter": Case(
-        _read,
+        calls.read,
         pre={
             "read_in.offset": Change(2, lambda m, low, r: r == (b"ntent", 5)),
             "read_in.size": Change(3, lambda m, low, r: r == (b"con", 3)),
@@ -533,14 +298,14 @@ CASES: dict[str, Case] = {
             "read_in.flags": "those of the open file",
         },
         fails=Failure(
-            _read,
+            calls.read,
             errno.EINVAL,
             pre={"read_in.offset": BAD_OFFSET},
             cleared=lambda r: bool(r == (b"", 0)),
         ),
     ),
     "write_iter": Case(
-        _write,
+        calls.write,
         pre={
             "write_in.offset": Change(2, _holds(b"01WRITE")),
             "write_in.size": Change(3, _holds(b"WRI3456")),
@@ -552,24 +317,24 @@ CASES: dict[str, Case] = {
             "write_in.flags": "those of the open file",
         },
         fails=Failure(
-            _write,
+            calls.write,
             errno.EINVAL,
             pre={"write_in.offset": BAD_OFFSET},
             cleared=lambda r: bool(r == (0, 0)),
         ),
     ),
     "file_fallocate": Case(
-        _fallocate,
+        calls.fallocate,
         pre={
             "fallocate_in.offset": Change(10, _size(110)),
             "fallocate_in.length": Change(50, _size(50)),
             "fallocate_in.mode": Change(1, _size(7)),  # FALLOC_FL_KEEP_SIZE
         },
         none=_ids("fallocate_in.fh"),
-        fails=Failure(_fallocate_odd, errno.EOPNOTSUPP),
+        fails=Failure(calls.fallocate_odd, errno.EOPNOTSUPP),
     ),
     "lookup": Case(
-        _lookup,
+        calls.lookup,
         pre={"name": Change(b"other\0", lambda m, low, r: r == 7)},
         post={
             "entry_out.nodeid": Change(99, lambda m, low, r: r == 8),
@@ -606,21 +371,21 @@ CASES: dict[str, Case] = {
         fails=Failure(lambda m: os.rmdir(m / "dir"), errno.ENOTEMPTY),
     ),
     "rename2": Case(
-        _rename,
+        calls.rename,
         pre={
             "rename2_in.flags": Change(
                 1, lambda m, low, r: (low / "file").exists()
             )  # RENAME_NOREPLACE: fails with EEXIST
         },
         none=_ids("rename2_in.newdir"),
-        fails=Failure(_rename, errno.EBUSY, busy="file"),
+        fails=Failure(calls.rename, errno.EBUSY, busy="file"),
     ),
     "unlink": Case(
         lambda m: os.unlink(m / "file"),
         fails=Failure(lambda m: os.unlink(m / "file"), errno.EBUSY, busy="file"),
     ),
     "link": Case(
-        _link,
+        calls.link,
         pre={
             "name": Change(
                 b"elsewhere\0",
@@ -633,10 +398,10 @@ CASES: dict[str, Case] = {
             )
         },
         none=_ids("link_in.oldnodeid"),
-        fails=Failure(_link, errno.EEXIST, pre={"name": b"other\0"}),
+        fails=Failure(calls.link, errno.EEXIST, pre={"name": b"other\0"}),
     ),
     "getattr": Case(
-        _attributes,
+        calls.attributes,
         post={
             "attr_out.attr.ino": Change(77, _stat_is("st_ino", 77)),
             "attr_out.attr.size": Change(12345, _stat_is("st_size", 12345)),
@@ -664,7 +429,7 @@ CASES: dict[str, Case] = {
         never_fails="attributes of a lower inode of the tests can be read",
     ),
     "setattr": Case(
-        _chmod,
+        calls.chmod,
         pre={
             "setattr_in.mode": Change(0o100600, _file_is("st_mode", 0o600)),
             "setattr_in.valid": Change(0, _file_is("st_mode", 0o644)),
@@ -687,7 +452,7 @@ CASES: dict[str, Case] = {
         ),
     ),
     "statfs": Case(
-        _statfs,
+        calls.statfs,
         post={
             "statfs_out.st.blocks": Change(1000, _stat_is("f_blocks", 1000)),
             "statfs_out.st.bfree": Change(900, _stat_is("f_bfree", 900)),
@@ -701,22 +466,22 @@ CASES: dict[str, Case] = {
         never_fails="totals of a lower file system of the tests can be read",
     ),
     "get_link": Case(
-        _readlink,
+        calls.readlink,
         pre={"name": Change(b"second\0", lambda m, low, r: r == "dir")},
-        fails=Failure(_readlink, errno.EINVAL, pre={"name": b"file\0"}),
+        fails=Failure(calls.readlink, errno.EINVAL, pre={"name": b"file\0"}),
     ),
     "symlink": Case(
-        _symlink,
+        calls.symlink,
         pre={
             "path": Change(
                 b"rewritten/target\0",
                 lambda m, low, r: os.readlink(low / "made") == "rewritten/target",
             )
         },
-        fails=Failure(_symlink, errno.ENOSPC, full=True),
+        fails=Failure(calls.symlink, errno.ENOSPC, full=True),
     ),
     "readdir": Case(
-        _opendir,
+        calls.opendir,
         pre={
             "read_in.offset": Change(0, lambda m, low, r: r.count("a") > 1),
             "read_in.size": Change(1, lambda m, low, r: r == [".", "..", "a", "b"]),
@@ -731,15 +496,15 @@ CASES: dict[str, Case] = {
             "read_in.flags": "those of the open file",
             "read_out.again": "asks for a pass that comes anyway",
         },
-        fails=Failure(_opendir, errno.EINVAL, pre={"read_in.offset": BAD_OFFSET}),
+        fails=Failure(calls.opendir, errno.EINVAL, pre={"read_in.offset": BAD_OFFSET}),
     ),
     "access": Case(
-        _access,
+        calls.access,
         pre={
             "access_in.mask": Change(
-                0, lambda m, low, r: _access_secret(m)
+                0, lambda m, low, r: calls.access_secret(m)
             )  # asked for nothing, everybody may
         },
-        fails=Failure(_access_secret, errno.EACCES, cleared=lambda r: r is True),
+        fails=Failure(calls.access_secret, errno.EACCES, cleared=lambda r: r is True),
     ),
 }

@@ -7,7 +7,6 @@ import ctypes
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,19 +18,6 @@ from tests.vm.kernel_twins import Steps, result_of
 from tests.vm.kernel_uring import Aio, Buffer, Ring
 
 SIZE = 8192
-
-
-@pytest.fixture(scope="module", params=twins.KINDS)
-def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
-    with twins.file_system(str(request.param)) as directory:
-        yield directory
-
-
-@pytest.fixture
-def place(fs: Path, request: pytest.FixtureRequest) -> Path:
-    directory = fs / str(request.node.name).replace("/", ".")
-    directory.mkdir()
-    return directory
 
 
 def path_of(path: Path) -> tuple[ctypes.Array[ctypes.c_char], int]:

@@ -19,20 +19,11 @@ HOUR = 3600 * 10**9
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    (directory / "dir/sub").mkdir(parents=True)
-    (directory / "dir/sub/file").write_text("content\n")
-    (directory / "file").write_text("content\n")
-    (directory / "secret").write_text("secret\n")
-    return directory
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Path:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    return directory
+def lower(lower: Path) -> Path:
+    (lower / "dir/sub").mkdir()
+    (lower / "dir/sub/file").write_text("content\n")
+    (lower / "secret").write_text("secret\n")
+    return lower
 
 
 @pytest.fixture

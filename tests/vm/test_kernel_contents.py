@@ -13,7 +13,6 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -27,24 +26,6 @@ from tests.vm.kernel_twins import Steps, result_of
 LIBC = ctypes.CDLL(None, use_errno=True)
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 NR_CACHESTAT = 451
-
-
-@pytest.fixture(scope="module", params=twins.KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def fs(kind: str) -> Iterator[Path]:
-    with twins.file_system(kind) as directory:
-        yield directory
-
-
-@pytest.fixture
-def place(fs: Path, request: pytest.FixtureRequest) -> Path:
-    directory = fs / str(request.node.name).replace("/", ".")
-    directory.mkdir()
-    return directory
 
 
 def call(name: str, *args: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:

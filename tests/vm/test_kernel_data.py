@@ -24,22 +24,12 @@ FICLONE = 0x40049409
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    directory.mkdir()
-    (directory / "file").write_text("content\n")
-    (directory / "other").write_text("0123456")
-    (directory / "names").mkdir()
-    (directory / "names/a-long-name").write_text("")
-    (directory / "names/b").write_text("")
-    return directory
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Path:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    return directory
+def lower(lower: Path) -> Path:
+    (lower / "other").write_text("0123456")
+    (lower / "names").mkdir()
+    (lower / "names/a-long-name").write_text("")
+    (lower / "names/b").write_text("")
+    return lower
 
 
 @pytest.fixture

@@ -24,33 +24,10 @@ RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-@pytest.fixture(scope="module", params=twins.KINDS)
-def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
-    with twins.file_system(str(request.param)) as directory:
-        yield directory
-
-
 @pytest.fixture
-def place(fs: Path, request: pytest.FixtureRequest) -> Path:
-    directory = fs / str(request.node.name).replace("/", ".")
-    directory.mkdir()
-    return directory
-
-
-@pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    (directory / "dir").mkdir(parents=True)
-    (directory / "file").write_text("content\n")
-    return directory
-
-
-@pytest.fixture
-def mnt(lower: Path, tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    with kit.mounted(lower, directory):
-        yield directory
+def mnt(lower: Path, mnt: Path) -> Iterator[Path]:
+    with kit.mounted(lower, mnt):
+        yield mnt
 
 
 def linkat(fd: int, path: Path, flags: int = libc.AT_EMPTY_PATH) -> int:

@@ -17,22 +17,12 @@ from tests.vm import kernelkit as kit
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    (directory / "dir").mkdir(parents=True)
-    (directory / "file").write_text("content\n")
-    (directory / "target").write_text("target's\n")
-    (directory / "hidden.key").write_text("secret\n")
-    (directory / "tagged").mkdir()
-    (directory / "tagged/inner").write_text("inner\n")
-    return directory
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Path:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    return directory
+def lower(lower: Path) -> Path:
+    (lower / "target").write_text("target's\n")
+    (lower / "hidden.key").write_text("secret\n")
+    (lower / "tagged").mkdir()
+    (lower / "tagged/inner").write_text("inner\n")
+    return lower
 
 
 @pytest.fixture

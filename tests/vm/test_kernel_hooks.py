@@ -17,7 +17,7 @@ import pytest
 
 from fusebpf.abi.opcodes import HOOKS, OPS
 from fusebpf.runtime import sysbpf
-from tests.vm import hook_table, hookkit
+from tests.vm import hook_calls, hookkit
 from tests.vm import kernelkit as kit
 from tests.vm.hook_table import CASES, Case, Failure
 
@@ -27,14 +27,12 @@ STRANGE = (-5000, -4096, -512, 6, 255, 2**31 - 1, 2**31)
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Iterator[Path]:
+def lower(lower: Path, tmp_path: Path) -> Iterator[Path]:
     umask = os.umask(0)
-    directory = tmp_path / "lower"
-    (directory / "dir").mkdir(parents=True)
+    directory = lower
     (directory / "empty").mkdir()
     (directory / "dir/a").write_text("a\n")
     (directory / "dir/b").write_text("b\n")
-    (directory / "file").write_text("content\n")
     (directory / "file").chmod(0o644)
     (directory / "other").write_text("0123456")
     (directory / "secret").write_text("secret\n")
@@ -47,13 +45,6 @@ def lower(tmp_path: Path) -> Iterator[Path]:
     tmp_path.chmod(0o755)
     yield directory
     os.umask(umask)
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Path:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    return directory
 
 
 @pytest.fixture(scope="module")
@@ -302,13 +293,13 @@ def test_replaced_filters_act_at_once(lower: Path, mnt: Path) -> None:
 def test_length_of_an_attribute(hooks: hookkit.Hooks, mnt: Path) -> None:
     """A caller that asks for a length gets the one that the postfilter says."""
     hooks.steer("getxattr_prefilter", verdict=kit.POSTFILTER)
-    assert hook_table._getxattr_length(mnt) == len(b"first value")
+    assert hook_calls.getxattr_length(mnt) == len(b"first value")
     hooks.steer("getxattr_postfilter", getxattr_out__size=5)
-    assert hook_table._getxattr_length(mnt) == 5
+    assert hook_calls.getxattr_length(mnt) == 5
     # A prefilter can have the value fetched, so that the postfilter sees it
     hooks.steer("getxattr_prefilter", verdict=kit.POSTFILTER, getxattr_in__size=65536)
     hooks.steer("getxattr_postfilter", result=b"longer than it was")
-    assert hook_table._getxattr_length(mnt) == len(b"longer than it was")
+    assert hook_calls.getxattr_length(mnt) == len(b"longer than it was")
     assert hooks.buffer("getxattr_postfilter", "result") == b"first value"
     buffer = ctypes.create_string_buffer(4)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -340,7 +331,7 @@ def test_every_attribute_can_be_set(hooks: hookkit.Hooks, lower: Path, mnt: Path
     assert (lower / "file").stat().st_size == 3
     # The caller's rights are checked on what the filter made of it
     hooks.steer(pre, setattr_in__valid=1 << 1, setattr_in__uid=0)
-    os.chown(lower / "file", hook_table.NOBODY, 0)
+    os.chown(lower / "file", hook_calls.NOBODY, 0)
     directory = os.open(mnt, os.O_PATH)
     path = Path(f"/proc/self/fd/{directory}/file")
 
@@ -348,5 +339,5 @@ def test_every_attribute_can_be_set(hooks: hookkit.Hooks, lower: Path, mnt: Path
         os.chmod(path, 0o600)
         return True
 
-    assert result_of(lambda: hook_table._as_nobody(chmod))[0] == errno.EPERM
+    assert result_of(lambda: hook_calls.as_nobody(chmod))[0] == errno.EPERM
     os.close(directory)

@@ -42,22 +42,11 @@ SETTABLE = IMMUTABLE | APPEND | NODUMP | NOATIME
 
 
 @pytest.fixture(scope="module", params=twins.KINDS)
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def fs(kind: str) -> Iterator[Path]:
+def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
+    kind = str(request.param)
     make = {"ext4": ("-O", "encrypt,verity"), "xfs": ("-m", "reflink=1")}.get(kind, ())
     with twins.file_system(kind, make=make) as directory:
         yield directory
-
-
-@pytest.fixture
-def place(fs: Path, request: pytest.FixtureRequest) -> Path:
-    directory: Path = fs / str(request.node.originalname)
-    directory.mkdir()
-    return directory
 
 
 def get(path: Path, number: int, flags: int = os.O_RDONLY) -> int:

@@ -28,19 +28,9 @@ BUSY = "EAGAIN"
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    (directory / "dir").mkdir(parents=True)
-    (directory / "file").write_text("content\n")
-    return directory
-
-
-@pytest.fixture
-def mnt(lower: Path, tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    with kit.mounted(lower, directory):
-        yield directory
+def mnt(lower: Path, mnt: Path) -> Iterator[Path]:
+    with kit.mounted(lower, mnt):
+        yield mnt
 
 
 def flock(fd: int, how: int) -> object:

@@ -7,7 +7,6 @@ import errno
 import os
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,21 +21,9 @@ BPF_MAP_IDS = sysbpf.MAP_GET_NEXT_ID
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    (directory / "dir").mkdir(parents=True)
-    (directory / "file").write_text("content\n")
-    (directory / "hidden").write_text("secret\n")
-    return directory
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    yield directory
-    while mountinfo.at(directory) is not None:
-        umount(directory, lazy=True)
+def lower(lower: Path) -> Path:
+    (lower / "hidden").write_text("secret\n")
+    return lower
 
 
 def run(*command: str | Path) -> None:

@@ -24,13 +24,6 @@ def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
         yield directory
 
 
-@pytest.fixture
-def place(fs: Path, request: pytest.FixtureRequest) -> Path:
-    directory = fs / str(request.node.name)
-    directory.mkdir()
-    return directory
-
-
 def namespace_steps(s: Steps) -> None:
     b = s.base
     s.do("mkdir", lambda: (b / "d").mkdir(mode=0o2775))

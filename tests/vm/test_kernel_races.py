@@ -10,13 +10,12 @@ import random
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fusebpf.runtime import mountinfo, sysbpf
-from fusebpf.runtime.fsmount import umount
+from fusebpf.runtime import sysbpf
 from fusebpf.runtime.libbpf import Object
 from tests.vm import kernelkit as kit
 from tests.vm.racing import SECONDS
@@ -45,15 +44,6 @@ def lower(tmp_path: Path) -> Path:
     (directory / "tagged/sub/deep").write_text("deep\n")
     (directory / "hidden").write_text("secret\n")
     return directory
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Iterator[Path]:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    yield directory
-    while mountinfo.at(directory) is not None:
-        umount(directory, lazy=True)
 
 
 def replace(f: kit.Filters, other: Object) -> None:

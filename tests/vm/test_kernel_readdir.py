@@ -55,13 +55,6 @@ def _run(*command: str | Path) -> None:
     subprocess.run(command, check=True)
 
 
-@pytest.fixture
-def mnt(tmp_path: Path) -> Path:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    return directory
-
-
 def test_every_buffer_size(lower: Path, mnt: Path) -> None:
     """No hidden name, no other lost or doubled; a buffer too small for an entry is EINVAL."""
     wanted = sorted([*PLAIN, ".", ".."])

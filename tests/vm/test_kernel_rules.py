@@ -13,7 +13,6 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,19 +24,6 @@ from tests.vm import kernelkit as kit
 from tests.vm.kernel_twins import Steps, result_of
 
 AS_USER = ("setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all")
-
-
-@pytest.fixture(scope="module", params=twins.KINDS)
-def fs(request: pytest.FixtureRequest) -> Iterator[Path]:
-    with twins.file_system(str(request.param)) as directory:
-        yield directory
-
-
-@pytest.fixture
-def place(fs: Path, request: pytest.FixtureRequest) -> Path:
-    directory = fs / str(request.node.name).replace("/", ".")
-    directory.mkdir()
-    return directory
 
 
 def pair(place: Path) -> tuple[Path, Path]:

@@ -24,20 +24,11 @@ from tests.vm import kernelkit as kit
 
 
 @pytest.fixture
-def lower(tmp_path: Path) -> Path:
-    directory = tmp_path / "lower"
-    (directory / "dir/sub").mkdir(parents=True)
-    (directory / "file").write_text("content\n")
-    (directory / "link").symlink_to("dir")
-    os.setxattr(directory / "file", "user.one", b"value")
-    return directory
-
-
-@pytest.fixture
-def mnt(tmp_path: Path) -> Path:
-    directory = tmp_path / "mnt"
-    directory.mkdir()
-    return directory
+def lower(lower: Path) -> Path:
+    (lower / "dir/sub").mkdir()
+    (lower / "link").symlink_to("dir")
+    os.setxattr(lower / "file", "user.one", b"value")
+    return lower
 
 
 def code_of(call: Callable[[], object]) -> int:
