@@ -95,10 +95,12 @@ struct fbpf_op {
 		struct fuse_access_in access;
 	} in;
 	union {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
 		struct {
 			struct fuse_entry_out entry;
 			struct fuse_open_out open;
-		};
+		} create;
 		struct fuse_attr_out attr;
 		struct fuse_statfs_out statfs;
 		struct fuse_lseek_out lseek;

@@ -349,7 +349,7 @@ static int fbpf_created_open(struct inode *inode, struct file *file)
 	}
 	err = fbpf_open_file(inode, file, flags, false);
 	if (!err && call->op)
-		err = fbpf_open_result(file, &call->op->out.open);
+		err = fbpf_open_result(file, &call->op->out.create.open);
 	if (err)
 		fbpf_close_file(file);
 	return err;
@@ -381,7 +381,7 @@ static int fbpf_create_backing(struct fbpf_op *op, void *data)
 static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_create_call *call = data;
-	u64 nodeid = op && !err ? op->out.entry.nodeid : 0;
+	u64 nodeid = op && !err ? op->out.create.entry.nodeid : 0;
 
 	if (nodeid == FUSE_ROOT_ID)
 		nodeid = 0;
@@ -407,7 +407,8 @@ static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 
 FBPF_PRE(create_open, &op->in.create, &op->name)
 
-FBPF_POST(create_open, &op->in.create, &op->name, &op->out.entry, &op->out.open)
+FBPF_POST(create_open, &op->in.create, &op->name, &op->out.create.entry,
+	  &op->out.create.open)
 
 static int fbpf_create_user(void *data)
 {

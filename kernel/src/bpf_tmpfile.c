@@ -88,8 +88,8 @@ static int fbpf_tmpfile_instantiate(struct fbpf_op *op,
 
 	fd->tag = fbpf_i(call->dir)->tag;
 	fd->gen = call->gen;
-	if (op && op->out.entry.nodeid != FUSE_ROOT_ID)
-		nodeid = op->out.entry.nodeid;
+	if (op && op->out.create.entry.nodeid != FUSE_ROOT_ID)
+		nodeid = op->out.create.entry.nodeid;
 	inode = fbpf_iget(call->dir->i_sb, file_inode(ff->lower), nodeid,
 			  fd->tag, fd->gen, fbpf_i(call->dir)->set,
 			  fbpf_i(call->dir)->link);
@@ -120,7 +120,7 @@ static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
 		err = fbpf_tmpfile_instantiate(op, call);
 	if (!err) {
 		if (op)
-			err = fbpf_open_result(file, &op->out.open);
+			err = fbpf_open_result(file, &op->out.create.open);
 		if (!err)
 			err = finish_open(file, file->f_path.dentry,
 					  fbpf_tmpfile_opened);
@@ -132,7 +132,8 @@ static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
 }
 
 FBPF_PRE(create_open, &op->in.create, &op->name)
-FBPF_POST(create_open, &op->in.create, &op->name, &op->out.entry, &op->out.open)
+FBPF_POST(create_open, &op->in.create, &op->name, &op->out.create.entry,
+	  &op->out.create.open)
 
 static int fbpf_tmpfile_user(void *data)
 {

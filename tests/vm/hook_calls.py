@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,24 @@ from tests.vm import kernelkit as kit
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 NOBODY = 65534
+
+
+def populate(directory: Path) -> None:
+    """Make what the calls need in a lower directory. They want an umask of 0."""
+    for name in ("dir", "empty"):
+        (directory / name).mkdir(parents=True, exist_ok=True)
+    (directory / "dir/a").write_text("a\n")
+    (directory / "dir/b").write_text("b\n")
+    (directory / "file").write_text("content\n")
+    (directory / "file").chmod(0o644)
+    (directory / "other").write_text("0123456")
+    (directory / "secret").write_text("secret\n")
+    (directory / "secret").chmod(0o600)
+    (directory / "link").symlink_to("file")
+    (directory / "second").symlink_to("dir")
+    os.setxattr(directory / "file", "user.one", b"first value")
+    os.setxattr(directory / "file", "user.two", b"2nd")
+    shutil.copy("/usr/bin/sleep", directory / "program")
 
 
 def checked(result: int) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,21 +28,9 @@ STRANGE = (-5000, -4096, -512, 6, 255, 2**31 - 1, 2**31)
 @pytest.fixture
 def lower(lower: Path, tmp_path: Path) -> Iterator[Path]:
     umask = os.umask(0)
-    directory = lower
-    (directory / "empty").mkdir()
-    (directory / "dir/a").write_text("a\n")
-    (directory / "dir/b").write_text("b\n")
-    (directory / "file").chmod(0o644)
-    (directory / "other").write_text("0123456")
-    (directory / "secret").write_text("secret\n")
-    (directory / "secret").chmod(0o600)
-    (directory / "link").symlink_to("file")
-    (directory / "second").symlink_to("dir")
-    os.setxattr(directory / "file", "user.one", b"first value")
-    os.setxattr(directory / "file", "user.two", b"2nd")
-    shutil.copy("/usr/bin/sleep", directory / "program")
+    hook_calls.populate(lower)
     tmp_path.chmod(0o755)
-    yield directory
+    yield lower
     os.umask(umask)
 
 
