@@ -51,17 +51,21 @@ static int fbpf_copy_backing(struct fbpf_op *op, void *data)
 {
 	struct fbpf_copy_call *call = data;
 	const struct fuse_copy_file_range_in *in = &op->in.copy;
+	u64 len = in->len;
 
-	if ((s64)in->off_in < 0 || (s64)in->off_out < 0 || (s64)in->len < 0)
+	/* No more than was asked for: a caller counts down by the result */
+	if (!call->remap)
+		len = min(len, call->len);
+	if ((s64)in->off_in < 0 || (s64)in->off_out < 0 || (s64)len < 0)
 		call->ret = -EINVAL;
 	else if (in->flags != (call->remap ? 0 : call->flags))
 		call->ret = -EINVAL;
 	else if (call->remap)
 		call->ret = fbpf_remap_lower(call->in, in->off_in, call->out,
-					     in->off_out, in->len, call->flags);
+					     in->off_out, len, call->flags);
 	else
 		call->ret = fbpf_copy_lower(call->in, in->off_in, call->out,
-					    in->off_out, in->len, call->flags);
+					    in->off_out, len, call->flags);
 	op->out.write.size = clamp_t(loff_t, call->ret, 0, U32_MAX);
 	return call->ret < 0 ? call->ret : 0;
 }

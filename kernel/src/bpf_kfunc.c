@@ -379,18 +379,23 @@ static struct fuse_dirent *fbpf_dirent(const struct bpf_fuse_dirent *entry)
  * @name: name, ended by a NUL or by @name__sz
  * @name__sz: bytes at @name
  *
- * Return: 0; -EINVAL when it is empty or has a slash; -ENOSPC when it is longer
- * than the old name's place, which is a multiple of 8 bytes
+ * Return: 0; -EINVAL when it is empty or has a slash, and when the program has
+ * overwritten the entry; -ENOSPC when it is longer than the old name's place,
+ * which is a multiple of 8 bytes
  */
 __bpf_kfunc int bpf_fuse_dirent_set_name(struct bpf_fuse_dirent *entry,
 					 const u8 *name, u32 name__sz)
 {
 	struct fuse_dirent *d = fbpf_dirent(entry);
-	u32 room = FUSE_DIRENT_SIZE(d) - FUSE_NAME_OFFSET;
 	u32 len = strnlen(name, name__sz);
+	u32 room;
 
 	if (!len || memchr(name, '/', len))
 		return -EINVAL;
+	/* As the entry is now, it may have been written to as bytes */
+	if (!d->namelen || d->namelen > NAME_MAX)
+		return -EINVAL;
+	room = FUSE_DIRENT_SIZE(d) - FUSE_NAME_OFFSET;
 	if (len > room || len > NAME_MAX)
 		return -ENOSPC;
 	memcpy(d->name, name, len);

@@ -15,6 +15,8 @@
 #define FBPF_DIR_BYTES	4096
 #define FBPF_DIR_MAX	(FBPF_DIR_BYTES / 32)
 #define FBPF_NAME_BYTES	256
+static_assert(FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET + NAME_MAX) <=
+	      FUSE_NAME_OFFSET + FBPF_NAME_BYTES);
 
 /**
  * struct fbpf_dirbuf - directory entries on their way through a filter

@@ -197,6 +197,21 @@ def test_empty_file_cannot_be_written(
     assert (lower / "file").read_text() == "content\n"
 
 
+def test_a_new_file_can_be_empty_for_reading_alone(lower: Path, mnt: Path) -> None:
+    with hookkit.hooked(lower, mnt, "create_open_prefilter", "create_open_postfilter") as hooks:
+        hooks.steer("create_open_prefilter", verdict=kit.POSTFILTER)
+        hooks.steer("create_open_postfilter", open_out__open_flags=EMPTY)
+        with pytest.raises(PermissionError):
+            os.open(mnt / "new", os.O_CREAT | os.O_RDWR, 0o644)
+        fd = os.open(mnt / "second", os.O_CREAT | os.O_RDONLY, 0o644)
+        (lower / "second").write_text("content\n")
+        assert os.read(fd, 100) == b""
+        os.close(fd)
+        with pytest.raises(PermissionError):
+            os.open(mnt, os.O_TMPFILE | os.O_RDWR, 0o644)
+    assert (mnt.parent / "lower/second").read_text() == "content\n"
+
+
 def test_entries_get_other_names_and_types(lower: Path, mnt: Path) -> None:
     with hookkit.hooked(lower, mnt, "readdir_postfilter") as hooks:
         hooks.steer("readdir_postfilter", listing=b"ashort\0")  # bytes: which, then the name
@@ -212,3 +227,26 @@ def test_entries_get_other_names_and_types(lower: Path, mnt: Path) -> None:
         hooks.steer("readdir_postfilter", listing=b"bx/y\0")
         assert sorted(os.listdir(mnt / "names")) == ["a-long-name", "b"]
         assert hooks.look("readdir_postfilter").set_len[0] == -errno.EINVAL
+
+
+def test_an_entry_that_was_overwritten_gets_no_name(lower: Path, mnt: Path) -> None:
+    """Its length is the program's now: nothing may be written as far as that says."""
+    with hookkit.hooked(lower, mnt, "readdir_postfilter") as hooks:
+        control = hookkit.Control(scribble=1)
+        head = struct.pack("<QQII", 0x0101, 1, 1 << 16, 0)  # struct fuse_dirent, and its name
+        control.bytes[0][: len(head)] = head
+        control.set_len[0] = 4096
+        hooks.write_control("readdir_postfilter", control)
+        assert os.listdir(mnt / "names") == []
+        assert hooks.look("readdir_postfilter").set_len[0] == -errno.EINVAL
+    with kit.mounted(lower, mnt):
+        assert sorted(os.listdir(mnt / "names")) == ["a-long-name", "b"]
+
+
+def test_a_copy_is_no_longer_than_was_asked_for(lower: Path, mnt: Path) -> None:
+    """A caller counts down by the result."""
+    with hookkit.hooked(lower, mnt, "copy_file_range_prefilter") as hooks:
+        hooks.steer("copy_file_range_prefilter", copy_file_range_in__len=7)
+        with open(mnt / "file", "rb") as source, open(mnt / "other", "r+b") as target:
+            assert os.copy_file_range(source.fileno(), target.fileno(), 2, 0, 0) == 2
+    assert (lower / "other").read_bytes() == b"co23456"
