@@ -321,9 +321,12 @@ class Verdicts:
 
     def set(self, op: str, verdict: int, phase: str = "pre") -> None:
         """What an operation's filter says; ``op`` as in the opcode table."""
-        key = OPS[op].opcode + (64 if phase == "post" else 0)
+        self.put(OPS[op].opcode + (64 if phase == "post" else 0), verdict)
+
+    def put(self, opcode: int, verdict: int) -> None:
+        """What is said to an opcode; 64 more for its postfilter."""
         fd = self.object.maps["verdicts"].fd
-        sysbpf.map_update(fd, struct.pack("=I", key), struct.pack("=q", verdict))
+        sysbpf.map_update(fd, struct.pack("=I", opcode), struct.pack("=q", verdict))
 
     def entry(self, raw: bytes) -> None:
         """The entry that the lookup postfilter stores; zeros for none."""

@@ -36,16 +36,16 @@ OPCODE_PRE = 0x10000
 OPCODE_POST = 0x20000
 
 
-def _enum(number: int) -> dict[str, int]:
-    """Names and values of an enum of the C source, in order; only plain counting is used there."""
-    body = re.findall(r"^enum \{\n(.*?)^\};", SOURCE.read_text(), re.S | re.M)[number]
-    names = re.findall(r"^\t([A-Z_]+)[,\s]", body, re.M)
+def enum_of(source: Path, number: int) -> dict[str, int]:
+    """Names and values of an enum of a C source, in order; only plain counting is used there."""
+    body = re.findall(r"^enum \{\n(.*?)^\};", source.read_text(), re.S | re.M)[number]
+    names = re.findall(r"^\t([A-Z_0-9]+)[,\s]", body, re.M)
     return {name: value for value, name in enumerate(names)}
 
 
 _NUMBERS = itertools.count()
-CONFIG = _enum(0)
-SEEN = _enum(1)
+CONFIG = enum_of(SOURCE, 0)
+SEEN = enum_of(SOURCE, 1)
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.runtime import sysbpf
 from tests.vm import hookkit
 from tests.vm import kernelkit as kit
 
@@ -165,3 +166,17 @@ def test_lower_changes_are_seen(hooks: hookkit.Hooks, lower: Path, mnt: Path) ->
     assert not (mnt / "dir").exists()
     (lower / "file").chmod(0o600)
     assert os.stat(mnt / "file").st_mode & 0o777 == 0o600
+
+
+def test_torn_away_filters_leave_no_answer(hooks: hookkit.Hooks, mnt: Path) -> None:
+    """What they said for an hour is over: closed, also for names that were free or hidden."""
+    hooks.steer(PRE, valid_ns=HOUR)
+    os.stat(mnt / "dir/sub/file")
+    assert not (mnt / "none").exists()
+    hooks.steer(PRE, verdict=-errno.ENOENT, valid_ns=HOUR)
+    assert not (mnt / "secret").exists()
+    sysbpf.link_detach(hooks.link.fd)
+    for name in ("dir/sub/file", "file", "none", "secret"):
+        with pytest.raises(OSError) as caught:
+            os.stat(mnt / name)
+        assert caught.value.errno == errno.EIO, name
