@@ -320,7 +320,7 @@ static __always_inline int fusebpf_entry_valid(struct fusebpf_ctx *ctx, __u64 ns
 	return 0;
 }
 
-/* Postfilters: a failed operation succeeds. Returns 0 or a negative errno; see kernel/README.md. */
+/* Postfilters: a failed operation succeeds. Returns 0 or a negative errno; see docs/kernel.md. */
 static __always_inline int fusebpf_clear_error(struct fusebpf_ctx *ctx)
 {
 	if (!ctx->test)

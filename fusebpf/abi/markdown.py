@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Writes ``docs/hooks.md`` from the opcode table: ``python -m fusebpf.abi.markdown [PATH]``."""
+"""Writes what the documents say of the opcode table: ``python -m fusebpf.abi.markdown``.
+
+That is ``docs/hooks.md``, and the tables of ``docs/kernel.md`` between its marks.
+"""
 
 from __future__ import annotations
 
-import sys
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from fusebpf.abi.effects import EFFECTS
 from fusebpf.abi.model import Arg, Op, Struct
 from fusebpf.abi.opcodes import COVERED, DEFAULT_FILTER, LANGUAGE_NAMES, OPS, VERDICTS
 from fusebpf.abi.structs import STRUCTS
@@ -18,9 +22,8 @@ _HEAD = """\
 
 Every filter gets the context first, then the arguments below, in this order. A prefilter gets the
 inputs; a postfilter gets the same inputs, read-only, then the outputs. **Bold** arguments can be
-changed, and the operation uses the change. Which hooks a kernel serves stands in
-[kernel/README.md](../kernel/README.md); a set with a hook that is not served is refused when it is
-attached.
+changed, and the operation uses the change; [kernel.md](kernel.md#hooks) says how, and which hooks a
+kernel serves. A set with a hook that is not served is refused when it is attached.
 
 `@filters.default` takes the context alone and runs for operations without a filter of their own.
 """
@@ -86,15 +89,55 @@ def render() -> str:
     return "\n".join(lines) + "\n"
 
 
-def page_path() -> Path:
-    """Where the page stands in a source tree."""
-    return Path(__file__).resolve().parents[2] / "docs" / "hooks.md"
+def _hook_row(op: Op) -> str:
+    effect = EFFECTS[op.name]
+    kernel = "" if op.form_a else " (not in the module)"
+    return (
+        f"| `{op.name}`{kernel} | {op.opcode_name} {op.opcode} | {op.deciding} "
+        f"| {effect.pre or '-'} | {effect.post or '-'} |"
+    )
+
+
+def _error_rows() -> Iterator[str]:
+    """Operations by what a cleared error gives, and by why it cannot be cleared."""
+    for kind, answer in (("clears", "{}"), ("stays", "no: {}")):
+        texts = dict.fromkeys(getattr(effect, kind) for effect in EFFECTS.values())
+        for text in filter(None, texts):
+            names = [OPS[name].opcode_name for name in OPS if getattr(EFFECTS[name], kind) == text]
+            yield f"| {', '.join(names)} | {answer.format(text)} |"
+
+
+def tables() -> dict[str, str]:
+    """The tables of ``docs/kernel.md``, by the name in their marks."""
+    hooks = [
+        "| pair | opcode | deciding inode | changes by the prefilter | by the postfilter |",
+        "|-|-|-|-|-|",
+        *map(_hook_row, OPS.values()),
+    ]
+    errors = ["| operation | what the caller gets |", "|-|-|", *_error_rows()]
+    return {"hooks": "\n".join(hooks), "errors": "\n".join(errors)}
+
+
+def with_tables(text: str) -> str:
+    """A page with its tables renewed. Raises KeyError for a mark that names no table."""
+    found = tables()
+
+    def renew(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{found[match[2]]}\n{match[3]}"
+
+    return re.sub(r"(<!-- generated: (\w+) -->)\n.*?(<!-- end -->)", renew, text, flags=re.DOTALL)
+
+
+def page_path(name: str = "hooks.md") -> Path:
+    """Where a page stands in a source tree."""
+    return Path(__file__).resolve().parents[2] / "docs" / name
 
 
 def main() -> None:
-    """Write the page to the path given, else to its place in the source tree."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else page_path()
-    path.write_text(render(), encoding="utf-8")
+    """Write the pages to their places in the source tree."""
+    page_path().write_text(render(), encoding="utf-8")
+    reference = page_path("kernel.md")
+    reference.write_text(with_tables(reference.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 from fusebpf.abi import HOOKS, OPS, STRUCTS, Op, Struct, markdown
 from fusebpf.abi.cheader import header_path, render
+from fusebpf.abi.effects import EFFECTS
 from fusebpf.abi.protocol import INIT_FLAGS, NOTIFY, PROTOCOL_STRUCTS, REQUESTS
 
 
@@ -116,6 +117,31 @@ def test_page_of_hooks_is_up_to_date() -> None:
     assert markdown.page_path().read_text(encoding="utf-8") == markdown.render(), (
         "run: python -m fusebpf.abi.markdown"
     )
+
+
+def test_tables_of_the_reference_are_up_to_date() -> None:
+    text = markdown.page_path("kernel.md").read_text(encoding="utf-8")
+    assert text == markdown.with_tables(text), "run: python -m fusebpf.abi.markdown"
+    for name, table in markdown.tables().items():
+        assert f"<!-- generated: {name} -->\n{table}\n<!-- end -->" in text
+
+
+def test_every_change_is_said_in_words() -> None:
+    """An operation has a phrase for a phase where a filter may change something."""
+    assert set(EFFECTS) == set(OPS)
+    for name, op in OPS.items():
+        effect = EFFECTS[name]
+        assert bool(effect.clears) != bool(effect.stays)
+        for text, args in ((effect.pre, op.pre), (effect.post, op.post[len(op.pre) :])):
+            writable = [arg for arg in args if arg.writable]
+            assert not text or writable, name
+            for arg in writable:
+                members = arg.struct.by_name if arg.struct else [arg.name]
+                if not text:
+                    # Only what identifies things to a daemon
+                    assert arg.struct, name
+                    continue
+                assert arg.struct or any(member in text for member in members), (name, arg.name)
 
 
 def test_members_are_in_the_order_of_v4_with_a_pair_each() -> None:
