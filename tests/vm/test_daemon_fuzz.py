@@ -28,45 +28,11 @@ from fusebpf.abi.protocol import bpf_response_ioctl
 from fusebpf.daemon import Device, Server, mount, wire
 from fusebpf.runtime.fsmount import umount
 from tests.vm import daemonkit as kit
+from tests.vm import random_ops
 
 REPLIES = int(os.environ.get("FUSEBPF_REPLIES", "0"))
 SEED = int(os.environ.get("FUSEBPF_SEED", str(random.randrange(1 << 32))))
 SLICE_S = 15
-
-#: Runs until it is told not to, one error after another.
-WORKER = """
-import os, random, sys
-top, stop = sys.argv[1], sys.argv[2]
-rng = random.Random(int(sys.argv[3]))
-def path():
-    return os.path.join(top, rng.choice(["a", "b", "dir", "dir/c", "link"]))
-def with_file(call):
-    fd = os.open(path(), os.O_RDWR | os.O_CREAT | os.O_NONBLOCK)
-    try:
-        call(fd)
-    finally:
-        os.close(fd)
-OPS = [
-    lambda: os.stat(path()), lambda: os.listdir(rng.choice([top, top + "/dir"])),
-    lambda: os.mkdir(path()), lambda: os.rmdir(path()), lambda: os.unlink(path()),
-    lambda: os.rename(path(), path()), lambda: os.link(path(), path()),
-    lambda: os.symlink("a", path()), lambda: os.readlink(path()), lambda: os.truncate(path(), 9),
-    lambda: os.setxattr(path(), "user.x", b"y" * rng.randrange(300)),
-    lambda: os.getxattr(path(), "user.x"), lambda: os.listxattr(path()),
-    lambda: os.removexattr(path(), "user.x"), lambda: os.statvfs(path()),
-    lambda: os.access(path(), 7), lambda: os.mkfifo(path()),
-    lambda: with_file(lambda fd: os.pread(fd, 100, 0)),
-    lambda: with_file(lambda fd: os.pwrite(fd, b"z" * 50, rng.randrange(99))),
-    lambda: with_file(os.fsync), lambda: with_file(lambda fd: os.lseek(fd, 3, os.SEEK_DATA)),
-    lambda: with_file(lambda fd: os.posix_fallocate(fd, 0, 99)),
-    lambda: with_file(lambda fd: os.copy_file_range(fd, fd, 3, 0, 10)),
-]
-while not os.path.exists(stop):
-    try:
-        rng.choice(OPS)()
-    except (OSError, ValueError):
-        pass
-"""
 
 
 class Sane(kit.Passthrough):
@@ -184,7 +150,9 @@ def test_nonsense_from_a_daemon(tmp_path: Path) -> None:
             mount(device, mnt, lower=lower, root_bpf_link=verdicts.link.fd)
             fuzzer = Fuzzer(device, verdicts, lower)
             workers = [
-                subprocess.Popen([sys.executable, "-c", WORKER, mnt, stop, str(SEED + number)])
+                subprocess.Popen(
+                    [sys.executable, random_ops.__file__, mnt, stop, str(SEED + number)]
+                )
                 for number in range(3)
             ]
             try:
