@@ -33,6 +33,8 @@ from tests.vm import random_ops
 REPLIES = int(os.environ.get("FUSEBPF_REPLIES", "0"))
 SEED = int(os.environ.get("FUSEBPF_SEED", str(random.randrange(1 << 32))))
 SLICE_S = 15
+#: Before a request is ended it gets fewer messages than this; one a request would be slow.
+NONSENSE = 32
 
 
 class Sane(kit.Passthrough):
@@ -81,7 +83,7 @@ class Fuzzer:
         if self.rng.random() < 0.05:
             op = self.rng.choice(list(OPS))
             self.verdicts.set(op, self.rng.choice([0, 0, 1, 2, 3, 4]))
-        for _ in range(self.rng.randrange(4)):
+        for _ in range(self.rng.randrange(NONSENSE)):
             self._send(self._nonsense(message.call.unique))
         if self.rng.random() < 0.6:
             self._sanely(raw)

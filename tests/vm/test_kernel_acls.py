@@ -35,15 +35,22 @@ def acl(user: int, rights: int) -> bytes:
 ONE, TWO, THREE = acl(1001, 4), acl(1002, 6), acl(1003, 2)
 
 
+@pytest.fixture(scope="module")
+def attached() -> Iterator[hookkit.Hooks]:
+    """The filters that ACLs pass, loaded once."""
+    hooks = hookkit.Hooks(tuple(f"{op}_{phase}filter" for op in PAIRS for phase in ("pre", "post")))
+    yield hooks
+    hooks.close()
+
+
 @pytest.fixture
-def hooks(lower: Path, mnt: Path) -> Iterator[hookkit.Hooks]:
+def hooks(attached: hookkit.Hooks, lower: Path, mnt: Path) -> Iterator[hookkit.Hooks]:
     """A file with the ACL ONE, a directory with it and with the default ACL TWO."""
     (lower / "file").chmod(0o640)
     for name in ("file", "dir"):
         os.setxattr(lower / name, ACCESS, ONE)
     os.setxattr(lower / "dir", DEFAULT, TWO)
-    members = [f"{op}_{phase}filter" for op in PAIRS for phase in ("pre", "post")]
-    with hookkit.hooked(lower, mnt, *members) as attached:
+    with hookkit.mounted(attached, lower, mnt):
         yield attached
 
 

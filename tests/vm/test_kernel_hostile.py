@@ -27,8 +27,8 @@ PROGRAMS = int(os.environ.get("FUSEBPF_HOSTILE", "0"))
 SEED = int(os.environ.get("FUSEBPF_SEED", str(random.randrange(1 << 32))))
 SLICE_S = 5
 WORKERS = 2
-#: Between two draws, so that operations meet them.
-PAUSE_S = 0.01
+#: Programs drawn at once, and the time until the next ones: operations have to meet them.
+DRAWS, PAUSE_S = 4, 0.01
 
 EDGES = [0, 1, 2, 3, 7, 255, 256, 511, 512, 4095, 4096, 65535, 65536, 1 << 30]
 EDGES += [(1 << bits) + step for bits in (31, 32, 63, 64) for step in (-1, 0) if bits + step < 64]
@@ -108,12 +108,12 @@ def test_programs_that_do_anything(lower: Path, mnt: Path, tmp_path: Path) -> No
         with hookkit.hooked(lower, mnt) as hooks, working(mnt, stop) as workers:
             end = time.monotonic() + SLICE_S * SLOWNESS
             while drawn < PROGRAMS if PROGRAMS else time.monotonic() < end:
-                hook = rng.choice(list(hookkit.SERVED))
-                hooks.write_control(hook, control(rng, hook))
-                drawn += 1
+                for hook in rng.sample(list(hookkit.SERVED), DRAWS):
+                    hooks.write_control(hook, control(rng, hook))
+                drawn += DRAWS
                 # What refuses most of the time would keep the others from running
-                for other in rng.sample(list(hookkit.SERVED), 2):
-                    hooks.steer(other, verdict=rng.choice([kit.CONTINUE, kit.POSTFILTER]))
+                for hook in rng.sample(list(hookkit.SERVED), 2 * DRAWS):
+                    hooks.steer(hook, verdict=rng.choice([kit.CONTINUE, kit.POSTFILTER]))
                 time.sleep(PAUSE_S)
                 assert all(worker.poll() is None for worker in workers)
             ran = count(hooks)

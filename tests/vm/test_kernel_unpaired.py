@@ -134,10 +134,10 @@ def opened(verdicts: daemonkit.Verdicts, base: Path, number: int) -> Iterator[As
     lower.mkdir()
     mnt.mkdir()
     (lower / "file").write_text("content\n")
-    os.sync()
     with kit.mounted(lower, mnt, root_bpf_link=verdicts.link.fd):
         fd = os.open(mnt / "file", os.O_RDWR)
         try:
+            os.fsync(fd)  # for blocks to be shown
             yield Asked(verdicts, lower, fd)
         finally:
             for opcode in range(128):
