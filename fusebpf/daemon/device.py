@@ -13,8 +13,8 @@ from types import TracebackType
 from fusebpf.abi.protocol import bpf_response_ioctl
 from fusebpf.daemon.errors import DaemonError
 from fusebpf.errors import PrivilegeError, UnsupportedKernelError
+from fusebpf.runtime import features
 
-DEVICE = "/dev/fusebpf"
 #: Room for a request: header and arguments beside the data of the largest write, in bytes.
 _HEAD_BYTES = 4096
 _MIN_READ_BYTES = 8192 + 65536
@@ -23,11 +23,15 @@ _MIN_READ_BYTES = 8192 + 65536
 class Device:
     """An open device; a descriptor, to be given to the mount as ``fd``. Use it in a `with`."""
 
-    def __init__(self, max_write: int = 1 << 20, path: str = DEVICE) -> None:
+    def __init__(self, max_write: int = 1 << 20, path: str | None = None) -> None:
         """Open. ``max_write`` is the largest write that will be negotiated, in bytes.
+
+        ``path`` is by default /dev/fusebpf of the module, or /dev/fuse where the kernel's own FUSE
+        has fuse-bpf.
 
         Raises UnsupportedKernelError when the kernel has no such device, PrivilegeError.
         """
+        path = path or features.device()
         try:
             self.fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except FileNotFoundError:

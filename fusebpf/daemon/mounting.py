@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from fusebpf.daemon.device import Device
+from fusebpf.runtime import features
 from fusebpf.runtime.fsmount import FsContext, move_mount
 
 
@@ -26,7 +27,7 @@ def mount(
 
     Raises MountError with the kernel's own text, OSError.
     """
-    with FsContext("fuse_bpf") as context:
+    with FsContext(features.fs_type() or features.MODULE_FS_TYPE) as context:
         context.set_string("source", str(lower or "fusebpf"))
         context.set_string("fd", str(device.fileno()))
         if lower is None:

@@ -15,6 +15,8 @@ MODULE = "fusebpf"
 OPS_STRUCT = "fuse_ops"
 KERNEL_FS_TYPE = "fuse"
 MODULE_FS_TYPE = "fuse_bpf"
+DEVICES = {MODULE_FS_TYPE: "/dev/fusebpf", KERNEL_FS_TYPE: "/dev/fuse"}
+"""Type to mount → the device of its daemons."""
 VALUE_STRUCT = "bpf_struct_ops_fuse_ops"
 """The kernel wraps a struct_ops type T in a value type of this name (bpf_struct_ops.c)."""
 
@@ -37,9 +39,20 @@ class FuseBpf:
         return self.fs_type == KERNEL_FS_TYPE
 
 
-def _fs_types() -> set[str]:
-    lines = Path("/proc/filesystems").read_text(encoding="ascii").splitlines()
-    return {line.split("\t")[-1] for line in lines}
+def _parameter(fs_type: str) -> Path:
+    """The parameter that lists the hooks: what fuse-bpf has and other FUSE has not."""
+    owner = MODULE if fs_type == MODULE_FS_TYPE else KERNEL_FS_TYPE
+    return Path(f"/sys/module/{owner}/parameters/hooks")
+
+
+def fs_type() -> str | None:
+    """The type to mount, or None where nothing has fuse-bpf. The module goes before the kernel."""
+    return next((name for name in DEVICES if _parameter(name).exists()), None)
+
+
+def device() -> str:
+    """The device that daemons open: of the module, unless the kernel's own FUSE has fuse-bpf."""
+    return DEVICES[fs_type() or MODULE_FS_TYPE]
 
 
 @cache
@@ -54,12 +67,9 @@ def _kernel_btf() -> Btf | None:
 
 def probe() -> FuseBpf | None:
     """What is there, or None."""
-    fs_type = MODULE_FS_TYPE
-    btf = module_btf(MODULE)
-    if btf is None:
-        fs_type = KERNEL_FS_TYPE
-        btf = _kernel_btf()
-    if btf is None or fs_type not in _fs_types():
+    found = fs_type()
+    btf = module_btf(MODULE) if found == MODULE_FS_TYPE else _kernel_btf() if found else None
+    if found is None or btf is None:
         return None
     members = btf.struct_members(OPS_STRUCT)
     value = btf.struct_members(VALUE_STRUCT)
@@ -68,18 +78,18 @@ def probe() -> FuseBpf | None:
     data = next((field.offset for field in value if field.name == "data"), None)
     if data is None:
         return None
-    return FuseBpf(fs_type, {field.name: field.offset for field in members}, data)
+    return FuseBpf(found, {field.name: field.offset for field in members}, data)
 
 
 def served_hooks() -> tuple[str, ...]:
     """Hooks that the loaded module or the kernel's FUSE runs, or none when it does not say."""
-    for owner in (MODULE, KERNEL_FS_TYPE):
-        try:
-            text = Path(f"/sys/module/{owner}/parameters/hooks").read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
-            continue
-        return tuple(text.strip().split(","))
-    return ()
+    found = fs_type()
+    if found is None:
+        return ()
+    try:
+        return tuple(_parameter(found).read_text(encoding="ascii").strip().split(","))
+    except (OSError, UnicodeDecodeError):
+        return ()
 
 
 def require() -> FuseBpf:

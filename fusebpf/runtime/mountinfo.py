@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FS_TYPE = "fuse_bpf"
+from fusebpf.runtime.features import KERNEL_FS_TYPE, MODULE_FS_TYPE
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -28,10 +28,10 @@ class MountEntry:
 
     @property
     def is_fuse_bpf(self) -> bool:
-        """Whether it is a backed mount: our own type, or a `fuse` without a daemon."""
-        return self.fs_type == FS_TYPE or (
-            self.fs_type == "fuse" and "no_daemon" in self.super_options
-        )
+        """Whether it is ours: the module's type, or a `fuse` with filters or without a daemon."""
+        if self.fs_type != KERNEL_FS_TYPE:
+            return self.fs_type == MODULE_FS_TYPE
+        return "no_daemon" in self.super_options or "root_bpf" in self.super_options
 
     @property
     def link_id(self) -> int | None:

@@ -15,13 +15,15 @@ SAMPLE = (
     b"41 27 0:51 / /mnt/x rw shared:1 master:2 - fuse_bpf none rw,root_bpf=f0a2,link_id=18,dead\n"
     b"42 27 0:52 / /mnt/y rw - fuse /dev/fuse rw,user_id=0\n"
     b"43 27 0:53 / /mnt/\xe9 rw - fuse_bpf /srv rw\n"
+    b"44 27 0:54 / /mnt/k rw - fuse none rw,user_id=0,group_id=0,no_daemon\n"
+    b"45 27 0:55 / /mnt/l rw - fuse none rw,user_id=0,group_id=0,root_bpf=f0a3,link_id=19\n"
     b"garbage\n"
 )
 
 
 def test_fields_and_escapes() -> None:
     entries = list(mountinfo.parse(SAMPLE))
-    assert [entry.mount_id for entry in entries] == [22, 40, 41, 42, 43]
+    assert [entry.mount_id for entry in entries] == [22, *range(40, 46)]
     ours = entries[1]
     assert str(ours.mount_point) == "/mnt/a b\\c"
     assert (ours.fs_type, ours.source, ours.link_id, ours.dead) == (
@@ -32,7 +34,7 @@ def test_fields_and_escapes() -> None:
     )
     assert ours.options == ("rw", "nosuid")
     assert entries[2].dead
-    assert [entry.is_fuse_bpf for entry in entries] == [False, True, True, False, True]
+    assert [entry.is_fuse_bpf for entry in entries] == [False, True, True, False, True, True, True]
     assert entries[4].link_id is None
 
 

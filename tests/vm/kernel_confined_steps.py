@@ -167,7 +167,9 @@ def picked(path: Path, create: bool) -> None:
         os.close(context)
 
 
-def mounts(lower: Path, target: Path, backed: Path, name: str, fds: list[int]) -> None:
+def mounts(
+    lower: Path, target: Path, backed: Path, name: str, fs_type: str, path: str, fds: list[int]
+) -> None:
     """Every way to a mount. Descriptors of lower directory, link, device, context are root's."""
     root, link, device, context = fds
     parts: tuple[tuple[tuple[str, str | int | None], ...], ...] = (
@@ -187,13 +189,14 @@ def mounts(lower: Path, target: Path, backed: Path, name: str, fds: list[int]) -
         for chosen in combinations(parts, count):
             options = tuple(option for part in chosen for option in part)
             words = ",".join(key if v is None else f"{key}={v}" for key, v in options)
-            do(f"fsopen {words}", lambda o=options: configured("fuse_bpf", o))  # type: ignore[misc]
+            do(f"fsopen {words}", lambda o=options: configured(fs_type, o))  # type: ignore[misc]
             do(
                 f"mount {words}",
-                lambda w=words: mount(str(lower), target, "fuse_bpf", 0, w),  # type: ignore[misc]
+                lambda w=words: mount(str(lower), target, fs_type, 0, w),  # type: ignore[misc]
             )
-    do("fuseblk", lambda: mount("/dev/loop0", target, "fuseblk_bpf", 0, f"fd={device}"))
-    do("device", lambda: os.close(os.open("/dev/fusebpf", os.O_RDWR)))
+    block = fs_type.replace("fuse", "fuseblk")
+    do("fuseblk", lambda: mount("/dev/loop0", target, block, 0, f"fd={device}"))
+    do("device", lambda: os.close(os.open(path, os.O_RDWR)))
     do("create root's context", lambda: syscall(NR_FSCONFIG, context, CMD_CREATE, None, None, 0))
     do(
         "configure root's context",
@@ -237,7 +240,7 @@ def main() -> None:
     what, *rest = sys.argv[1:]
     if what == "mounts":
         lower, target, backed = map(Path, rest[:3])
-        mounts(lower, target, backed, rest[3], [int(fd) for fd in rest[4:]])
+        mounts(lower, target, backed, rest[3], rest[4], rest[5], list(map(int, rest[6:])))
     else:
         base, outside = map(Path, rest)
         if what == "landlock":

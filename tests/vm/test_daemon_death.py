@@ -17,6 +17,7 @@ import pytest
 from fusebpf import USER_PREFILTER
 from fusebpf.daemon import Device, mount
 from fusebpf.runtime import mountinfo
+from fusebpf.runtime.features import fs_type
 from fusebpf.runtime.fsmount import MountError, umount
 from tests.vm import daemonkit as kit
 from tests.vm.kernelkit import eventually
@@ -139,5 +140,5 @@ def test_what_mounting_refuses(places: tuple[Path, Path]) -> None:
             def __init__(self) -> None:
                 self.fd = null.fileno()
 
-        with pytest.raises(MountError, match="is not the device of fuse_bpf"):
+        with pytest.raises(MountError, match=f"is not the device of {fs_type()}$"):
             mount(Null(), mnt, lower=lower)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.runtime import features
 from fusebpf.runtime.fsmount import MountError, umount
 from fusebpf.runtime.sysbpf import syscall
 from tests.vm import kernelkit as kit
@@ -249,13 +250,14 @@ def test_no_way_to_a_mount(place: Path, who: str) -> None:
         subprocess.run(["mount", "-o", "remount,bind,ro,nosuid,nodev", backed], check=True)
         before = Path("/proc/self/mountinfo").read_text()
         root = os.open(lower, os.O_PATH)
-        device = os.open("/dev/fusebpf", os.O_RDWR)
-        context = syscall(430, b"fuse_bpf", 0)
+        device = os.open(features.device(), os.O_RDWR)
+        context = syscall(430, kit.form().fs_type.encode(), 0)
         syscall(431, context, 1, b"root_dir", str(root).encode(), 0)
         syscall(431, context, 0, b"no_daemon", None, 0)
         fds = (root, f.link.fd, device, context)
         try:
-            got = confined("mounts", lower, target, backed, f.name, before=NOBODY[who], fds=fds)
+            names = (f.name, kit.form().fs_type, features.device())
+            got = confined("mounts", lower, target, backed, *names, before=NOBODY[who], fds=fds)
         finally:
             for fd in (root, device, context):
                 os.close(fd)

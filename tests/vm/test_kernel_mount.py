@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.runtime import mountinfo, sysbpf
+from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, MountError, move_mount, umount
 from fusebpf.runtime.libbpf import LibbpfError
 from tests.vm import kernelkit as kit
@@ -347,7 +347,7 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
 
 def test_classic_fuse_still_mounts(mnt: Path) -> None:
     """A mount with a daemon's descriptor is plain FUSE: INIT reaches the daemon."""
-    device = "/dev/fuse" if kit.form().in_kernel else "/dev/fusebpf"
+    device = features.device()
     fd = os.open(device, os.O_RDWR)
     try:
         with FsContext(kit.form().fs_type) as context:

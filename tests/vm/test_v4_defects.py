@@ -281,7 +281,7 @@ def test_27_a_failed_creation_is_an_error(lower: Path, mnt: Path) -> None:
 def test_29_an_option_given_twice_is_refused(lower: Path) -> None:
     fd = os.open(lower, os.O_PATH)
     try:
-        with FsContext("fuse_bpf") as context:
+        with FsContext(kit.form().fs_type) as context:
             context.set_string("root_dir", str(fd))
             with pytest.raises(MountError, match="twice"):
                 context.set_string("root_dir", str(fd))
