@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fusebpf.abi.opcodes import OPS
 from tests.vm import kernelkit as kit
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -175,6 +176,14 @@ def lookup(mnt: Path) -> int:
 
 def rename(mnt: Path) -> None:
     os.rename(mnt / "file", mnt / "other")
+
+
+def rename2(mnt: Path) -> None:
+    """With a flag where a rename without one has its own pair."""
+    if kit.served(OPS["rename"]):
+        kit.exchange(mnt / "file", mnt / "other")
+    else:
+        rename(mnt)
 
 
 def link(mnt: Path) -> None:

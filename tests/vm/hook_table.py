@@ -370,14 +370,16 @@ CASES: dict[str, Case] = {
         lambda m: os.rmdir(m / "empty"),
         fails=Failure(lambda m: os.rmdir(m / "dir"), errno.ENOTEMPTY),
     ),
+    # RENAME_NOREPLACE: EEXIST for a rename without flags, EINVAL in place of another flag
     "rename2": Case(
-        calls.rename,
-        pre={
-            "rename2_in.flags": Change(
-                1, lambda m, low, r: (low / "file").exists()
-            )  # RENAME_NOREPLACE: fails with EEXIST
-        },
+        calls.rename2,
+        pre={"rename2_in.flags": Change(1, _holds(b"0123456"))},
         none=_ids("rename2_in.newdir"),
+        fails=Failure(calls.rename2, errno.EBUSY, busy="file"),
+    ),
+    "rename": Case(
+        calls.rename,
+        none=_ids("rename_in.newdir"),
         fails=Failure(calls.rename, errno.EBUSY, busy="file"),
     ),
     "unlink": Case(

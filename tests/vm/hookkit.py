@@ -24,7 +24,7 @@ from fusebpf.runtime import sysbpf
 from tests.vm import kernelkit as kit
 
 SERVED: dict[str, Hook] = {
-    hook.name: hook for hook in (DEFAULT_FILTER, *HOOKS.values()) if hook.form_a
+    hook.name: hook for hook in (DEFAULT_FILTER, *HOOKS.values()) if kit.served(hook)
 }
 _INDEX = {name: index for index, name in enumerate(SERVED)}
 

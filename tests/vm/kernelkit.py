@@ -21,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from fusebpf.abi.model import Hook, Op
 from fusebpf.build.clang import find_clang
 from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
@@ -52,6 +53,18 @@ SEEN = enum_of(SOURCE, 1)
 def form() -> features.FuseBpf:
     """What this kernel has; on the host, where no test of these runs, a module of no members."""
     return features.probe() or features.FuseBpf(features.MODULE_FS_TYPE, {}, 0)
+
+
+def served(part: Op | Hook) -> bool:
+    """Whether this kernel asks a pair, or a hook of it: the module has no room for `rename`."""
+    return part.form_a or form().in_kernel
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two files swap their names: a rename with a flag. Raises OSError."""
+    renameat2, at_fdcwd, rename_exchange = 316, -100, 2
+    names = (os.fsencode(one), at_fdcwd, os.fsencode(other))
+    sysbpf.syscall(renameat2, at_fdcwd, *names, rename_exchange)
 
 
 @lru_cache(maxsize=1)
