@@ -20,6 +20,7 @@ from pathlib import Path
 
 from fusebpf.runtime.fsmount import umount
 from tests.vm import kernelkit as kit
+from tests.vm.limits import need_file_system
 
 KINDS = ("tmpfs", "ext4", "xfs")
 # As the mounter everywhere, as the caller where it is cheap
@@ -34,6 +35,7 @@ def file_system(kind: str, make: tuple[str, ...] = ()) -> Iterator[Path]:
 
     `make` are more options of mkfs. overlay lies on a tmpfs of its own.
     """
+    need_file_system(kind)
     directory = Path(tempfile.mkdtemp(prefix="fusebpf.", dir="/tmp"))
     directory.chmod(0o755)
     image = Path(f"{directory}.image")

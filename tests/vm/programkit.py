@@ -24,6 +24,7 @@ import pytest
 from tests.differential.lowers import lower
 from tests.differential.observe import RULES, Rules, Token, tree
 from tests.vm import kernelkit as kit
+from tests.vm.limits import need_file_system
 
 SECONDS = int(os.environ.get("FUSEBPF_STRESS_SECONDS") or "0")
 DATA = Path(__file__).with_name("program_data")
@@ -163,6 +164,7 @@ def fresh_pair(kind: str, place: Path) -> Iterator[Pair]:
 @pytest.fixture(scope="module")
 def place(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
     """A file system for all tests of a module that take this kind."""
+    need_file_system(request.param)
     with lower(request.param) as directory:
         yield request.param, directory
 

@@ -24,6 +24,7 @@ from tests.differential.runner import Difference, compare
 from tests.differential.script import Path, Script, Step, load
 from tests.differential.shrink import keep, shrink
 from tests.differential.twins import CONTINUE, POSTFILTER, UNFILTERED, Twins, twins
+from tests.vm.limits import need_file_system
 
 SECONDS = 12.0
 # A fixed time reaches no seeds on a fast machine that a slow one never ran
@@ -38,6 +39,7 @@ PAIRS = [*((kind, MOUNT) for kind in LOWERS), ("tmpfs", CONTINUE), ("tmpfs", POS
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
 def pairs(request: pytest.FixtureRequest) -> Iterator[Twins]:
+    need_file_system({"bindfs": "fuse"}.get(request.param[0], request.param[0]))
     with twins(*request.param) as made:
         yield made
 
