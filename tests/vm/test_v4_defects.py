@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.abi.opcodes import OPS
 from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import LibbpfError
 from tests.vm import hookkit
@@ -121,9 +122,11 @@ def test_09_operations_without_outputs_can_ask_for_a_daemon(lower: Path, mnt: Pa
         "unlink": lambda: os.unlink(mnt / "file"),
         "rmdir": lambda: os.rmdir(mnt / "dir/sub"),
         "statfs": lambda: os.statvfs(mnt),
-        "rename2": lambda: os.rename(mnt / "file", mnt / "new"),
+        "rename2": lambda: kit.exchange(mnt / "file", mnt / "dir"),
         "symlink": lambda: os.symlink("x", mnt / "made"),
     }
+    if kit.served(OPS["rename"]):
+        calls["rename"] = lambda: os.rename(mnt / "file", mnt / "new")
     with hookkit.hooked(lower, mnt, *(f"{op}_prefilter" for op in calls)) as hooks:
         for verdict in (kit.USER_PREFILTER, kit.USER_POSTFILTER):
             for op, call in calls.items():
