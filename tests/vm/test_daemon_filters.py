@@ -72,13 +72,8 @@ def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         verdicts.close()
 
 
-@pytest.fixture
-def world(mounted: World) -> Iterator[World]:
-    """Everything that the operations below need, new."""
-    mounted.verdicts.reset()
-    mounted.daemon._reset()
-    mounted.name = f"w{next(_NUMBERS)}"
-    lower = mounted.lower
+def make_files(lower: Path) -> None:
+    """Make the directory that the operations below need."""
     (lower / "dir").mkdir(parents=True)
     (lower / "empty").mkdir()
     (lower / "dir/one").touch()
@@ -89,6 +84,15 @@ def world(mounted: World) -> Iterator[World]:
     os.setxattr(lower / "file", "user.b", b"value b")
     os.symlink("target a", lower / "link")
     os.symlink("target b", lower / "link2")
+
+
+@pytest.fixture
+def world(mounted: World) -> Iterator[World]:
+    """Everything that the operations below need, new."""
+    mounted.verdicts.reset()
+    mounted.daemon._reset()
+    mounted.name = f"w{next(_NUMBERS)}"
+    make_files(mounted.lower)
     yield mounted
     mounted.verdicts.reset()
 

@@ -24,7 +24,7 @@ from fusebpf.runtime import features
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from tests.vm import daemonkit
 from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, eventually
-from tests.vm.test_daemon_filters import DO, SERVED, TOLD
+from tests.vm.test_daemon_filters import DO, SERVED, TOLD, make_files
 
 PREFILTER, POSTFILTER = 0x10000, 0x20000
 IN_HEADER = struct.Struct("=IIQQIIIHH")
@@ -162,13 +162,8 @@ class World(SimpleNamespace):
 @contextmanager
 def served(base: Path) -> Iterator[World]:
     lower, mnt = base / "lower", base / "mnt"
-    for directory in (lower / "dir", lower / "empty", mnt):
-        directory.mkdir(parents=True)
-    (lower / "dir/one").touch()
-    (lower / "file").write_text("0123456789")
-    (lower / "other").write_text("other")
-    os.setxattr(lower / "file", "user.a", b"value a")
-    os.symlink("target a", lower / "link")
+    make_files(lower)
+    mnt.mkdir()
     verdicts, daemon = daemonkit.Verdicts(), RawDaemon()
     root = os.open(lower, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -14,14 +14,19 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from fusebpf.abi.model import Arg, Hook
+from fusebpf.abi.opcodes import HOOKS, OPS
 from fusebpf.build.clang import find_clang
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.fsmount import umount
 from fusebpf.runtime.libbpf import Link, Object
 from tests.vm import kernelkit as kit
+from tests.vm.test_daemon_filters import DO, make_files
 
 SOURCE = Path(__file__).with_name("v4_filters.bpf.c")
 
@@ -29,6 +34,48 @@ pytestmark = pytest.mark.skipif(
     not kit.form().in_kernel,
     reason="needs fuse-bpf in the kernel's own FUSE: make test-vm KERNEL=patched",
 )
+
+
+#: What makes a third set, with every member; each notes how often it was called and the opcode.
+EVERY = """
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, u32);
+	__type(value, u64);
+	__uint(max_entries, 64);
+} calls SEC(".maps");
+
+static int called(u32 member, const struct bpf_fuse_meta_info *meta)
+{
+	u64 *value = bpf_map_lookup_elem(&calls, &member);
+
+	if (value)
+		*value = ((*value >> 32) + 1) << 32 | meta->opcode;
+	return meta->opcode & PREFILTER ? POSTFILTER : CONTINUE;
+}
+"""
+
+
+def argument(number: int, arg: Arg) -> str:
+    constant = "" if arg.writable else "const "
+    return f"{constant}struct {arg.struct.name if arg.struct else 'fuse_buffer'} *a{number}"
+
+
+def program(number: int, hook: Hook) -> str:
+    args = ["const struct bpf_fuse_meta_info *meta"]
+    args += [argument(at, arg) for at, arg in enumerate(hook.args)]
+    return (
+        f'SEC("struct_ops/every_{hook.name}")\n'
+        f"int BPF_PROG(every_{hook.name}, {', '.join(args)})\n"
+        f"{{\n\treturn called({number}, meta);\n}}\n"
+    )
+
+
+def every_member() -> str:
+    members = "".join(f"\t.{name} = (void *)every_{name},\n" for name in HOOKS)
+    programs = "".join(program(number, hook) for number, hook in enumerate(HOOKS.values()))
+    ops = f'struct fuse_ops v4_every = {{\n{members}\t.name = "v4_every",\n}};\n'
+    return f'{EVERY}{programs}SEC(".struct_ops")\n{ops}'
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +86,15 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> bytes:
         command = ["bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format", "c"]
         subprocess.run(command, check=True, stdout=header)
     flags = ["-g", "-O2", "-mcpu=v3", "-target", "bpf", "-D__TARGET_ARCH_x86", f"-I{work}"]
-    target = work / "v4.o"
+    source, target = work / "v4.bpf.c", work / "v4.o"
+    source.write_text(SOURCE.read_text() + every_member())
     clang = str(find_clang().path)
-    subprocess.run([clang, *flags, "-c", str(SOURCE), "-o", str(target)], check=True)
+    subprocess.run([clang, *flags, "-c", str(source), "-o", str(target)], check=True)
     return target.read_bytes()
 
 
 class V4:
-    """Both sets of the object, attached, and what their programs saw."""
+    """The sets of the object, attached, and what their programs saw."""
 
     FIELDS = re.findall(r"^\t[us]32 (\w+);$", SOURCE.read_text(), re.MULTILINE)
 
@@ -56,7 +104,7 @@ class V4:
         try:
             self.object.set_rodata("read_only", bytes([read_only]))
             self.object.load()
-            for name in ("v4_names", "v4_strict"):
+            for name in ("v4_names", "v4_strict", "v4_every"):
                 self.links.append(self.object.maps[name].attach_struct_ops())
         except BaseException:
             self.close()
@@ -188,3 +236,41 @@ def test_constants_and_a_second_set(
         umount(target)
     finally:
         sets.close()
+
+
+@pytest.fixture(scope="module")
+def every(compiled: bytes, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A mount on which every member is called, and a place for each test."""
+    base = tmp_path_factory.mktemp("every")
+    lower, mnt = base / "lower", base / "mnt"
+    lower.mkdir()
+    mnt.mkdir()
+    sets = V4(compiled)
+    try:
+        mount_v4(lower, mnt, "v4_every")
+        yield SimpleNamespace(object=sets.object, lower_top=lower, top=mnt)
+        umount(mnt, lazy=True)
+    finally:
+        sets.close()
+
+
+def calls_of(object: Object, hook: str) -> tuple[int, int]:
+    """How often a member was called, and the last opcode."""
+    key = struct.pack("=I", list(HOOKS).index(hook))
+    raw = sysbpf.map_lookup(object.maps["calls"].fd, key, 8)
+    assert raw is not None
+    opcode, count = struct.unpack("=II", raw)
+    return count, opcode
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_member_is_called(every: Any, op: str) -> None:
+    """Before and after, with the opcode of its operation; the operation does its work."""
+    make_files(every.lower_top / op)
+    before = [calls_of(every.object, f"{op}_{phase}filter")[0] for phase in ("pre", "post")]
+    world: Any = SimpleNamespace(mnt=every.top / op, lower=every.lower_top / op)
+    DO[op](world)
+    for count, phase, bit in zip(before, ("pre", "post"), (1 << 16, 1 << 17), strict=True):
+        now, opcode = calls_of(every.object, f"{op}_{phase}filter")
+        assert now > count
+        assert opcode == OPS[op].opcode | bit
