@@ -59,6 +59,8 @@ class Request:
     writable: Sequence[Path] = ()
     timeout: float | None = None
     append: Sequence[str] = ()
+    counted: bool = False
+    """The guest's clock goes by instructions (MachineSpec)."""
     cwd: Path = field(default_factory=Path.cwd)
 
 
@@ -127,6 +129,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         cpus=request.cpus,
         memory=request.memory,
         append=request.append,
+        counted=request.counted,
     )
     slowness = ready.kernel.slowness
     env = {
@@ -152,7 +155,8 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         modules=modules,
         timeout=request.timeout,
     )
-    spec = replace(spec, accel=accelerator(replace(spec, exports=())))
+    if not request.counted:
+        spec = replace(spec, accel=accelerator(replace(spec, exports=())))
     boot_seconds = BOOT_SECONDS * slowness
     try:
         return run(spec, job, output, boot_seconds=boot_seconds)

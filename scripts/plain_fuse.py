@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Benchmark: what plain FUSE costs with our patches and without, in guest instructions.
+
+Debian's bindfs serves a tmpfs; every operation is counted with kernel and daemon together, on one
+emulated processor that takes a nanosecond for each instruction. Of `stock`, the module's FUSE is
+compared with the kernel's own. Kernels of ours are built when absent.
+
+    python scripts/plain_fuse.py                  # /dev/fuse and /dev/fusebpf of Debian's kernel
+    python scripts/plain_fuse.py plain patched    # two kernels, their own /dev/fuse
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from fusebpf.runtime import mountinfo
+from fusebpf.runtime.features import DEVICES, KERNEL_FS_TYPE
+from fusebpf.vm.launch import Request, execute
+
+SOURCE = Path(__file__).with_name("plain_fuse.c")
+Costs = dict[str, dict[str, int]]
+"""Device → operation → instructions."""
+
+
+def measure(fs_type: str, work: Path) -> dict[str, int]:
+    """Count in the guest, on a mount of this type."""
+    lower, mnt = work / "lower", work / "mnt"
+    for directory in (lower, mnt):
+        directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", lower], check=True)
+    (lower / "file").write_bytes(bytes(8192))
+    os.setxattr(lower / "file", "user.a", b"value")
+    (lower / "dir").mkdir()
+    for number in range(18):
+        (lower / f"dir/{number}").touch()
+    env = {"FUSE_DEVICE": DEVICES[fs_type], "FUSE_TYPE": fs_type, "LD_PRELOAD": str(work / "lead")}
+    daemon = subprocess.Popen(["bindfs", "-f", lower, mnt], env={**os.environ, **env})
+    while mountinfo.at(mnt) is None:
+        if daemon.poll() is not None:
+            raise SystemExit("bindfs did not mount")
+        time.sleep(0.01)
+    found = subprocess.run([work / "count", mnt], check=True, stdout=subprocess.PIPE, text=True)
+    for directory in (mnt, lower):
+        subprocess.run(["umount", directory], check=True)
+    daemon.wait()
+    for directory in (mnt, lower):
+        directory.rmdir()
+    lines = (line.split("\t") for line in found.stdout.splitlines())
+    return {name: int(number) for number, name in lines}
+
+
+def guest() -> None:
+    """Print the costs of all devices as JSON."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        build = ["gcc", "-O2", "-Wno-unused-result", "-Wno-attributes", str(SOURCE), "-o"]
+        subprocess.run([*build, str(work / "count")], check=True)
+        subprocess.run([*build, str(work / "lead"), "-shared", "-fPIC", "-DPRELOAD"], check=True)
+        with_module = os.environ.get("FUSEBPF_MODULE")
+        types = DEVICES if with_module else (KERNEL_FS_TYPE,)
+        print(json.dumps({DEVICES[fs_type]: measure(fs_type, work) for fs_type in types}))
+
+
+def costs_on(kernel: str) -> Costs:
+    """Boot a kernel and count there."""
+    output = {1: b"", 2: b""}
+
+    def take(stream: int, data: bytes) -> None:
+        output[stream] += data
+
+    command = ["python", str(Path(__file__).resolve()), "--guest"]
+    request = Request(command, kernel=kernel, cpus=1, counted=True, timeout=1200)
+    report = execute(request, take, lambda text: print(text, file=sys.stderr))
+    if report.status:
+        raise SystemExit(output[2].decode(errors="replace"))
+    found: Costs = json.loads(output[1])
+    return found
+
+
+def main() -> None:
+    kernels = sys.argv[1:] or ["stock"]
+    columns = {
+        f"{kernel} {device}": costs
+        for kernel in kernels
+        for device, costs in sorted(costs_on(kernel).items())
+    }
+    print("| operation | " + " | ".join(columns) + " |")
+    print("|-" * (len(columns) + 1) + "|")
+    for operation in next(iter(columns.values())):
+        print(f"| {operation} |", *(f"{costs[operation]:,} |" for costs in columns.values()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--guest"]:
+        guest()
+    else:
+        main()
