@@ -9,6 +9,7 @@ compiled with the root's compiler against its headers. Results are cached by the
     kernel/build.py module --root ROOT [--kver KVER] [--cache DIR]     prints the path of the module
     kernel/build.py checkpatch --root ROOT                             kernel style of src/
     kernel/build.py sparse --root ROOT                                 sparse on src/
+    kernel/build.py unset --root ROOT                                  FUSE without CONFIG_FUSE_BPF
 
 Needs root for a ROOT other than / (chroot and a private mount namespace). Progress and errors go to
 stderr. Exit status 0, 1 on failure, 2 on wrong usage.
@@ -136,14 +137,15 @@ def add_ours(fresh: Path, form: str) -> None:
     shutil.copytree(HERE / "src", fresh / "fs/fuse", dirs_exist_ok=True)
 
 
-def assemble(top: Path, tree: Path) -> None:
+def assemble(top: Path, tree: Path, form: str = "module") -> None:
     """Bring the build directory up to date: stock files, patches without fuzz, own files."""
     fresh = tree.with_name(tree.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "fs").mkdir(parents=True)
     shutil.copytree(top / "fs/fuse", fresh / "fs/fuse")
-    add_ours(fresh, "module")
-    (fresh / "fs/fuse/Makefile").unlink()  # Kbuild takes its place
+    add_ours(fresh, form)
+    # Kbuild is the module's, and would take the place of Makefile
+    (fresh / "fs/fuse" / ("Makefile" if form == "module" else "Kbuild")).unlink()
 
     tree.mkdir(parents=True, exist_ok=True)
     wanted = {p.name: p.read_bytes() for p in (fresh / "fs/fuse").iterdir() if p.is_file()}
@@ -286,7 +288,47 @@ def command_sparse(arguments: argparse.Namespace) -> None:
     say(f"sparse: {len(list((HERE / 'src').glob('*.c')))} files clean")
 
 
-COMMANDS = {"module": command_module, "checkpatch": command_checkpatch, "sparse": command_sparse}
+# The kernel has FUSE built in. It is compiled, not linked: it uses what modules cannot.
+_AS_A_MODULE = ("CONFIG_FUSE_FS=m", "CONFIG_CUSE=", "CONFIG_VIRTIO_FS=", "KCFLAGS=-Werror")
+
+
+def command_unset(arguments: argparse.Namespace) -> None:
+    """Compile FUSE as a kernel has it that takes our patches and leaves CONFIG_FUSE_BPF out.
+
+    Its functions must be those of FUSE without the patches.
+    """
+    root, versions, _, base = prepare(arguments)
+    work = base / "work"
+    functions = {}
+    with locked(work):
+        top = extract(root, versions, work)
+        trees = {"the patches": work / "unset", "stock FUSE": work / "stock"}
+        assemble(top, trees["the patches"], "unset")
+        shutil.copytree(top / "fs/fuse", trees["stock FUSE"], dirs_exist_ok=True)
+        for name, tree in trees.items():
+            say(f"fusebpf module: {name} without CONFIG_FUSE_BPF for {root.kver}")
+            run(make_command(root, tree, *_AS_A_MODULE, "fuse.o"), f"building {name}")
+            functions[name] = functions_of(tree / "fuse.o")
+    if len(set(map(frozenset, functions.values()))) != 1:
+        ours, theirs = (functions[name] for name in trees)
+        raise BuildError(f"without CONFIG_FUSE_BPF functions differ: {sorted(ours ^ theirs)}")
+    say(f"unset: {len(functions['stock FUSE'])} functions, as in stock FUSE")
+
+
+def functions_of(compiled: Path) -> set[str]:
+    """Return the functions of an object, but for the parts that the compiler makes of one."""
+    listed = subprocess.run(["nm", str(compiled)], stdout=subprocess.PIPE, text=True, check=True)
+    fields = [line.split() for line in listed.stdout.splitlines()]
+    names = {line[2].split(".")[0] for line in fields if line[1:2] and line[1] in "tTwW"}
+    return {name for name in names if not name.startswith("__pfx_")}
+
+
+COMMANDS = {
+    "module": command_module,
+    "checkpatch": command_checkpatch,
+    "sparse": command_sparse,
+    "unset": command_unset,
+}
 
 
 def main() -> int:

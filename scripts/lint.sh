@@ -54,8 +54,9 @@ if [ "$what" != quick ]; then
 	if [ -n "$root" ]; then
 		step checkpatch "$bin/python" kernel/build.py checkpatch --root "$root"
 		step sparse "$bin/python" kernel/build.py sparse --root "$root"
+		step unset "$bin/python" kernel/build.py unset --root "$root"
 	else
-		echo "lint: checkpatch and sparse left out: they need the guest root (make vm)"
+		echo "lint: checkpatch, sparse and unset left out: they need the guest root (make vm)"
 	fi
 fi
 
