@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,11 @@ class CompiledSet:
         """Diagnostics that are no errors."""
         return tuple(self.result.diagnostics)
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text of every file that a diagnostic can name."""
+        return {source.path: source.text for source in self.result.sources}
+
 
 @dataclass(frozen=True)
 class BuiltObject:
@@ -74,12 +80,37 @@ def compile_loaded(
     """Translate a set that is in memory already."""
     from fusebpf.compiler import compile_set
 
-    result = compile_set(str(path), source, fset, namespace)
+    result = compile_set(str(path), source, fset, namespace, _other_files(str(path), fset))
+    compiled = CompiledSet(path, source, result.c_source or "", result, fset)
     if result.c_source is None:
         errors = [item for item in result.diagnostics if item.severity == "error"]
         count = "1 error" if len(errors) == 1 else f"{len(errors)} errors"
-        raise BuildError(f"{path}: {count}", None, result.diagnostics, {str(path): source})
-    return CompiledSet(path, source, result.c_source, result, fset)
+        raise BuildError(f"{path}: {count}", None, result.diagnostics, compiled.texts)
+    return compiled
+
+
+def _other_files(path: str, fset: FilterSet) -> dict[str, str]:
+    """The texts of the files that joined sets are written in, by path, without the main one."""
+    from fusebpf.compiler.units import first_function
+    from fusebpf.dsl.parts import members
+
+    found: dict[str, str] = {}
+    for member in members(fset):
+        function = first_function(member)
+        name = path if function is None else function.__code__.co_filename
+        if name != path and name not in found:
+            found[name] = _text_of(member.name, name)
+    return found
+
+
+def _text_of(set_name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        raise BuildError(
+            f"the source of filter set {set_name!r} is not a file ({path})",
+            "write the filters to a .py file: the compiler reads their source",
+        ) from None
 
 
 def build_file(path: str | os.PathLike[str], set_name: str | None = None) -> BuiltObject:
@@ -92,20 +123,17 @@ def build_file(path: str | os.PathLike[str], set_name: str | None = None) -> Bui
 
 def build_set(fset: FilterSet) -> BuiltObject:
     """Build a filter set of the running program, from the file its first filter is written in."""
-    function = next((entry.function for entry in fset.filters), None)
-    if function is None:
+    from fusebpf.compiler.units import first_function
+    from fusebpf.dsl.parts import members
+
+    functions = [function for member in members(fset)[::-1] if (function := first_function(member))]
+    if not functions:
         raise BuildError(
             f"filter set {fset.name!r} has no filter", "add one, e.g. with @filters.open.pre"
         )
-    path = Path(function.__code__.co_filename)
-    try:
-        source = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
-        raise BuildError(
-            f"the source of filter set {fset.name!r} is not a file ({path})",
-            "write the filters to a .py file: the compiler reads their source",
-        ) from None
-    return build_compiled(compile_loaded(path, source, fset, function.__globals__))
+    path = functions[0].__code__.co_filename
+    source = _text_of(fset.name, path)
+    return build_compiled(compile_loaded(Path(path), source, fset, functions[0].__globals__))
 
 
 def build_compiled(compiled: CompiledSet) -> BuiltObject:
@@ -116,17 +144,22 @@ def build_compiled(compiled: CompiledSet) -> BuiltObject:
     parts = [
         c_source,
         # clang copies the text of the lines that #line names into the object.
-        compiled.source,
+        *compiled.texts.values(),
         repr((clang.path, clang.version, clang.strip, FLAGS)),
         headers_digest(),
     ]
     key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
     data = cache.lookup(key)
     if data is None:
-        try:
-            data = compile_c(clang, c_source, compiled.path.resolve().parent)
-        except ClangError as error:
-            raise _located(compiled, error) from None
+        with tempfile.TemporaryDirectory(prefix="fusebpf-") as directory:
+            for entry in compiled.result.sources:
+                copy = Path(directory, entry.name)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_text(entry.text, encoding="utf-8")
+            try:
+                data = compile_c(clang, c_source, Path(directory))
+            except ClangError as error:
+                raise _located(compiled, error) from None
         cache.store(key, data)
     return BuiltObject(cache.entry_path(key), data, c_source, metadata, compiled.warnings)
 
@@ -135,18 +168,20 @@ def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
     """clang's errors as diagnostics where #line leads to the filter file."""
     from fusebpf.compiler import Diagnostic
 
-    lines = compiled.source.splitlines()
+    sources = {source.name: source for source in compiled.result.sources}
     found = []
     for message in error.messages:
-        if "error" not in message.kind or message.file != compiled.path.name:
+        source = sources.get(message.file)
+        if "error" not in message.kind or source is None:
             continue
+        lines = source.lines
         text = lines[message.line - 1] if message.line <= len(lines) else ""
         found.append(
             Diagnostic(
                 severity="error",
                 code="E900",
                 message=f"the C compiler refused what this line became: {message.text}",
-                file=str(compiled.path),
+                file=source.path,
                 line=message.line,
                 col=len(text) - len(text.lstrip()) + 1,
                 end_col=len(text) + 1,
@@ -156,7 +191,7 @@ def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
         )
     if not found:
         return error
-    return BuildError(error.message, error.help, found, {str(compiled.path): compiled.source})
+    return BuildError(error.message, error.help, found, compiled.texts)
 
 
 def _type_name(kind: IntType | RecordType) -> str:
@@ -168,11 +203,13 @@ def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
     from fusebpf.abi import ABI_VERSION
 
     program = compiled.result.ir
+    assert program is not None
+    texts = "\0".join(compiled.texts.values())
     return Metadata(
         set=compiled.fset.name,
         abi=ABI_VERSION,
         source_file=compiled.path.name,
-        source_sha256=hashlib.sha256(compiled.source.encode()).hexdigest(),
+        source_sha256=hashlib.sha256(texts.encode()).hexdigest(),
         hooks=tuple(
             HookMeta(entry.hook, entry.function, entry.line, entry.c_name)
             for entry in compiled.result.hooks
@@ -190,15 +227,15 @@ def _metadata(compiled: CompiledSet, clang_version: str) -> Metadata:
             ),
             *(
                 MapMeta(entry.name, EVENTS, "", entry.record.text, entry.size)
-                for entry in compiled.fset.event_kinds.values()
+                for entry in program.events
             ),
-            *((drops(len(compiled.fset.event_kinds)),) if compiled.fset.event_kinds else ()),
-            *((LOST,) if program is not None and program.counts_lost else ()),
+            *((drops(len(program.events)),) if program.events else ()),
+            *((LOST,) if program.counts_lost else ()),
         ),
         fusebpf=__version__,
         clang=clang_version,
         config=tuple(
-            ConfigMeta(entry.name, entry.kind, int(entry), entry.least, entry.most)
-            for entry in compiled.fset.configs.values()
+            ConfigMeta(entry.name, str(entry.type), entry.default, entry.least, entry.most)
+            for entry in program.configs
         ),
     )

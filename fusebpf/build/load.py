@@ -38,12 +38,14 @@ class LoadedFile:
         """The set called `name`, or the only one. Raises BuildError when that is not one set."""
         names = ", ".join(entry.name for entry in self.sets)
         if name is None:
-            if len(self.sets) > 1:
+            # Parts of another set of the file are built with it.
+            whole = [entry for entry in self.sets if not entry.part_of] or list(self.sets)
+            if len(whole) > 1:
                 raise BuildError(
                     f"{self.path} has {len(self.sets)} filter sets: {names}",
                     "name one of them: --name NAME",
                 )
-            return self.sets[0]
+            return whole[0]
         for entry in self.sets:
             if entry.name == name:
                 return entry
@@ -184,10 +186,13 @@ def _raised(file: Path, source: str, error: BaseException) -> BuildError:
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return _rejected(file, source, _syntax_diagnostic(file, error))
     lines = source.splitlines()
-    if isinstance(error, DslError):
+    if isinstance(error, DslError) and error.file == str(file):
         line, word = error.line, error.word
         code, message, help = error.code, error.message, error.help
         start, end = _word_span(lines, line, word)
+    elif isinstance(error, DslError):  # in a module that the file imports
+        line, start, end = _innermost(file, lines, error)
+        code, message, help = error.code, f"{error.file}:{error.line}: {error.message}", error.help
     else:
         line, start, end = _innermost(file, lines, error)
         reason = str(error).strip().splitlines()

@@ -51,6 +51,6 @@ def _object(file: Path, set_name: str | None) -> tuple[bytes, Metadata]:
         found = read(file)
         return found.data, found.metadata
     compiled = compile_file(file, set_name)
-    diagnostics(compiled.warnings, {str(file): compiled.source})
+    diagnostics(compiled.warnings, compiled.texts)
     built = build_compiled(compiled)
     return built.data, built.metadata

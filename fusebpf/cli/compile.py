@@ -34,7 +34,7 @@ def compile_command(
     from fusebpf.cli.report import diagnostics
 
     compiled = compile_file(file, set_name)
-    diagnostics(compiled.warnings, {str(file): compiled.source})
+    diagnostics(compiled.warnings, compiled.texts)
     if explain:
         for line in _explained(compiled):
             click.echo(line)

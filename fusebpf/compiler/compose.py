@@ -2,43 +2,176 @@
 """Several filters of one hook become one: in order, the first refusal wins.
 
 Postfilters run in reverse order, as what was wrapped last is unwrapped first. Where nobody
-refuses, the first verdict other than CONTINUE stands.
+refuses, the first verdict other than CONTINUE stands. A set among others that has no filter of its
+own for an operation decides it as it would alone: by its default filter, or by asking for its
+postfilter.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from fusebpf.abi import DEFAULT_FILTER, HOOKS
 from fusebpf.compiler import ir
-from fusebpf.compiler.types import BOOL, VERDICT
-from fusebpf.compiler.walk import leaves, statements
+from fusebpf.compiler.functions import arg_type
+from fusebpf.compiler.types import BOOL, CONTEXT, VERDICT
+from fusebpf.compiler.walk import expressions, leaves, mapped, statements
+from fusebpf.dsl import values
 
-_CONTINUE = ir.Const(VERDICT, 0)
+_CONTINUE = ir.Const(VERDICT, values.CONTINUE.value)
+_POSTFILTER = ir.Const(VERDICT, values.POSTFILTER.value)
+_CALL_DEFAULT = ir.Const(VERDICT, values.CALL_DEFAULT.value)
+_DEFAULT = DEFAULT_FILTER.name
+
+
+@dataclass(frozen=True)
+class Part:
+    """The functions of one of the sets that are joined; several filters can be of one hook."""
+
+    name: str
+    helpers: tuple[ir.Function, ...]
+    filters: tuple[ir.Function, ...]
+
+    def of(self, hook: str) -> list[ir.Function]:
+        """Its filters of a hook."""
+        return [f for f in self.filters if f.hook == hook]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What one set contributes to a hook: a function to call, or a constant verdict."""
+
+    part: Part
+    does: ir.Function | None
 
 
 def joined(
-    helpers: list[ir.Function], filters: list[ir.Function]
+    parts: Sequence[Part], file: str, line: int
 ) -> tuple[list[ir.Function], list[ir.Function]]:
-    """Helpers and filters with one filter for each hook; the parts become helpers."""
-    by_hook: dict[str, list[ir.Function]] = {}
-    for function in filters:
-        by_hook.setdefault(function.hook or "", []).append(function)
-    made = list(helpers)
+    """Helpers and filters of all sets, with one filter for each hook; the parts become helpers.
+
+    ``file`` and ``line`` are where the sets are joined.
+    """
+    parts = _apart(parts)
+    hooks = dict.fromkeys(f.hook or "" for part in parts for f in part.filters)
+    for hook in list(hooks):
+        if hook.endswith("_postfilter"):
+            hooks[hook.replace("_postfilter", "_prefilter")] = None
+    steps = {hook: _steps(parts, hook) for hook in hooks}
+    called = {
+        step.does.name
+        for hook, found in steps.items()
+        if _composed(parts, hook, found)
+        for step in found
+        if step.does is not None
+    }
+    if any(_may_call_default(part) for part in parts) and len(parts) > 1:
+        called |= {f.name for part in parts for f in part.of(_DEFAULT)}
+    helpers = [helper for part in parts for helper in part.helpers]
+    helpers += [_helper(f) for part in parts for f in part.filters if f.name in called]
     out: list[ir.Function] = []
-    for hook, parts in by_hook.items():
-        if len(parts) == 1:
-            out += parts
+    taken = {f.name for part in parts for f in (*part.helpers, *part.filters)}
+    for hook, found in steps.items():
+        if not found:
             continue
-        made += [_helper(part) for part in parts]
-        ordered = parts[::-1] if hook.endswith("_postfilter") else parts
-        out.append(_whole(hook, ordered))
-    return made, out
+        only = found[0].does
+        if only is not None and len(found) == 1 and only.name not in called:
+            out.append(only)
+            continue
+        function = _whole(hook, found, file, line)
+        out.append(replace(function, name=_free_name(function.name, taken)))
+        taken.add(out[-1].name)
+    return helpers, out
 
 
 def replaces(function: ir.Function) -> int:
     """Line where a filter gives a name or buffer other contents; 0 without one."""
     lines = (s.line for s in statements(function.body) if isinstance(s, ir.Replace))
     return next(lines, 0)
+
+
+def sets_tag(functions: Iterable[ir.Function]) -> tuple[ir.Function, int] | None:
+    """The first function that sets a tag, and the line where it does."""
+    for function in functions:
+        for stmt in statements(function.body):
+            if isinstance(stmt, ir.SetTag):
+                return function, stmt.line
+    return None
+
+
+def _apart(parts: Sequence[Part]) -> list[Part]:
+    """The parts with names of their own for every function."""
+    taken: set[str] = set()
+    out: list[Part] = []
+    for part in parts:
+        names: dict[str, str] = {}
+        for function in (*part.helpers, *part.filters):
+            name = function.name
+            if name in taken:
+                name = _free_name(re.sub(r"\W", "_", f"{part.name}_{name}"), taken)
+            names[function.name] = name
+            taken.add(name)
+        out.append(part if all(k == v for k, v in names.items()) else _renamed(part, names))
+    return out
+
+
+def _renamed(part: Part, names: dict[str, str]) -> Part:
+    def call(node: ir.Expr) -> ir.Expr:
+        return replace(node, function=names[node.function]) if isinstance(node, ir.Call) else node
+
+    def renamed(function: ir.Function) -> ir.Function:
+        body = tuple(mapped(stmt, call) for stmt in function.body)
+        return replace(function, name=names[function.name], body=body)
+
+    return Part(part.name, tuple(map(renamed, part.helpers)), tuple(map(renamed, part.filters)))
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    made, number = name, 1
+    while made in taken:
+        number += 1
+        made = f"{name}{number}"
+    return made
+
+
+def _steps(parts: Sequence[Part], hook: str) -> list[_Step]:
+    """What a hook does, in order."""
+    if hook.endswith("_postfilter"):
+        return [_Step(part, f) for part in parts[::-1] for f in part.of(hook)[::-1]]
+    if hook == _DEFAULT:
+        return [_Step(part, f) for part in parts for f in part.of(hook)]
+    post = hook.replace("_prefilter", "_postfilter")
+    own, defaults, asking = 0, 0, 0
+    steps: list[_Step] = []
+    for part in parts:
+        before, default = part.of(hook), part.of(_DEFAULT)
+        steps += [_Step(part, f) for f in before or default]
+        own += bool(before)
+        if not before and default:
+            defaults += 1
+        elif not before and part.of(post):
+            asking += 1
+            steps.append(_Step(part, None))
+    # What the kernel does without a prefilter is right for all: it asks the default filters, or
+    # else the postfilters.
+    return steps if own or (defaults and asking) else []
+
+
+def _composed(parts: Sequence[Part], hook: str, steps: list[_Step]) -> bool:
+    return len(steps) > 1 or (
+        len(parts) > 1 and hook != _DEFAULT and any(_may_call_default(s.part) for s in steps)
+    )
+
+
+def _may_call_default(part: Part) -> bool:
+    return any(
+        expr == _CALL_DEFAULT
+        for function in (*part.helpers, *part.filters)
+        for stmt in statements(function.body)
+        for expr in expressions(stmt)
+    )
 
 
 def _helper(part: ir.Function) -> ir.Function:
@@ -48,28 +181,50 @@ def _helper(part: ir.Function) -> ir.Function:
     return replace(part, hook=None, body=body)
 
 
-def _whole(hook: str, parts: list[ir.Function]) -> ir.Function:
-    first = parts[0]
-    args = tuple(ir.Local(p.type, p.name) for p in first.params)
+def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
+    functions = [step.does for step in steps if step.does is not None]
+    if all(function.file == file for function in functions):
+        line = functions[0].line
+    params = next((f.params for f in functions if f.hook == hook), None) or _params(hook)
     body: list[ir.Stmt] = []
-    verdicts = [f"verdict{number}" for number in range(1, len(parts) + 1)]
-    for part, name in zip(parts, verdicts, strict=True):
-        body.append(ir.Assign(part.line, name, ir.Call(VERDICT, part.name, args)))
-        refused = ir.Compare(BOOL, "<", ir.Local(VERDICT, name), _CONTINUE)
-        leave = ir.Return(part.line, ir.Local(VERDICT, name))
-        body.append(ir.If(part.line, refused, (leave,), ()))
+    verdicts = [f"verdict{number}" for number in range(1, len(steps) + 1)]
+    for step, name in zip(steps, verdicts, strict=True):
+        at = step.does.line if step.does is not None and step.does.file == file else line
+        body.append(ir.Assign(at, name, _verdict(step.does, params)))
+        local = ir.Local(VERDICT, name)
+        default = step.part.of(_DEFAULT)
+        if hook != _DEFAULT and step.does is not None and _may_call_default(step.part):
+            left = ir.Compare(BOOL, "==", local, _CALL_DEFAULT)
+            decided = _verdict(default[0], params) if default else _CONTINUE
+            body.append(ir.If(at, left, (ir.Assign(at, name, decided),), ()))
+        refused = ir.Compare(BOOL, "<", local, _CONTINUE)
+        body.append(ir.If(at, refused, (ir.Return(at, local),), ()))
     result: ir.Expr = ir.Local(VERDICT, verdicts[-1])
     for name in reversed(verdicts[:-1]):
         local = ir.Local(VERDICT, name)
         asked = ir.Compare(BOOL, "!=", local, _CONTINUE)
         result = ir.Conditional(VERDICT, asked, local, result)
-    body.append(ir.Return(first.line, result))
+    body.append(ir.Return(line, result))
     return ir.Function(
-        f"all_{hook.removesuffix('filter')}",
+        "all_default" if hook == _DEFAULT else f"all_{hook.removesuffix('filter')}",
         hook,
-        first.line,
-        first.params,
+        line,
+        params,
         tuple(ir.LocalVar(name, VERDICT) for name in verdicts),
         VERDICT,
         tuple(body),
+        file,
     )
+
+
+def _params(hook: str) -> tuple[ir.Param, ...]:
+    given = [ir.Param(a.name, arg_type(a), a.name, a.writable) for a in HOOKS[hook].args]
+    return (ir.Param("ctx", CONTEXT), *given)
+
+
+def _verdict(function: ir.Function | None, params: tuple[ir.Param, ...]) -> ir.Expr:
+    """A call of a part with the arguments of the whole: all that it has, in the same order."""
+    if function is None:
+        return _POSTFILTER
+    given = params[: len(function.params)]
+    return ir.Call(VERDICT, function.name, tuple(ir.Local(p.type, p.name) for p in given))

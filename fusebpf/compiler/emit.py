@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePath
 
 from fusebpf.abi.opcodes import COVERED
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, string
 from fusebpf.compiler.costs import Cost
-from fusebpf.compiler.diagnostics import source_lines
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
 from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
 from fusebpf.compiler.emit_names import NameFunctions
@@ -22,6 +20,7 @@ from fusebpf.compiler.lower import (
     private_loops,
     record_area,
 )
+from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import (
     BUFFER,
     CONTEXT,
@@ -42,10 +41,12 @@ _SCALAR = IntType | BoolType | VerdictType
 class Emitter:
     """Writes one program."""
 
-    def __init__(self, program: ir.Program, source: str, costs: Mapping[str, Cost]) -> None:
+    def __init__(
+        self, program: ir.Program, sources: Mapping[str, Source], costs: Mapping[str, Cost]
+    ) -> None:
         self.program = program
-        self.lines = source_lines(source)
-        self.file = PurePath(program.file).name
+        self.sources = sources
+        self.file = sources[program.file].name
         self.costs = costs
         self.out: list[str] = []
         globals_ = [m.name for m in program.maps] + [e.name for e in program.events]
@@ -145,11 +146,6 @@ class Emitter:
     def _function(self, function: ir.Function) -> None:
         FunctionEmitter(self, function).emit()
 
-    def line_mark(self, line: int) -> str:
-        """#line for a Python line."""
-        name = self.file.replace("\\", "\\\\").replace('"', '\\"')
-        return f'#line {line} "{name}"'
-
 
 class FunctionEmitter:
     """Writes one function."""
@@ -157,6 +153,7 @@ class FunctionEmitter:
     def __init__(self, parent: Emitter, function: ir.Function) -> None:
         self.parent = parent
         self.function = function
+        self.source = parent.sources[function.file]
         self.out = parent.out
         self.depth = 1
         self.loops = 0
@@ -354,10 +351,11 @@ class FunctionEmitter:
             self._put(line)
 
     def _mark(self, line: int) -> None:
-        if line != self.shown and 0 < line <= len(self.parent.lines):
+        if line != self.shown and 0 < line <= len(self.source.lines):
             self.shown = line
-            self._put(f"/* {comment(self.parent.lines[line - 1])} */")
-        self.out.append(self.parent.line_mark(line))
+            self._put(f"/* {comment(self.source.lines[line - 1])} */")
+        name = self.source.name.replace("\\", "\\\\").replace('"', '\\"')
+        self.out.append(f'#line {line} "{name}"')
 
     def _block(self, body: tuple[ir.Stmt, ...]) -> None:
         for stmt in body:

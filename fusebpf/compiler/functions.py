@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from types import FunctionType
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook
 from fusebpf.compiler import ir
@@ -72,7 +73,7 @@ class FunctionChecker(Matching):
 
     def call_helper(self, node: ast.Call, helper: HelperRef) -> Operand:
         name = helper.node.name
-        info = check_helper(self.unit, helper.node, node, self)
+        info = check_helper(self.unit, helper, node, self)
         if node.keywords:
             return self.error(
                 node, "E252", f"{name}() takes positional arguments only", "leave out the names"
@@ -208,8 +209,18 @@ def _locals(checker: FunctionChecker) -> tuple[ir.LocalVar, ...]:
     return tuple(found)
 
 
-def check_filter(unit: Unit, node: ast.FunctionDef, hook_name: str) -> ir.Function | None:
-    """Check a filter; None when its signature is wrong."""
+def check_filter(
+    unit: Unit, node: ast.FunctionDef, hook_name: str, function: FunctionType | None = None
+) -> ir.Function | None:
+    """Check a filter; None when its signature is wrong.
+
+    ``function`` is what the author registered; None for a filter that a predicate stands for.
+    """
+    with unit.names_of(function):
+        return _check_filter(unit, node, hook_name)
+
+
+def _check_filter(unit: Unit, node: ast.FunctionDef, hook_name: str) -> ir.Function | None:
     hook = find_hook(hook_name)
     params = _filter_params(unit, node, hook)
     _check_return_annotation(unit, node)
@@ -218,7 +229,10 @@ def check_filter(unit: Unit, node: ast.FunctionDef, hook_name: str) -> ir.Functi
     checker, body = _run(unit, node, params, hook_name)
     if checker.depth > MAX_DEPTH:
         _too_deep(unit, node, checker.depth)
-    return ir.Function(node.name, hook_name, node.lineno, params, _locals(checker), VERDICT, body)
+    file = unit.source.path
+    return ir.Function(
+        node.name, hook_name, node.lineno, params, _locals(checker), VERDICT, body, file
+    )
 
 
 def _too_deep(unit: Unit, node: ast.FunctionDef, depth: int) -> None:
@@ -322,10 +336,18 @@ def _name_of(node: ast.FunctionDef) -> ast.AST:
 
 
 def check_helper(
-    unit: Unit, node: ast.FunctionDef, call: ast.Call, caller: FunctionChecker
+    unit: Unit, helper: HelperRef, call: ast.Call, caller: FunctionChecker
 ) -> HelperInfo | None:
     """Check a helper when it is first called; None after a mistake that was reported."""
-    name = node.name
+    name = helper.node.name
+    if unit.helper_functions.setdefault(name, helper.function) is not helper.function:
+        caller.error(
+            call,
+            "E298",
+            f"two functions that filters call are named {name}",
+            "rename one of them",
+        )
+        return None
     if name in unit.helpers:
         return unit.helpers[name]
     if name in unit.stack:
@@ -341,7 +363,8 @@ def check_helper(
         )
         return None
     unit.stack.append(name)
-    info = _check_helper(unit, node)
+    with unit.names_of(helper.function):
+        info = _check_helper(unit, helper.node)
     unit.stack.pop()
     unit.helpers[name] = info
     if info.function is not None:
@@ -395,7 +418,10 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
     ):
         return failed
     writes = frozenset(i for i, p in enumerate(params) if p.name in checker.writes)
-    function = ir.Function(node.name, None, node.lineno, params, _locals(checker), type_, body)
+    file = unit.source.path
+    function = ir.Function(
+        node.name, None, node.lineno, params, _locals(checker), type_, body, file
+    )
     return HelperInfo(function, type_, writes, checker.sets_tag, checker.depth)
 
 

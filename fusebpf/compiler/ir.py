@@ -635,6 +635,8 @@ class Function:
     locals: tuple[LocalVar, ...]
     returns: Type
     body: tuple[Stmt, ...]
+    #: Path of the file that its lines are in.
+    file: str = ""
     #: Names of locals that live in the operation's frame memory.
     frame: frozenset[str] = frozenset()
     #: Emitter only: many branches, so that values are loaded anew for each test.

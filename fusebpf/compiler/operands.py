@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TypeAlias
 
 from fusebpf.abi.record import Record
@@ -134,6 +134,7 @@ class HelperRef:
     """A function of the same file."""
 
     node: ast.FunctionDef
+    function: FunctionType
 
 
 @dataclass(frozen=True)

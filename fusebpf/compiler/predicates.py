@@ -90,12 +90,12 @@ _FILTERS: dict[str, dict[str, tuple[str, str]]] = {
 def expand(unit: Unit) -> Iterator[tuple[str, ast.FunctionDef]]:
     """Hook and definition of every filter that the set's predicates stand for.
 
-    The unit's namespace gets what they mention.
+    The unit's globals get what they mention.
     """
     if not unit.fset.predicates:
         return
-    known: dict[str, object] = {**unit.namespace, **_KNOWN}
-    unit.namespace = known
+    known: dict[str, object] = {**unit.globals, **_KNOWN}
+    unit.globals = known
     for number, predicate in enumerate(unit.fset.predicates, 1):
         name = f"_P{number}"
         known[name] = predicate.function

@@ -3,23 +3,22 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.compose import joined, replaces
+from fusebpf.compiler.compose import Part, joined, replaces, sets_tag
 from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
 from fusebpf.compiler.diagnostics import Diagnostic
 from fusebpf.compiler.emit import Emitter
-from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import place_all
-from fusebpf.compiler.predicates import expand
 from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
-from fusebpf.compiler.types import INT_TYPES, VERDICT, RecordType
+from fusebpf.compiler.sources import Source
+from fusebpf.compiler.types import VERDICT
+from fusebpf.compiler.units import at_line, checked, declaration, defect, units_of
 from fusebpf.compiler.walk import expressions, statements
 
 if TYPE_CHECKING:
@@ -46,214 +45,229 @@ class HookFunction:
 
 @dataclass(frozen=True)
 class CompileResult:
-    """``c_source`` and ``ir`` are None when a diagnostic is an error."""
+    """``c_source`` and ``ir`` are None when a diagnostic is an error.
+
+    ``sources`` are the files that the filters are written in.
+    """
 
     c_source: str | None
     diagnostics: tuple[Diagnostic, ...]
     ir: Program | None
     hooks: tuple[HookFunction, ...]
     maps: tuple[MapDecl, ...]
+    sources: tuple[Source, ...] = ()
 
 
 def compile_set(
-    path: str, source: str, fset: FilterSet, namespace: Mapping[str, object]
+    path: str,
+    source: str,
+    fset: FilterSet,
+    namespace: Mapping[str, object],
+    others: Mapping[str, str] | None = None,
 ) -> CompileResult:
-    """Compile one filter set of an imported file.
+    """Compile one filter set of an imported file, with those that are joined into it.
 
     ``source`` is the text that ``namespace`` came from, ``path`` its name for messages and
-    ``#line``. Mistakes of the author come back as diagnostics; nothing is raised for them.
+    ``#line``; ``others`` holds the texts of other files, by path, that joined sets are written in.
+    Mistakes of the author come back as diagnostics; nothing is raised for them.
     """
-    maps = {
-        id(m): ir.MapDecl(
-            m.name,
-            m.kind,
-            RecordType(m.key_record) if m.key_record else INT_TYPES[m.key.__name__],
-            RecordType(m.value_record) if m.value_record else INT_TYPES[m.value.__name__],
-            m.max_entries,
-        )
-        for m in fset.maps.values()
-    }
-    unit = Unit(path, source, namespace, fset, {}, maps)
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        col = getattr(error, "offset", None) or 1
-        text = getattr(error, "msg", str(error))
-        found = Diagnostic("error", "E001", f"not Python: {text}", path, line, col, col + 1)
-        return CompileResult(None, (found,), None, (), tuple(maps.values()))
-    unit.definitions.update(_definitions(tree))
-    filters = _check_filters(unit)
-    if _failed(unit):
-        return _result(unit, None, None, ())
-    filters = _join(unit, filters)
-    if _failed(unit):
-        return _result(unit, None, None, ())
-    _idle_postfilters(unit, filters)
-    configs = tuple(
-        ir.ConfigDecl(c.name, config_type(c.kind), int(c), c.least, c.most)
-        for c in fset.configs.values()
-    )
-    by_name = {f.name: f for f in unit.order}
+    units = units_of(path, source, fset, namespace, others or {}, [])
+    build = _Build(fset, units)
+    for unit in units:
+        try:
+            _ = unit.source.definitions
+        except (SyntaxError, ValueError) as error:
+            line = getattr(error, "lineno", None) or 1
+            col = getattr(error, "offset", None) or 1
+            text = getattr(error, "msg", str(error))
+            file = unit.source.path
+            found = Diagnostic("error", "E001", f"not Python: {text}", file, line, col, col + 1)
+            build.diagnostics.append(found)
+            return build.result()
+    parts = [checked(unit) for unit in units]
+    if build.failed:
+        return build.result()
+    build.check_joinable(parts)
+    if build.failed:
+        return build.result()
+    made, filters = joined(parts, path, declaration(units[-1]))
+    build.idle_postfilters(filters)
+    by_name = {f.name: f for f in made}
     impure = {f.name: impurity(f, by_name) or "" for f in filters if f.hook == LOOKUP}
     filters = [replace(f, pure=impure.get(f.name) == "") for f in filters]
-    helpers, placed = place_all(tuple(unit.order), tuple(filters))
+    helpers, placed = place_all(tuple(made), tuple(filters))
+    declared = units[0].declared
     program = ir.Program(
         fset.name,
         path,
-        tuple(maps.values()),
+        tuple(declared.maps.values()),
         helpers,
         placed,
-        unit.counts_lost,
-        configs,
-        tuple(unit.events.values()),
+        any(unit.counts_lost for unit in units),
+        tuple(
+            ir.ConfigDecl(c.name, config_type(c.kind), int(c), c.least, c.most)
+            for c in declared.configs.values()
+        ),
+        tuple(declared.events.values()),
     )
-    costs = _costs(unit, program)
-    if _failed(unit):
-        return _result(unit, None, None, ())
+    costs = build.costs(program)
+    if build.failed:
+        return build.result()
     try:
-        emitter = Emitter(program, source, costs)
+        emitter = Emitter(program, build.sources, costs)
         text = emitter.program_text()
     except Exception as error:  # a defect of this compiler must not look like a crash
-        _defect(unit, _declaration(unit), fset.name, error)
-        return _result(unit, None, None, ())
+        defect(units[-1], at_line(units[-1], declaration(units[-1])), fset.name, error)
+        return build.result()
     hooks = tuple(
         HookFunction(
             f.hook or "",
             f.name,
             emitter.functions[f.name],
-            f.line,
+            f.line if f.file == path else declaration(units[-1]),
             costs[f.name].steps,
             costs[f.name].size,
             impure.get(f.name),
         )
         for f in program.filters
     )
-    return _result(unit, text, program, hooks)
+    return build.result(text, program, hooks)
 
 
-def _result(
-    unit: Unit, text: str | None, program: ir.Program | None, hooks: tuple[HookFunction, ...]
-) -> CompileResult:
-    found = sorted(unit.diagnostics, key=lambda d: (d.line, d.col, d.code))
-    return CompileResult(text, tuple(found), program, hooks, tuple(unit.maps.values()))
+class _Build:
+    """One compilation: its sets, and what was found in them."""
 
+    def __init__(self, fset: FilterSet, units: list[Unit]) -> None:
+        self.fset = fset
+        self.units = units
+        self.diagnostics = units[0].diagnostics
+        self.by_file = {unit.source.path: unit for unit in units}
+        self.sources = {unit.source.path: unit.source for unit in units}
 
-def _failed(unit: Unit) -> bool:
-    return any(d.severity == "error" for d in unit.diagnostics)
+    @property
+    def failed(self) -> bool:
+        """Whether an error was found."""
+        return any(d.severity == "error" for d in self.diagnostics)
 
+    def result(
+        self,
+        text: str | None = None,
+        program: ir.Program | None = None,
+        hooks: tuple[HookFunction, ...] = (),
+    ) -> CompileResult:
+        """What was found, and what was made where nothing failed."""
+        order = list(self.sources)
+        found = sorted(self.diagnostics, key=lambda d: (order.index(d.file), d.line, d.col, d.code))
+        maps = tuple(self.units[0].declared.maps.values())
+        return CompileResult(text, tuple(found), program, hooks, maps, tuple(self.sources.values()))
 
-def _definitions(tree: ast.Module) -> dict[tuple[str, int], ast.FunctionDef]:
-    """Functions of the file's top level (inside `if` and `try`, too) by name and first line."""
-    found: dict[tuple[str, int], ast.FunctionDef] = {}
-    pending: list[ast.stmt] = list(tree.body)
-    while pending:
-        node = pending.pop()
-        if isinstance(node, ast.FunctionDef):
-            line = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-            found[node.name, line] = node
-        elif isinstance(node, ast.If | ast.Try | ast.With):
-            for name in ("body", "orelse", "finalbody"):
-                pending.extend(getattr(node, name, []))
-            for handler in getattr(node, "handlers", []):
-                pending.extend(handler.body)
-    return found
+    def report(self, function: ir.Function, line: int, *finding: str) -> None:
+        """Note a finding at a line of a function's file: code, message, help and severity."""
+        unit = self.by_file[function.file]
+        unit.report(at_line(unit, line), *finding)  # type: ignore[arg-type]
 
-
-def _at(unit: Unit, line: int) -> ast.AST:
-    """A node that spans the text of a line."""
-    text = unit.lines[line - 1] if line <= len(unit.lines) else ""
-    node = ast.Pass()
-    node.lineno, node.end_lineno = line, line + 1
-    node.col_offset = len(text) - len(text.lstrip())
-    node.end_col_offset = 0
-    return node
-
-
-def _declaration(unit: Unit) -> ast.AST:
-    """The line that makes the set."""
-    for number, text in enumerate(unit.lines, 1):
-        if "FilterSet(" in text and unit.fset.name in text:
-            return _at(unit, number)
-    return _at(unit, 1)
-
-
-def _check_filters(unit: Unit) -> list[ir.Function]:
-    if not unit.fset.filters and not unit.fset.predicates:
-        unit.report(
-            _declaration(unit),
-            "E297",
-            f"filter set {unit.fset.name!r} has no filters",
-            "add one: a function under @filters.lookup.pre",
-        )
-    expanded = list(expand(unit))
-    unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
-    made: list[ir.Function] = []
-    seen: dict[str, str] = {}
-    for entry in unit.fset.filters:
-        name = entry.function.__code__.co_name
-        node = unit.definitions.get((name, entry.line))
-        if node is None:
+    def check_joinable(self, parts: Sequence[Part]) -> None:
+        """What several filters cannot do together."""
+        filters = [f for part in parts for f in part.filters]
+        if not filters:
+            unit = self.units[-1]
             unit.report(
-                _at(unit, min(entry.line, len(unit.lines))),
-                "E298",
-                f"filter {name} is not a function at the top level of this file",
-                "filters are written with `def`, in the file that declares the set",
+                at_line(unit, declaration(unit)),
+                "E297",
+                f"filter set {self.fset.name!r} has no filters",
+                "add one: a function under @filters.lookup.pre",
             )
-            continue
-        if name in seen:
-            unit.report(
-                _at(unit, node.lineno),
-                "E298",
-                f"two filters are named {name}: {seen[name]} and {entry.hook}",
-                "rename one of the functions",
+        for function in filters:
+            line = replaces(function)
+            if line and sum(f.hook == function.hook for f in filters) > 1:
+                self.report(
+                    function,
+                    line,
+                    "E267",
+                    f"{function.name} replaces what another filter of {function.hook} sees, too",
+                    "make one filter of them, so that the order is said",
+                )
+        first = ""
+        for part in parts:
+            tagging = sets_tag((*part.helpers, *part.filters))
+            if tagging is None:
+                continue
+            if first:
+                self.report(
+                    *tagging,
+                    "E283",
+                    f"{part.name!r} sets ctx.tag, and so does {first!r}",
+                    "a tag is one number: set it in one of the joined sets, which the others read",
+                )
+            first = first or part.name
+
+    def idle_postfilters(self, filters: list[ir.Function]) -> None:
+        """Warn about those that no prefilter asks for; one without a prefilter always runs."""
+        by_hook = {f.hook: f for f in filters}
+        default = by_hook.get("default_filter")
+        for function in filters:
+            hook = function.hook or ""
+            if not hook.endswith("_postfilter"):
+                continue
+            op = hook.removesuffix("_postfilter")
+            before = by_hook.get(f"{op}_prefilter", default)
+            if before is None or _may_ask(before) or (default and _may_ask(default)):
+                continue
+            self.report(
+                function,
+                function.line,
+                "W103",
+                f"{function.name} never runs: nothing returns POSTFILTER for {op}",
+                f"return POSTFILTER from a filter of @filters.{op}.pre",
+                "warning",
             )
-            continue
-        seen[name] = entry.hook
-        function = _guarded(unit, node, entry.hook)
-        if function is not None:
-            made.append(function)
-    for hook, node in expanded:
-        function = _guarded(unit, node, hook)
-        if function is not None:
-            made.append(function)
-    return made
 
-
-def _join(unit: Unit, filters: list[ir.Function]) -> list[ir.Function]:
-    """One filter for each hook; the others become helpers."""
-    for function in filters:
-        line = replaces(function)
-        if line and sum(f.hook == function.hook for f in filters) > 1:
-            unit.report(
-                _at(unit, line),
-                "E267",
-                f"{function.name} replaces what another filter of {function.hook} sees, too",
-                "make one filter of them, so that the order is said",
-            )
-    unit.order, made = joined(unit.order, filters)
-    return made
-
-
-def _idle_postfilters(unit: Unit, filters: list[ir.Function]) -> None:
-    """Warn about postfilters that no prefilter asks for; one without a prefilter always runs."""
-    by_hook = {f.hook: f for f in filters}
-    default = by_hook.get("default_filter")
-    for function in filters:
-        hook = function.hook or ""
-        if not hook.endswith("_postfilter"):
-            continue
-        op = hook.removesuffix("_postfilter")
-        before = by_hook.get(f"{op}_prefilter", default)
-        if before is None or _may_ask(before) or (default and _may_ask(default)):
-            continue
-        unit.report(
-            _at(unit, function.line),
-            "W103",
-            f"{function.name} never runs: nothing returns POSTFILTER for {op}",
-            f"return POSTFILTER from a filter of @filters.{op}.pre",
-            "warning",
-        )
+    def costs(self, program: ir.Program) -> dict[str, Cost]:
+        """What every function costs; more than a filter may is an error."""
+        costs: dict[str, Cost] = {}
+        for function in (*program.helpers, *program.filters):
+            costs[function.name] = found = cost(function, costs)
+            if function.hook is None:
+                continue
+            if found.steps > MAX_STEPS:
+                self.report(
+                    function,
+                    found.worst_line,
+                    "E244",
+                    f"{function.name} can make {found.steps} loop turns in one call, "
+                    f"{found.worst_steps} of them here; at most {MAX_STEPS} are possible",
+                    "make the loop smaller, or leave it early and keep the rest for another call",
+                )
+            elif found.time > MAX_TIME:
+                self.report(
+                    function,
+                    found.slow_line,
+                    "E247",
+                    f"{function.name} can hold a CPU for about {found.time / 1e6:.1f} ms in one "
+                    f"call, {found.slow_time / 1e6:.1f} of them here; at most "
+                    f"{MAX_TIME / 1e6:.1f} are possible",
+                    "make fewer turns, or do less in each: move what stays the same before the "
+                    "loop",
+                )
+            if found.size > MAX_SIZE:
+                self.report(
+                    function,
+                    function.line,
+                    "E245",
+                    f"{function.name} is too large: about {found.size} instructions with its "
+                    f"helpers, at most {MAX_SIZE} are possible",
+                    "split it over several hooks, or shorten its sets and helpers",
+                )
+            if found.frame > MAX_FRAME:
+                self.report(
+                    function,
+                    function.line,
+                    "E246",
+                    f"{function.name} and its helpers keep {found.frame} bytes of locals in "
+                    f"loops; at most {MAX_FRAME} are possible",
+                    "use fewer locals, or a map",
+                )
+        return costs
 
 
 def _may_ask(function: ir.Function) -> bool:
@@ -266,71 +280,3 @@ def _may_ask(function: ir.Function) -> bool:
                 if isinstance(expr, ir.Local | ir.Call) and expr.type == VERDICT:
                     return True
     return False
-
-
-def _guarded(unit: Unit, node: ast.FunctionDef, hook: str) -> ir.Function | None:
-    try:
-        return check_filter(unit, node, hook)
-    except RecursionError:
-        unit.stack.clear()
-        unit.report(
-            _at(unit, node.lineno),
-            "E299",
-            f"{node.name} is nested too deeply",
-            "split long expressions into several lines, with locals",
-        )
-    except Exception as error:  # a defect of this compiler must not look like a crash
-        unit.stack.clear()
-        _defect(unit, _at(unit, node.lineno), node.name, error)
-    return None
-
-
-def _defect(unit: Unit, node: ast.AST, what: str, error: Exception) -> None:
-    unit.report(
-        node,
-        "E999",
-        f"the compiler failed on {what}: {type(error).__name__}: {error}",
-        "this is a defect of fusebpf; please report it with this file",
-    )
-
-
-def _costs(unit: Unit, program: ir.Program) -> dict[str, Cost]:
-    costs: dict[str, Cost] = {}
-    for function in (*program.helpers, *program.filters):
-        costs[function.name] = found = cost(function, costs)
-        if function.hook is None:
-            continue
-        if found.steps > MAX_STEPS:
-            unit.report(
-                _at(unit, found.worst_line),
-                "E244",
-                f"{function.name} can make {found.steps} loop turns in one call, "
-                f"{found.worst_steps} of them here; at most {MAX_STEPS} are possible",
-                "make the loop smaller, or leave it early and keep the rest for another call",
-            )
-        elif found.time > MAX_TIME:
-            unit.report(
-                _at(unit, found.slow_line),
-                "E247",
-                f"{function.name} can hold a CPU for about {found.time / 1e6:.1f} ms in one call, "
-                f"{found.slow_time / 1e6:.1f} of them here; at most {MAX_TIME / 1e6:.1f} are "
-                "possible",
-                "make fewer turns, or do less in each: move what stays the same before the loop",
-            )
-        if found.size > MAX_SIZE:
-            unit.report(
-                _at(unit, function.line),
-                "E245",
-                f"{function.name} is too large: about {found.size} instructions with its helpers, "
-                f"at most {MAX_SIZE} are possible",
-                "split it over several hooks, or shorten its sets and helpers",
-            )
-        if found.frame > MAX_FRAME:
-            unit.report(
-                _at(unit, function.line),
-                "E246",
-                f"{function.name} and its helpers keep {found.frame} bytes of locals in loops; "
-                f"at most {MAX_FRAME} are possible",
-                "use fewer locals, or a map",
-            )
-    return costs

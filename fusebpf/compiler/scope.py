@@ -11,16 +11,16 @@ import ast
 import builtins
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
-from fusebpf.compiler.diagnostics import Diagnostic, Severity, source_lines
+from fusebpf.compiler.diagnostics import Diagnostic, Severity
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.operands import (
@@ -41,6 +41,7 @@ from fusebpf.compiler.operands import (
     TypeRef,
     Value,
 )
+from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import (
     BOOL,
     ERRNO,
@@ -48,6 +49,7 @@ from fusebpf.compiler.types import (
     VERDICT,
     BoolType,
     IntType,
+    RecordType,
     StructType,
     Type,
 )
@@ -75,49 +77,75 @@ class HelperInfo:
     depth: int
 
 
+@dataclass(frozen=True)
+class Declared:
+    """What joined sets declare, by the identity of the author's object: each may use all of it."""
+
+    maps: dict[int, ir.MapDecl]
+    events: dict[int, ir.EventDecl]
+    configs: dict[int, Config]
+    #: Layouts of the dataclasses that maps and events use.
+    records: dict[type, Record]
+
+    @classmethod
+    def by(cls, members: Iterable[FilterSet]) -> Declared:
+        """What these sets declare."""
+        found = cls({}, {}, {}, {})
+        for fset in members:
+            for m in fset.maps.values():
+                found.maps[id(m)] = ir.MapDecl(
+                    m.name,
+                    m.kind,
+                    RecordType(m.key_record) if m.key_record else INT_TYPES[m.key.__name__],
+                    RecordType(m.value_record) if m.value_record else INT_TYPES[m.value.__name__],
+                    m.max_entries,
+                )
+                for kind, record in ((m.key, m.key_record), (m.value, m.value_record)):
+                    if record is not None:
+                        found.records[kind] = record
+            for e in fset.event_kinds.values():
+                found.events[id(e)] = ir.EventDecl(e.name, e.record, e.size)
+                found.records[e.cls] = e.record
+            found.configs.update((id(c), c) for c in fset.configs.values())
+        return found
+
+
 @dataclass
 class Unit:
-    """One compilation: the file, its constants, and what was found so far."""
+    """One set: its file, its constants, and what was found so far."""
 
-    file: str
-    source: str
-    namespace: Mapping[str, object]
+    source: Source
+    globals: Mapping[str, object]
     fset: FilterSet
-    definitions: dict[tuple[str, int], ast.FunctionDef]
-    maps: dict[int, ir.MapDecl]
-    diagnostics: list[Diagnostic] = field(default_factory=list)
+    declared: Declared
+    #: Shared by the sets that are joined.
+    diagnostics: list[Diagnostic]
     helpers: dict[str, HelperInfo] = field(default_factory=dict)
+    #: The author's functions that became helpers.
+    helper_functions: dict[str, FunctionType] = field(default_factory=dict)
     order: list[ir.Function] = field(default_factory=list)
     #: Names of the helpers being checked, outermost first.
     stack: list[str] = field(default_factory=list)
     counts_lost: bool = False
     #: Hooks that the set has filters for, those of predicates included.
     hooks: frozenset[str] = frozenset()
+    #: What names stand for in the function being checked.
+    namespace: Mapping[str, object] = field(default_factory=dict)
 
-    @cached_property
-    def events(self) -> dict[int, ir.EventDecl]:
-        """Kinds of events, by the identity of the author's object."""
-        return {
-            id(e): ir.EventDecl(e.name, e.record, e.size) for e in self.fset.event_kinds.values()
-        }
-
-    @cached_property
-    def records(self) -> dict[type, Record]:
-        """Layouts of the dataclasses that maps and events use."""
-        found = {e.cls: e.record for e in self.fset.event_kinds.values()}
-        for entry in self.fset.maps.values():
-            for cls, record in (
-                (entry.key, entry.key_record),
-                (entry.value, entry.value_record),
-            ):
-                if record is not None:
-                    found[cls] = record
-        return found
-
-    @cached_property
+    @property
     def lines(self) -> list[str]:
         """The file's lines."""
-        return source_lines(self.source)
+        return self.source.lines
+
+    @contextmanager
+    def names_of(self, function: FunctionType | None) -> Iterator[None]:
+        """See the names as a function does that another one made: with the latter's variables."""
+        before = self.namespace
+        self.namespace = self.globals if function is None else {**self.globals, **_free(function)}
+        try:
+            yield
+        finally:
+            self.namespace = before
 
     def segment(self, node: ast.AST) -> str:
         """The text of a node."""
@@ -146,13 +174,31 @@ class Unit:
         if getattr(node, "end_lineno", line) == line:
             end = _column(text, getattr(node, "end_col_offset", None) or 0)
         found = Diagnostic(
-            severity, code, message, self.file, line, col + 1, max(end, col + 1) + 1, help, notes
+            severity,
+            code,
+            message,
+            self.source.path,
+            line,
+            col + 1,
+            max(end, col + 1) + 1,
+            help,
+            notes,
         )
         if not any(
-            (d.code, d.line, d.col, d.message) == (code, line, col + 1, message)
+            (d.file, d.code, d.line, d.col, d.message)
+            == (self.source.path, code, line, col + 1, message)
             for d in self.diagnostics
         ):
             self.diagnostics.append(found)
+
+
+def _free(function: FunctionType) -> dict[str, object]:
+    """Variables of enclosing functions, those aside that are not assigned yet."""
+    found: dict[str, object] = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found
 
 
 def _column(text: str, byte: int) -> int:
@@ -252,7 +298,7 @@ class Scope(ABC):
         if found is not None:
             return found
         if isinstance(value, Map):
-            decl = self.unit.maps.get(id(value))
+            decl = self.unit.declared.maps.get(id(value))
             if decl is None:
                 return self.error(
                     node,
@@ -262,7 +308,7 @@ class Scope(ABC):
                 )
             return MapRef(decl)
         if isinstance(value, Events):
-            event = self.unit.events.get(id(value))
+            event = self.unit.declared.events.get(id(value))
             if event is None:
                 return self.error(
                     node,
@@ -302,7 +348,7 @@ class Scope(ABC):
 
     def _plain_constant(self, value: object, shown: str) -> Operand | None:
         if isinstance(value, Config):
-            if self.unit.fset.configs.get(value.name) is not value:
+            if id(value) not in self.unit.declared.configs:
                 return None
             return Value(ir.Config(config_type(value.kind), value.name, value.least, value.most))
         if isinstance(value, bool):
@@ -337,20 +383,20 @@ class Scope(ABC):
         if value is debug:
             return Builtin("debug")
         code = value.__code__
-        found = self.unit.definitions.get((code.co_name, code.co_firstlineno))
+        found = self.unit.source.definitions.get((code.co_name, code.co_firstlineno))
         if found is not None and value.__globals__.get("__name__") == self.unit.namespace.get(
             "__name__"
         ):
-            return HelperRef(found)
+            return HelperRef(found, value)
         return self.error(
             node,
             "E204",
             f"{shown} is not a function of this file",
-            "helpers of a filter stand in the same file, at the top level, written with def",
+            "helpers of a filter stand in the same file, written with def",
         )
 
     def _class(self, node: ast.expr, value: type, shown: str) -> Operand:
-        record = self.unit.records.get(value)
+        record = self.unit.declared.records.get(value)
         if record is not None:
             return RecordClass(record)
         if dataclasses.is_dataclass(value):

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields
-from typing import Any, get_args
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from typing import Any, TypeVar, get_args
 
 from fusebpf.compiler import ir
 
 _EXPRS: tuple[type, ...] = get_args(ir.Expr)
+N = TypeVar("N", bound=ir.Expr | ir.Stmt)
 
 
 _FIELDS: dict[type, tuple[str, ...]] = {
@@ -36,6 +37,18 @@ def expressions(node: ir.Expr | ir.Stmt) -> Iterator[ir.Expr]:
         yield node
     for part in parts(node):
         yield from expressions(part)
+
+
+def mapped(node: N, change: Callable[[ir.Expr], ir.Expr]) -> N:
+    """A node with every expression in it, nested statements included, put through ``change``."""
+
+    def one(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(one(item) for item in value)
+        return mapped(value, change) if type(value) in _FIELDS else value
+
+    made: Any = replace(node, **{name: one(getattr(node, name)) for name in _FIELDS[type(node)]})
+    return change(made) if isinstance(made, ir.Expr) else made  # type: ignore[return-value]
 
 
 def blocks(stmt: ir.Stmt) -> tuple[tuple[ir.Stmt, ...], ...]:

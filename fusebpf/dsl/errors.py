@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fusebpf.errors import EXIT_REJECTED, FusebpfError
 
-_HERE = str(Path(__file__).parent)
+#: Code of ours that runs for an author's declaration.
+_OURS = tuple(str(Path(__file__).parents[1] / name) for name in ("dsl", "filters"))
 
 
 class DslError(FusebpfError):
@@ -25,17 +26,17 @@ class DslError(FusebpfError):
         super().__init__(message, help)
         self.code = code
         self.word = word
-        self.file, self.line = _caller()
+        self.file, self.line = caller()
 
 
 class UnknownHookError(DslError, AttributeError):
     """An attribute of a FilterSet or of its hooks that does not exist."""
 
 
-def _caller() -> tuple[str, int]:
-    """File and line of the innermost frame outside this package."""
+def caller() -> tuple[str, int]:
+    """File and line of the innermost frame outside of declarations: the author's."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HERE):
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
 

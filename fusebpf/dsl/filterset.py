@@ -9,7 +9,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 from fusebpf.dsl.config import Config, make_config
-from fusebpf.dsl.errors import DslError
+from fusebpf.dsl.errors import DslError, caller
 from fusebpf.dsl.events import Events
 from fusebpf.dsl.generated import GeneratedHooks
 from fusebpf.dsl.maps import (
@@ -25,6 +25,7 @@ from fusebpf.dsl.maps import (
     check_prefix_key,
 )
 from fusebpf.dsl.objects import Context, Name
+from fusebpf.dsl.parts import check_parts, members
 from fusebpf.dsl.predicates import Kind, Predicate
 from fusebpf.dsl.records import MAX_EVENT, record_of
 from fusebpf.dsl.values import Verdict
@@ -40,10 +41,11 @@ class FilterSet(GeneratedHooks):
     """A named set of filters and maps that is loaded and attached as one.
 
     ``@filters.lookup.pre`` and its like register a function; ``filters.hash(...)`` and its like
-    declare a map. Raises ``DslError`` at the line of a mistake.
+    declare a map. ``FilterSet("all", first, second)`` joins sets: their filters run in this order,
+    then those of the set itself. Raises ``DslError`` at the line of a mistake.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *parts: FilterSet) -> None:
         super().__init__()
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
             raise DslError(
@@ -56,6 +58,12 @@ class FilterSet(GeneratedHooks):
         self.event_kinds: dict[str, Events[Any]] = {}
         self.configs: dict[str, Config] = {}
         self.predicates: list[Predicate] = []
+        check_parts(name, parts)
+        self.parts = parts
+        #: Where it is made.
+        self.file, self.line = caller()
+        for part in parts:
+            part.part_of = name
 
     def __repr__(self) -> str:
         return f"<FilterSet {self.name!r}: {len(self.filters)} filters, {len(self.maps)} maps>"
@@ -87,6 +95,7 @@ class FilterSet(GeneratedHooks):
         return self._predicate("writable", function)
 
     def _predicate(self, kind: Kind, function: F) -> F:
+        self.check_open(kind)
         if not isinstance(function, FunctionType):
             raise DslError(
                 "E111",
@@ -141,7 +150,7 @@ class FilterSet(GeneratedHooks):
 
     def events(self, name: str, cls: type[T], *, size: int = 1 << 16) -> Events[T]:
         """Records that filters send to user space; the ring holds ``size`` bytes (a power of 2)."""
-        check_declaration(name, {}, 1, {**self.maps, **self.event_kinds})
+        self._check(name, {}, 1)
         if not isinstance(size, int) or not 4096 <= size <= 1 << 28 or size & (size - 1):
             raise DslError(
                 "E123",
@@ -167,11 +176,15 @@ class FilterSet(GeneratedHooks):
         ``kind`` is bool or a type of ``fusebpf.types``; ``least`` and ``most`` bound what can be
         chosen, and the compiler relies on them.
         """
-        self.configs[name] = made = make_config(name, kind, default, least, most, self.configs)
+        self.check_open(name)
+        taken = {k: v for member in members(self) for k, v in member.configs.items()}
+        self.configs[name] = made = make_config(name, kind, default, least, most, taken)
         return made
 
     def _check(self, name: object, types: dict[str, object], max_entries: object) -> None:
-        check_declaration(name, types, max_entries, {**self.maps, **self.event_kinds})
+        self.check_open(name)
+        taken = {k for member in members(self) for k in (*member.maps, *member.event_kinds)}
+        check_declaration(name, types, max_entries, taken)
 
     def _add(self, made: M) -> M:
         self.maps[made.name] = made

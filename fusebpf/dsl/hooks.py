@@ -27,6 +27,17 @@ class HookTable:
 
     def __init__(self) -> None:
         self.filters: list[Filter] = []
+        #: Name of the set that this one is a part of.
+        self.part_of = ""
+
+    def check_open(self, what: object) -> None:
+        """Raise ``DslError`` when the set is a part of another already: it stays as it is."""
+        if self.part_of:
+            raise DslError(
+                "E129",
+                f"{what} comes too late: the set is a part of {self.part_of!r} already",
+                "put it above the line that joins the sets, or into the joined set",
+            )
 
     def operations(self) -> list[str]:
         """Attributes that hold hooks."""
@@ -40,6 +51,7 @@ class HookTable:
                 f"@{shown} decorates a {type(function).__name__}, not a function",
                 "put the decorator directly above a `def`, as the only decorator",
             )
+        self.check_open(shown)
         for other in self.filters:
             if other.hook == hook:
                 raise DslError(

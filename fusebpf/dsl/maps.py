@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection
 from typing import Any, Literal
 
 from fusebpf.abi.record import Record
@@ -217,7 +217,7 @@ MAX_ENTRIES = 1 << 24
 
 
 def check_declaration(
-    name: object, types: dict[str, object], max_entries: object, taken: Mapping[str, object]
+    name: object, types: dict[str, object], max_entries: object, taken: Collection[str]
 ) -> None:
     """Check what every map declaration must hold. Raises ``DslError``."""
     if not isinstance(name, str) or not name.isascii() or not name.isidentifier():

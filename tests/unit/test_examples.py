@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,9 @@ import pytest
 from fusebpf import CreateIn, Name, OpenIn, ReadIn
 from fusebpf.abi.record import Record
 from fusebpf.build import build_compiled, compile_file
-from fusebpf.compiler import ir
 from fusebpf.dsl import Context
 from fusebpf.testing.case import Caller, Case, Cell, Entry, Outcome
-from fusebpf.testing.pyrun import PyRun
-from fusebpf.testing.standin import StandIn
+from tests.unit.runs import runs_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -29,25 +26,8 @@ Run = Callable[..., Outcome]
 def run(request: pytest.FixtureRequest) -> Any:
     """Runs a hook of the example named by the test's parameter; both runs must agree."""
     name, config = request.param
-    compiled = compile_file(EXAMPLES / f"{name}.py")
-    program = compiled.result.ir
-    assert isinstance(program, ir.Program)
-    python = PyRun(program, config)
-    kernel = None
-    if os.geteuid() == 0:
-        kernel = StandIn(build_compiled(compiled).data, program, config)
-
-    def once(hook: str, **case: Any) -> Outcome:
-        function = next(f for f in program.filters if f.hook == hook)
-        arguments = Case(**case)
-        outcome = python.run(function, arguments)
-        if kernel is not None:
-            assert kernel.run(function, arguments) == outcome
-        return outcome
-
-    yield once
-    if kernel is not None:
-        kernel.close()
+    with runs_of(EXAMPLES / f"{name}.py", config=config) as runs:
+        yield lambda hook, **case: runs.run(hook, Case(**case))
 
 
 def example(name: str, config: dict[str, int] | None = None) -> pytest.MarkDecorator:

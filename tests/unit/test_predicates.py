@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.build import BuildError, build_compiled, compile_file
-from fusebpf.compiler import ir
+from fusebpf.build import BuildError, compile_file
 from fusebpf.testing.case import Caller, Case, Entry, Outcome
-from fusebpf.testing.pyrun import PyRun
-from fusebpf.testing.standin import StandIn
+from tests.unit.runs import Runs, runs_of
 
 HEAD = """
 from fusebpf import *
@@ -54,48 +52,10 @@ def found(ctx: Context, name: Name, out: EntryOut, entries: Buffer):
 """
 
 
-class Runs:
-    """Both runs of one set, which must agree."""
-
-    def __init__(self, directory: Path, source: str) -> None:
-        path = directory / "asked.py"
-        path.write_text(HEAD + source)
-        compiled = compile_file(path)
-        assert isinstance(compiled.result.ir, ir.Program)
-        self.program = compiled.result.ir
-        self.python = PyRun(self.program)
-        self.kernel: StandIn | None = None
-        if os.geteuid() == 0:
-            self.kernel = StandIn(build_compiled(compiled).data, self.program)
-
-    def run(self, hook: str, case: Case) -> Outcome:
-        """What the filter of a hook does; CONTINUE where there is none."""
-        for function in self.program.filters:
-            if function.hook == hook:
-                outcome = self.python.run(function, case)
-                if self.kernel is not None:
-                    assert self.kernel.run(function, case) == outcome
-                return outcome
-        return Outcome(0, {}, (), None, {})
-
-    def verdict(self, op: str, name: str, uid: int = 1, **more: str) -> int:
-        """The verdict on a name before an operation."""
-        buffers = {"name": name, **more}
-        return self.run(
-            f"{op}_prefilter",
-            Case(
-                buffers={key: value.encode() for key, value in buffers.items()},
-                caller=Caller(uid=uid),
-            ),
-        ).verdict
-
-
 @pytest.fixture
 def runs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Runs]:
-    made = Runs(tmp_path, request.param)
-    yield made
-    if made.kernel is not None:
-        made.kernel.close()
+    with runs_of(tmp_path / "asked.py", HEAD + request.param) as made:
+        yield made
 
 
 MAKING = ("create_open", "mknod", "mkdir", "symlink", "link")

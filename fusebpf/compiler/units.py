@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""One set: its filters, checked, with the helpers that they call."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from pathlib import PurePath
+from types import FunctionType
+
+from fusebpf.compiler import ir
+from fusebpf.compiler.compose import Part
+from fusebpf.compiler.diagnostics import Diagnostic
+from fusebpf.compiler.functions import check_filter
+from fusebpf.compiler.predicates import expand
+from fusebpf.compiler.scope import Declared, Unit
+from fusebpf.compiler.sources import Source, line_name
+from fusebpf.dsl.filterset import FilterSet
+from fusebpf.dsl.parts import members
+
+
+def at_line(unit: Unit, line: int) -> ast.AST:
+    """A node that spans the text of a line."""
+    text = unit.lines[line - 1] if line <= len(unit.lines) else ""
+    node = ast.Pass()
+    node.lineno, node.end_lineno = line, line + 1
+    node.col_offset = len(text) - len(text.lstrip())
+    node.end_col_offset = 0
+    return node
+
+
+def units_of(
+    path: str,
+    source: str,
+    fset: FilterSet,
+    namespace: Mapping[str, object],
+    others: Mapping[str, str],
+    diagnostics: list[Diagnostic],
+) -> list[Unit]:
+    """A unit for each of the joined sets that has filters, in the order in which they run.
+
+    The last one is that of the set itself, with or without filters of its own.
+    """
+    main = Source(path, source, PurePath(path).name)
+    sources = {path: main}
+    declared = Declared.by(members(fset))
+    units: list[Unit] = []
+    for member in members(fset):
+        function = first_function(member)
+        if function is None and member is not fset:
+            continue
+        file = path if function is None else function.__code__.co_filename
+        if function is None or file not in others:
+            units.append(Unit(main, namespace, member, declared, diagnostics))
+            continue
+        if file not in sources:
+            module = str(function.__globals__.get("__name__", ""))
+            name = line_name(file, module, [s.name for s in sources.values()])
+            sources[file] = Source(file, others[file], name)
+        units.append(Unit(sources[file], function.__globals__, member, declared, diagnostics))
+    return units
+
+
+def declaration(unit: Unit) -> int:
+    """The line that makes the set; 1 when another file does."""
+    return unit.fset.line if unit.fset.file == unit.source.path else 1
+
+
+def first_function(fset: FilterSet) -> FunctionType | None:
+    """The first function of a set, without those of its parts."""
+    found = [f.function for f in fset.filters] + [p.function for p in fset.predicates]
+    return found[0] if found else None
+
+
+def checked(unit: Unit) -> Part:
+    """The functions of a set; several filters can be of one hook. Findings go to the unit."""
+    filters = _check_filters(unit)
+    return Part(unit.fset.name, tuple(unit.order), tuple(filters))
+
+
+def _check_filters(unit: Unit) -> list[ir.Function]:
+    expanded = list(expand(unit))
+    unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
+    made: list[ir.Function] = []
+    seen: dict[str, str] = {}
+    for entry in unit.fset.filters:
+        name = entry.function.__code__.co_name
+        node = unit.source.definitions.get((name, entry.line))
+        if node is None:
+            unit.report(
+                at_line(unit, min(entry.line, len(unit.lines))),
+                "E298",
+                f"filter {name} is not a function of this file",
+                "filters are written with `def`, in the file of the set's first one",
+            )
+            continue
+        if name in seen:
+            unit.report(
+                at_line(unit, node.lineno),
+                "E298",
+                f"two filters are named {name}: {seen[name]} and {entry.hook}",
+                "rename one of the functions",
+            )
+            continue
+        seen[name] = entry.hook
+        function = _guarded(unit, node, entry.hook, entry.function)
+        if function is not None:
+            made.append(function)
+    for hook, node in expanded:
+        function = _guarded(unit, node, hook)
+        if function is not None:
+            made.append(function)
+    return made
+
+
+def _guarded(
+    unit: Unit, node: ast.FunctionDef, hook: str, function: FunctionType | None = None
+) -> ir.Function | None:
+    try:
+        return check_filter(unit, node, hook, function)
+    except RecursionError:
+        unit.stack.clear()
+        unit.report(
+            at_line(unit, node.lineno),
+            "E299",
+            f"{node.name} is nested too deeply",
+            "split long expressions into several lines, with locals",
+        )
+    except Exception as error:  # a defect of this compiler must not look like a crash
+        unit.stack.clear()
+        defect(unit, at_line(unit, node.lineno), node.name, error)
+    return None
+
+
+def defect(unit: Unit, node: ast.AST, what: str, error: Exception) -> None:
+    """Report a failure of the compiler itself."""
+    unit.report(
+        node,
+        "E999",
+        f"the compiler failed on {what}: {type(error).__name__}: {error}",
+        "this is a defect of fusebpf; please report it with this file",
+    )

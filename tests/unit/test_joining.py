@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: MIT
+"""Sets joined into one: who runs, in which order, and what clashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusebpf.build import BuildError, build_file, build_set, compile_file, load_file
+from fusebpf.testing.case import Caller, Case, Entry
+from tests.unit.runs import Runs, runs_of
+
+HEAD = """
+from fusebpf import *
+from fusebpf.constants import *
+from fusebpf.types import *
+
+def counting(name, bit, refused="", pre=None):
+    filters = FilterSet(name)
+
+    def note(post: bool) -> None:
+        order[0] = order[0] * 16 + (bit + 8 if post else bit)
+
+    @filters.lookup.pre
+    def before(ctx: Context, name: Name):
+        note(False)
+        if name == refused:
+            return refuse(bit)
+        return POSTFILTER
+
+    @filters.lookup.post
+    def after(ctx: Context, name: Name, out: EntryOut, entries: Buffer):
+        note(True)
+
+    return filters
+"""
+SHARED = """
+shared = FilterSet("shared")
+order = shared.array("order", value=u64, max_entries=1)
+"""
+TWO = f"""{SHARED}
+first = counting("first", 1, "a")
+second = counting("second", 2, "b")
+filters = FilterSet("both", shared, first, second)
+
+@filters.lookup.pre
+def before(ctx: Context, name: Name):
+    order[0] = order[0] * 16 + 3
+"""
+
+
+def looked(runs: Runs, name: bytes, phase: str = "pre") -> tuple[int, str]:
+    """The verdict on a name, and who ran in which order."""
+    outcome = runs.run(f"lookup_{phase}filter", Case(buffers={"name": name}))
+    ran = outcome.maps["order"].get(0, 0)
+    assert isinstance(ran, int)
+    return outcome.verdict, f"{ran:x}"
+
+
+def test_parts_run_in_order_and_their_postfilters_in_reverse(tmp_path: Path) -> None:
+    with runs_of(tmp_path / "joined.py", HEAD + TWO) as runs:
+        assert looked(runs, b"x") == (3, "123")
+        assert looked(runs, b"a") == (-1, "1")
+        assert looked(runs, b"b") == (-2, "12")
+        assert looked(runs, b"x", "post") == (0, "a9")
+
+
+def test_a_part_of_a_part_runs_in_its_place(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + SHARED
+        + (
+            'inner = FilterSet("inner", counting("one", 1), counting("two", 2))\n'
+            'zero, three = counting("zero", 4), counting("three", 3)\n'
+            'filters = FilterSet("outer", zero, shared, inner, three)\n'
+        )
+    )
+    with runs_of(tmp_path / "joined.py", source) as runs:
+        assert looked(runs, b"x") == (3, "4123")
+
+
+DEFAULTS = """
+def closed(name, number, errno, opens=False):
+    filters = FilterSet(name)
+
+    @filters.default
+    def refuse_all(ctx: Context):
+        return -errno if ctx.uid == number else CONTINUE
+
+    if opens:
+        @filters.open.pre
+        def ask(ctx: Context, req: OpenIn):
+            return CALL_DEFAULT if req.flags & O_APPEND else CONTINUE
+
+    return filters
+
+def seeing(name):
+    filters = FilterSet(name)
+
+    @filters.getattr.post
+    def show(ctx: Context, req: GetattrIn, out: AttrOut):
+        out.attr.uid = 7
+
+    return filters
+"""
+
+
+def test_a_default_filter_decides_for_its_own_set(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + DEFAULTS
+        + ('filters = FilterSet("all", closed("a", 1, EPERM, True), closed("b", 2, EIO))\n')
+    )
+    with runs_of(tmp_path / "joined.py", source) as runs:
+
+        def opened(uid: int, flags: int = 0) -> int:
+            case = Case(structs={"open_in": {"flags": flags}}, caller=Caller(uid=uid))
+            return runs.run("open_prefilter", case).verdict
+
+        # The first has a filter for open, which leaves appending to its default; the second not.
+        assert [opened(uid) for uid in (0, 1, 2)] == [0, 0, -5]
+        assert [opened(uid, 0o2000) for uid in (0, 1, 2)] == [0, -1, -5]
+        everything = [
+            runs.run("default_filter", Case(caller=Caller(uid=uid))).verdict for uid in (0, 1, 2)
+        ]
+        assert everything == [0, -1, -5]
+
+
+def test_a_postfilter_alone_runs_beside_the_default_filter_of_another_set(tmp_path: Path) -> None:
+    source = HEAD + DEFAULTS + 'filters = FilterSet("all", seeing("s"), closed("b", 2, EIO))\n'
+    with runs_of(tmp_path / "joined.py", source) as runs:
+        assert runs.run("getattr_prefilter", Case()).verdict == 3
+        assert runs.run("getattr_postfilter", Case()).structs["attr_out"]["attr.uid"] == 7
+
+
+def test_postfilters_alone_need_no_prefilter(tmp_path: Path) -> None:
+    source = HEAD + DEFAULTS + 'filters = FilterSet("all", seeing("s"), seeing("t"))\n'
+    path = tmp_path / "joined.py"
+    path.write_text(source)
+    assert [hook.hook for hook in compile_file(path).result.hooks] == ["getattr_postfilter"]
+
+
+def test_parts_of_other_files_keep_their_places_in_errors(tmp_path: Path) -> None:
+    module = tmp_path / "part_of_it.py"
+    module.write_text(
+        HEAD
+        + "filters = FilterSet('bad')\nhits = filters.array('hits', value=u64, max_entries=1)\n"
+        "@filters.open.pre\ndef opened(ctx: Context, req: OpenIn):\n    hits[0] += 2\n"
+        "    if hits[0] > 7:\n        return ENOENT\n"
+    )
+    main = tmp_path / "joined.py"
+    main.write_text(
+        "from fusebpf import FilterSet\nimport part_of_it\n"
+        "filters = FilterSet('all', part_of_it.filters)\n"
+    )
+    with pytest.raises(BuildError) as caught:
+        compile_file(main)
+    said = caught.value.render()
+    line = len(module.read_text().splitlines())
+    assert f"{module}:{line}:16: error: ENOENT is an Errno" in said
+    assert "return ENOENT" in said
+    module.write_text(module.read_text().replace("return ENOENT", "return -ENOENT"))
+    # What clang copies of the lines into the object is of that file, named without a path.
+    data = build_file(main).data
+    assert b"part_of_it.py" in data
+    assert b"hits[0] += 2" in data
+    assert str(tmp_path).encode() not in data
+
+
+def test_a_joined_set_of_the_running_program_is_built(tmp_path: Path) -> None:
+    from fusebpf import FilterSet
+
+    path = tmp_path / "joined.py"
+    path.write_text(HEAD + TWO)
+    first, second, shared = (load_file(path).choose(n) for n in ("first", "second", "shared"))
+    with pytest.raises(BuildError, match="no filter"):
+        build_set(FilterSet("none"))
+    del shared
+    assert FilterSet("of_them", first).parts[0] is first
+    assert second.part_of == "both"
+
+
+def test_the_whole_is_built_unless_a_part_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "joined.py"
+    path.write_text(HEAD + TWO)
+    loaded = load_file(path)
+    assert loaded.choose(None).name == "both"
+    assert loaded.choose("first").name == "first"
+
+
+REFUSED = [
+    ('FilterSet("all", 3)', "E128", "joins a int"),
+    ('FilterSet("all", shared, shared)', "E128", "joins 'shared' twice"),
+    ('FilterSet("all", shared, clash)', "E128", "'shared' and 'clash' both have a map 'order'"),
+    ('FilterSet("all", one, two)', "E128", "both have a config value 'limit'"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "message"), REFUSED, ids=[r[2] for r in REFUSED])
+def test_what_cannot_be_joined(tmp_path: Path, line: str, code: str, message: str) -> None:
+    path = tmp_path / "joined.py"
+    source = (
+        HEAD
+        + SHARED
+        + (
+            'clash = FilterSet("clash")\nclash.events("order", __import__("late").Event)\n'
+            'one, two = FilterSet("one"), FilterSet("two")\n'
+            'one.config("limit", u32, 1), two.config("limit", u32, 1)\n'
+        )
+    )
+    (tmp_path / "late.py").write_text(
+        "from dataclasses import dataclass\nfrom fusebpf.types import u32\n"
+        "@dataclass\nclass Event:\n    uid: u32\n"
+    )
+    path.write_text(f"{source}filters = {line}\n")
+    with pytest.raises(BuildError) as caught:
+        load_file(path)
+    said = caught.value.render()
+    assert f"joined.py:{len(source.splitlines()) + 1}:" in said
+    assert message in said
+    assert f"[{code}]" in said
+    assert "help:" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("@first.open.pre\ndef late(ctx: Context, req: OpenIn):\n    pass\n", "[E129]"),
+        ('late = first.array("late", value=u64, max_entries=1)\n', "[E129]"),
+        ('late = filters.array("order", value=u64, max_entries=1)\n', "[E121]"),
+    ],
+)
+def test_a_part_stays_as_it_is(tmp_path: Path, more: str, said: str) -> None:
+    path = tmp_path / "joined.py"
+    path.write_text(HEAD + TWO + more)
+    with pytest.raises(BuildError) as caught:
+        load_file(path)
+    assert said in caught.value.render()
+
+
+TAGGING = """
+def tagging(name):
+    filters = FilterSet(name)
+
+    @filters.lookup.pre
+    def before(ctx: Context, name: Name):
+        ctx.tag = 1
+
+    return filters
+
+def renaming(name):
+    filters = FilterSet(name)
+
+    @filters.lookup.pre
+    def before(ctx: Context, name: Name):
+        name[:] = "x"
+
+    return filters
+"""
+
+
+@pytest.mark.parametrize(
+    ("join", "message"),
+    [
+        ('tagging("one"), tagging("two")', "'two' sets ctx.tag, and so does 'one' [E283]"),
+        ('renaming("one"), counting("two", 1)', "replaces what another filter"),
+        ("counting('two', 1)", "map 'order' belongs to another filter set [E205]"),
+    ],
+)
+def test_what_joined_filters_cannot_do_together(tmp_path: Path, join: str, message: str) -> None:
+    path = tmp_path / "joined.py"
+    also = "" if "belongs" in message else "shared, "
+    source = HEAD + SHARED + TAGGING + f'filters = FilterSet("all", {also}{join})\n'
+    path.write_text(source + "del shared\n")
+    with pytest.raises(BuildError) as caught:
+        compile_file(path)
+    assert message in caught.value.render()
+
+
+def test_variables_of_factories_are_constants_of_their_call(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + "bit = 9\n"
+        + SHARED
+        + ('filters = FilterSet("all", shared, counting("a", 1, "x"), counting("b", 2, "y"))\n')
+    )
+    with runs_of(tmp_path / "joined.py", source) as runs:
+        assert looked(runs, b"x") == (-1, "1")
+        assert looked(runs, b"y") == (-2, "12")
+
+
+def test_two_functions_of_one_name_in_one_set_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "joined.py"
+    path.write_text(
+        HEAD
+        + """
+filters = FilterSet("all")
+
+def add(phase, number):
+    def fails() -> bool:
+        return number == 1
+    if number == 1:
+        @filters.open.pre
+        def opened(ctx: Context, req: OpenIn):
+            return -EPERM if fails() else CONTINUE
+    else:
+        @filters.mkdir.pre
+        def made(ctx: Context, req: MkdirIn, name: Name):
+            return -EPERM if fails() else CONTINUE
+
+add("open", 1)
+add("mkdir", 2)
+"""
+    )
+    with pytest.raises(BuildError) as caught:
+        compile_file(path)
+    assert "two functions that filters call are named fails [E298]" in caught.value.render()
+
+
+def test_an_unset_variable_of_a_factory_is_an_error_at_its_use(tmp_path: Path) -> None:
+    path = tmp_path / "joined.py"
+    path.write_text(
+        HEAD
+        + """
+def make():
+    filters = FilterSet("all")
+    @filters.open.pre
+    def opened(ctx: Context, req: OpenIn):
+        return -EPERM if ctx.uid == later else CONTINUE
+    return filters
+    later = 1
+
+filters = make()
+"""
+    )
+    with pytest.raises(BuildError) as caught:
+        compile_file(path)
+    assert "'later' is not defined [E200]" in caught.value.render()
+
+
+def test_listings_are_cut_by_every_part(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + """
+def hiding(name, suffix):
+    filters = FilterSet(name)
+
+    @filters.visible
+    def shown(ctx: Context, name: Name) -> bool:
+        return not name.endswith(suffix)
+
+    return filters
+
+filters = FilterSet("all", hiding("pem", ".pem"), hiding("key", ".key"))
+"""
+    )
+    with runs_of(tmp_path / "joined.py", source) as runs:
+        listing = tuple(Entry(name) for name in (b"a.pem", b"b", b"c.key"))
+        kept = runs.run("readdir_postfilter", Case(listing=listing)).listing
+        assert [entry.name for entry in kept] == [b"b"]
+        assert [runs.verdict("lookup", n) for n in ("a.pem", "b", "c.key")] == [-2, 0, -2]
+        # Both ask for names and constants alone: the whole may be kept as well.
+        assert next(f for f in runs.program.filters if f.hook == "lookup_prefilter").pure
