@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -145,7 +146,7 @@ def headers_digest() -> str:
     return digest.hexdigest()
 
 
-def compile_c(clang: Clang, c_source: str, source_dir: Path) -> bytes:
+def compile_c(clang: Clang, c_source: str, source_dir: Path, defines: Iterable[str] = ()) -> bytes:
     """Compile to a BPF object without DWARF (BTF and line information stay).
 
     `source_dir` is where the file that `#line` names lies: clang copies its text into the line
@@ -167,6 +168,7 @@ def compile_c(clang: Clang, c_source: str, source_dir: Path) -> bytes:
             f"-ffile-prefix-map={headers}=bpf",
             f"-ffile-prefix-map={scratch}=.",
             f"-I{headers}",
+            *(f"-D{name}" for name in defines),
             *("-c", str(main), "-o", str(target)),
         ]
         done = subprocess.run(

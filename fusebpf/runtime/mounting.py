@@ -183,7 +183,7 @@ def _object(
     if not isinstance(filters, (str, os.PathLike)):
         from fusebpf.build import build_set
 
-        built = build_set(filters)
+        built = build_set(filters, standins=False)
         return built.data, built.metadata, built.path
     path = Path(filters)
     if is_object(path):
@@ -191,7 +191,7 @@ def _object(
         return found.data, found.metadata, path
     from fusebpf.build import build_file
 
-    built = build_file(path, set_name)
+    built = build_file(path, set_name, standins=False)
     return built.data, built.metadata, built.path
 
 

@@ -79,6 +79,14 @@ def test_object_says_what_it_is(guard: Path) -> None:
     assert not {name for name in sections if name.startswith(".debug")}
 
 
+def test_an_object_to_be_attached_has_no_stand_ins(guard: Path) -> None:
+    whole, built = build_file(guard), build_file(guard, standins=False)
+    names = {program.name for program in objfile.read(built.path).programs}
+    assert names == {"hide_keys_ops", "read_only_ops"}
+    assert built.path != whole.path
+    assert built.metadata == whole.metadata
+
+
 def test_same_input_gives_the_same_bytes_in_two_directories(guard: Path, tmp_path: Path) -> None:
     first = build_file(guard)
     data = first.data
