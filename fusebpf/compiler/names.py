@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 
 from fusebpf.compiler import ir
@@ -249,7 +251,7 @@ class Names(Operators):
                     "several bytes",
                     "names are bytes: match such a character outside of [...], or with *",
                 )
-        tests = [self.glob_test(view, pattern) for pattern in dict.fromkeys(patterns)]
+        tests = _merged(self.glob_test(view, pattern) for pattern in dict.fromkeys(patterns))
         if not tests:
             return Value(ir.Const(BOOL, 0))
         return Value(tests[0] if len(tests) == 1 else ir.BoolOp(BOOL, "or", tuple(tests)))
@@ -317,6 +319,20 @@ class Names(Operators):
             return POISON
         how: ir.NameTestKind = "prefix" if method.name == "startswith" else "suffix"
         return Value(self._test(view, how, values))
+
+
+def _merged(tests: Iterable[ir.Expr]) -> list[ir.Expr]:
+    """Tests any of which decides, those of one kind as one."""
+    found: dict[object, ir.Expr] = {}
+    for test in tests:
+        key: object = test
+        if isinstance(test, ir.NameTest):
+            key = test.how
+            before = found.get(key)
+            if isinstance(before, ir.NameTest):
+                test = replace(test, values=before.values + test.values)
+        found[key] = test
+    return list(found.values())
 
 
 _METHOD_HELP = {

@@ -71,17 +71,18 @@ def compile_set(
     ``#line``; ``others`` holds the texts of other files, by path, that joined sets are written in.
     Mistakes of the author come back as diagnostics; nothing is raised for them.
     """
-    units = units_of(path, source, fset, namespace, others or {}, [])
-    build = _Build(fset, units)
-    for unit in units:
+    main, units = units_of(path, source, fset, namespace, others or {}, [])
+    build = _Build(main, units)
+    line = declaration(main)
+    for unit in (main, *units):
         try:
             _ = unit.source.definitions
         except (SyntaxError, ValueError) as error:
-            line = getattr(error, "lineno", None) or 1
+            at = getattr(error, "lineno", None) or 1
             col = getattr(error, "offset", None) or 1
             text = getattr(error, "msg", str(error))
             file = unit.source.path
-            found = Diagnostic("error", "E001", f"not Python: {text}", file, line, col, col + 1)
+            found = Diagnostic("error", "E001", f"not Python: {text}", file, at, col, col + 1)
             build.diagnostics.append(found)
             return build.result()
     parts = [checked(unit) for unit in units]
@@ -90,13 +91,13 @@ def compile_set(
     build.check_joinable(parts)
     if build.failed:
         return build.result()
-    made, filters = joined(parts, path, declaration(units[-1]))
+    made, filters = joined(parts, path, line)
     build.idle_postfilters(filters)
     by_name = {f.name: f for f in made}
     impure = {f.name: impurity(f, by_name) or "" for f in filters if f.hook == LOOKUP}
     filters = [replace(f, pure=impure.get(f.name) == "") for f in filters]
     helpers, placed = place_all(tuple(made), tuple(filters))
-    declared = units[0].declared
+    declared = main.declared
     program = ir.Program(
         fset.name,
         path,
@@ -117,14 +118,14 @@ def compile_set(
         emitter = Emitter(program, build.sources, costs)
         text = emitter.program_text()
     except Exception as error:  # a defect of this compiler must not look like a crash
-        defect(units[-1], at_line(units[-1], declaration(units[-1])), fset.name, error)
+        defect(main, at_line(main, line), fset.name, error)
         return build.result()
     hooks = tuple(
         HookFunction(
             f.hook or "",
             f.name,
             emitter.functions[f.name],
-            f.line if f.file == path else declaration(units[-1]),
+            f.line if f.file == path else line,
             costs[f.name].steps,
             costs[f.name].size,
             impure.get(f.name),
@@ -137,12 +138,11 @@ def compile_set(
 class _Build:
     """One compilation: its sets, and what was found in them."""
 
-    def __init__(self, fset: FilterSet, units: list[Unit]) -> None:
-        self.fset = fset
-        self.units = units
-        self.diagnostics = units[0].diagnostics
-        self.by_file = {unit.source.path: unit for unit in units}
-        self.sources = {unit.source.path: unit.source for unit in units}
+    def __init__(self, main: Unit, units: list[Unit]) -> None:
+        self.main = main
+        self.diagnostics = main.diagnostics
+        self.by_file = {unit.source.path: unit for unit in (*units, main)}
+        self.sources = {unit.source.path: unit.source for unit in (main, *units)}
 
     @property
     def failed(self) -> bool:
@@ -158,7 +158,7 @@ class _Build:
         """What was found, and what was made where nothing failed."""
         order = list(self.sources)
         found = sorted(self.diagnostics, key=lambda d: (order.index(d.file), d.line, d.col, d.code))
-        maps = tuple(self.units[0].declared.maps.values())
+        maps = tuple(self.main.declared.maps.values())
         return CompileResult(text, tuple(found), program, hooks, maps, tuple(self.sources.values()))
 
     def report(self, function: ir.Function, line: int, *finding: str) -> None:
@@ -170,11 +170,10 @@ class _Build:
         """What several filters cannot do together."""
         filters = [f for part in parts for f in part.filters]
         if not filters:
-            unit = self.units[-1]
-            unit.report(
-                at_line(unit, declaration(unit)),
+            self.main.report(
+                at_line(self.main, declaration(self.main)),
                 "E297",
-                f"filter set {self.fset.name!r} has no filters",
+                f"filter set {self.main.fset.name!r} has no filters",
                 "add one: a function under @filters.lookup.pre",
             )
         for function in filters:

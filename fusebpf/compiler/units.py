@@ -36,21 +36,22 @@ def units_of(
     namespace: Mapping[str, object],
     others: Mapping[str, str],
     diagnostics: list[Diagnostic],
-) -> list[Unit]:
-    """A unit for each of the joined sets that has filters, in the order in which they run.
+) -> tuple[Unit, list[Unit]]:
+    """One unit for findings in the main file, and one for each of the joined sets with filters.
 
-    The last one is that of the set itself, with or without filters of its own.
+    Those are in the order in which they run.
     """
     main = Source(path, source, PurePath(path).name)
     sources = {path: main}
     declared = Declared.by(members(fset))
+    whole = Unit(main, namespace, fset, declared, diagnostics)
     units: list[Unit] = []
     for member in members(fset):
         function = first_function(member)
-        if function is None and member is not fset:
+        if function is None:
             continue
-        file = path if function is None else function.__code__.co_filename
-        if function is None or file not in others:
+        file = function.__code__.co_filename
+        if file not in others:
             units.append(Unit(main, namespace, member, declared, diagnostics))
             continue
         if file not in sources:
@@ -58,11 +59,11 @@ def units_of(
             name = line_name(file, module, [s.name for s in sources.values()])
             sources[file] = Source(file, others[file], name)
         units.append(Unit(sources[file], function.__globals__, member, declared, diagnostics))
-    return units
+    return whole, units
 
 
 def declaration(unit: Unit) -> int:
-    """The line that makes the set; 1 when another file does."""
+    """The line that makes the set; 1 when another file than the unit's does."""
     return unit.fset.line if unit.fset.file == unit.source.path else 1
 
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Nothing below the mount can be changed through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fusebpf.constants import EROFS, O_ACCMODE, O_RDONLY, O_TRUNC
+from fusebpf.dsl import (
+    Buffer,
+    Context,
+    CopyFileRangeIn,
+    CreateIn,
+    FallocateIn,
+    FilterSet,
+    LinkIn,
+    MkdirIn,
+    MknodIn,
+    Name,
+    OpenIn,
+    Rename2In,
+    SetattrIn,
+    SetxattrIn,
+    Verdict,
+)
+from fusebpf.dsl.values import CONTINUE, Errno
+
+
+def read_only(
+    *, writers: Iterable[int] = (), errno: Errno = EROFS, name: str = "read_only"
+) -> FilterSet:
+    """Every change is refused with ``errno``: of contents, names, attributes and xattrs.
+
+    ``writers`` are user ids (fsuid, initial user namespace) that the mount is writable for. What
+    access(2) says is left to the modes below. Changes below the mount stay possible.
+    """
+    allowed = tuple(writers)
+    filters = FilterSet(name)
+
+    def changed(ctx: Context) -> Verdict:
+        return CONTINUE if ctx.uid in allowed else -errno
+
+    @filters.open.pre
+    def opened(ctx: Context, req: OpenIn) -> Verdict:
+        if req.flags & O_ACCMODE == O_RDONLY and req.flags & O_TRUNC == 0:
+            return CONTINUE
+        return changed(ctx)
+
+    @filters.create.pre
+    def created(ctx: Context, req: CreateIn, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.mknod.pre
+    def node_made(ctx: Context, req: MknodIn, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.mkdir.pre
+    def directory_made(ctx: Context, req: MkdirIn, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.symlink.pre
+    def symlink_made(ctx: Context, name: Name, path: Buffer) -> Verdict:
+        return changed(ctx)
+
+    @filters.link.pre
+    def linked(ctx: Context, req: LinkIn, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.unlink.pre
+    def removed(ctx: Context, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.rmdir.pre
+    def directory_removed(ctx: Context, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.rename.pre
+    def moved(ctx: Context, req: Rename2In, old: Name, new: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.setattr.pre
+    def attributes_set(ctx: Context, req: SetattrIn) -> Verdict:
+        return changed(ctx)
+
+    @filters.setxattr.pre
+    def xattr_set(ctx: Context, req: SetxattrIn, name: Name, value: Buffer) -> Verdict:
+        return changed(ctx)
+
+    @filters.removexattr.pre
+    def xattr_removed(ctx: Context, name: Name) -> Verdict:
+        return changed(ctx)
+
+    @filters.file_fallocate.pre
+    def allocated(ctx: Context, req: FallocateIn) -> Verdict:
+        return changed(ctx)
+
+    @filters.copy_file_range.pre
+    def copied(ctx: Context, req: CopyFileRangeIn) -> Verdict:
+        return changed(ctx)
+
+    return filters
