@@ -162,7 +162,7 @@ struct fusebpf_case_dirent {
 	__u32 type;
 	__u32 dropped;
 	__u32 name_len;
-	__u32 unused;
+	__u32 room; /* most bytes of another name */
 	__u8 name[256];
 };
 
@@ -488,6 +488,7 @@ static __always_inline __s64 fusebpf_name_walk(struct fusebpf_buf *name, void *d
 /* Give the entry another DT_* type. Returns 0 or a negative errno. */
 static __always_inline int fusebpf_dirent_set_type(struct fusebpf_dirent *e, __u32 type)
 {
+	e->type = type;
 	if (e->kernel)
 		return bpf_fuse_dirent_set_type(e->kernel, type);
 	if (type > 15)

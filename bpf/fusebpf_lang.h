@@ -36,8 +36,6 @@
 		goto fusebpf_out; \
 	} while (0)
 
-extern int bpf_fuse_entry_valid(const struct bpf_fuse_meta_info *meta, __u64 ns) __ksym __weak;
-
 /* A day: the kernel forgets kept answers when filters are replaced, not when time has passed. */
 #define FUSEBPF_KEPT_NS 86400000000000ULL
 
@@ -617,6 +615,102 @@ static __always_inline int fusebpf_replace(struct fusebpf_buf *buf, const struct
 	buf->data = to;
 	buf->len = len;
 	return 0;
+}
+
+/* New names are made in memory of the operation: FUSEBPF_TEXT bytes, of which a NUL takes one. */
+#define FUSEBPF_TEXT 256
+
+/* Put a name behind the first `at` bytes. Returns how many there are then; too many are not kept. */
+static __always_inline __u64 fusebpf_text_add(__u8 *text, __u64 at, const struct fusebpf_buf *from,
+					      const _Bool fold)
+{
+	__u64 len = fusebpf_len(from);
+
+	fusebpf_for(loop, len) {
+		__u64 to = at + (__u64)loop.k;
+		__u8 byte = fusebpf_glob_byte(from, (__u64)loop.k, fold);
+
+		fusebpf_hide(to);
+		text[to & (FUSEBPF_TEXT - 1)] = byte;
+	}
+	at += len;
+	fusebpf_fresh(at);
+	return at;
+}
+
+/* The same with the bytes of a literal. */
+#define fusebpf_text_literal(text, at, literal, size) \
+	({ \
+		static const char _bytes[] = literal; \
+		__u64 _at = (at); \
+		fusebpf_for(_loop, size) { \
+			__u64 _from = (__u64)_loop.k, _to = _at + _from; \
+			fusebpf_hide(_from); \
+			if (_from >= sizeof(_bytes)) \
+				break; \
+			fusebpf_hide(_to); \
+			(text)[_to & (FUSEBPF_TEXT - 1)] = (__u8)_bytes[_from]; \
+		} \
+		_at + (size); \
+	})
+
+/* Give a name the first `len` bytes of a text. Returns 0, or not where that cannot be. */
+static __always_inline int fusebpf_replace_made(struct fusebpf_buf *buf, __u8 *text, __u64 len)
+{
+	__u8 *to;
+
+	if (len == 0 || len > FUSEBPF_NAME_MASK)
+		return 1;
+	to = fusebpf_writable(buf, (__u32)len, FUSEBPF_NAME_MASK + 1);
+	if (!to)
+		return 1;
+	fusebpf_for(loop, len) {
+		__u64 at = (__u64)loop.k;
+
+		fusebpf_hide(at);
+		to[at & FUSEBPF_NAME_MASK] = text[at & FUSEBPF_NAME_MASK];
+	}
+	fusebpf_hide(len);
+	to[len & FUSEBPF_NAME_MASK] = 0;
+	buf->data = to;
+	buf->len = (__u32)len;
+	return 0;
+}
+
+/*
+ * The same with the name of a directory entry, which is left out where that cannot be. The bytes
+ * change where they are: `name` only gets another length.
+ */
+static __always_inline void fusebpf_dirent_rename(struct fusebpf_dirent *e, struct fusebpf_buf *name,
+						  __u8 *text, __u64 len)
+{
+	if (len == 0 || len > FUSEBPF_NAME_MASK) {
+		fusebpf_dirent_drop(e);
+		return;
+	}
+	if (e->kernel) {
+		__u64 end = len;
+
+		fusebpf_hide(end);
+		text[end & FUSEBPF_NAME_MASK] = 0;
+		if (bpf_fuse_dirent_set_name(e->kernel, text, FUSEBPF_TEXT)) {
+			fusebpf_dirent_drop(e);
+			return;
+		}
+	} else if (len > e->test->room) {
+		fusebpf_dirent_drop(e);
+		return;
+	} else {
+		e->test->name_len = (__u32)len;
+		fusebpf_for(loop, len) {
+			__u64 at = (__u64)loop.k;
+
+			fusebpf_hide(at);
+			e->test->name[at & FUSEBPF_NAME_MASK] = text[at & FUSEBPF_NAME_MASK];
+		}
+	}
+	name->len = (__u32)len;
+	fusebpf_hide(name->len);
 }
 
 #endif

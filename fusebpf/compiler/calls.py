@@ -35,6 +35,7 @@ from fusebpf.compiler.operands import (
 from fusebpf.compiler.records import Records
 from fusebpf.compiler.types import (
     BOOL,
+    CONTEXT,
     DIRENT,
     INT_TYPES,
     NONE,
@@ -94,7 +95,7 @@ class Calls(Records):
                 return self._map_method(node, decl, name)
             case Method(base=base) if as_view(base) is not None:
                 return self.name_method(node, callee)
-            case Method(base=Value(expr=expr), name=name) if expr.type == DIRENT:
+            case Method(base=Value(expr=expr), name=name) if expr.type in (DIRENT, CONTEXT):
                 return self.error(
                     node, "E254", f"{name}() is a statement", "put it on a line of its own"
                 )

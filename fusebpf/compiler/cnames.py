@@ -43,6 +43,9 @@ _SYSTEM = """
     write
 """
 
+# Locals of the headers' macros and of generated blocks.
+_OURS = r"_[A-Z].*|_key|_found|_value|_k|_zero|_text|_size|_[a-z]\d+|_(loop|start)\d+"
+
 _RESERVED = frozenset(_KEYWORDS.split())
 _KNOWN = frozenset(_LIBRARY.split())
 _VISIBLE = frozenset(_SYSTEM.split())
@@ -65,7 +68,9 @@ def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> s
         reserved
         or known
         or name in _RESERVED
-        or re.fullmatch(r"_[A-Z].*|_key|_found|_value|_k|_zero|_[a-z]\d+|_(loop|start)\d+", name)
+        or re.fullmatch(
+            r"_[A-Z].*|_key|_found|_value|_k|_zero|_text|_size|_[a-z]\d+|_(loop|start)\d+", name
+        )
     ):
         name = f"py_{name.lstrip('_')}" if reserved or name.startswith("_") else f"{name}_"
     others = set(taken)

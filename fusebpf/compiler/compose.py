@@ -10,7 +10,7 @@ postfilter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS
@@ -28,11 +28,26 @@ _DEFAULT = DEFAULT_FILTER.name
 
 @dataclass(frozen=True)
 class Part:
-    """The functions of one of the sets that are joined; several filters can be of one hook."""
+    """The functions of one of the sets that are joined; several filters can be of one hook.
+
+    ``predicates`` are the filters that its predicates stand for: they are joined to the others as
+    if they were a set behind it.
+    """
 
     name: str
     helpers: tuple[ir.Function, ...]
     filters: tuple[ir.Function, ...]
+    predicates: tuple[ir.Function, ...] = ()
+
+    @property
+    def all_filters(self) -> tuple[ir.Function, ...]:
+        """All of them."""
+        return self.filters + self.predicates
+
+    def apart(self) -> list[Part]:
+        """The set itself, and its predicates."""
+        own = [Part(self.name, self.helpers, self.filters)]
+        return [*own, Part(self.name, (), self.predicates)] if self.predicates else own
 
     def of(self, hook: str) -> list[ir.Function]:
         """Its filters of a hook."""
@@ -54,7 +69,7 @@ def joined(
 
     ``file`` and ``line`` are where the sets are joined.
     """
-    parts = _apart(parts)
+    parts = [part for named in _named(parts) for part in named.apart()]
     hooks = dict.fromkeys(f.hook or "" for part in parts for f in part.filters)
     for hook in list(hooks):
         if hook.endswith("_postfilter"):
@@ -92,6 +107,17 @@ def replaces(function: ir.Function) -> int:
     return next(lines, 0)
 
 
+def keeps(function: ir.Function, helpers: Mapping[str, ir.Function]) -> int:
+    """Line where a filter says how long its answer holds, itself or in a helper; 0 without one."""
+    for stmt in statements(function.body):
+        if isinstance(stmt, ir.KeepAnswer):
+            return stmt.line
+        for expr in expressions(stmt):
+            if isinstance(expr, ir.Call) and keeps(helpers[expr.function], helpers):
+                return stmt.line
+    return 0
+
+
 def sets_tag(functions: Iterable[ir.Function]) -> tuple[ir.Function, int] | None:
     """The first function that sets a tag, and the line where it does."""
     for function in functions:
@@ -101,13 +127,13 @@ def sets_tag(functions: Iterable[ir.Function]) -> tuple[ir.Function, int] | None
     return None
 
 
-def _apart(parts: Sequence[Part]) -> list[Part]:
+def _named(parts: Sequence[Part]) -> list[Part]:
     """The parts with names of their own for every function."""
     taken: set[str] = set()
     out: list[Part] = []
     for part in parts:
         names: dict[str, str] = {}
-        for function in (*part.helpers, *part.filters):
+        for function in (*part.helpers, *part.all_filters):
             name = function.name
             if name in taken:
                 name = _free_name(re.sub(r"\W", "_", f"{part.name}_{name}"), taken)
@@ -125,7 +151,8 @@ def _renamed(part: Part, names: dict[str, str]) -> Part:
         body = tuple(mapped(stmt, call) for stmt in function.body)
         return replace(function, name=names[function.name], body=body)
 
-    return Part(part.name, tuple(map(renamed, part.helpers)), tuple(map(renamed, part.filters)))
+    groups = (part.helpers, part.filters, part.predicates)
+    return Part(part.name, *(tuple(map(renamed, functions)) for functions in groups))
 
 
 def _free_name(name: str, taken: set[str]) -> str:

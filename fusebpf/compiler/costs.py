@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fusebpf.abi import SCRATCH_SIZE
+from fusebpf.abi.opcodes import PAGE_SIZE
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import longest
 from fusebpf.compiler.globs import segments
+from fusebpf.compiler.loops import MAX_ENTRIES
 from fusebpf.compiler.lower import frame_size
+from fusebpf.compiler.types import NAME, most_bytes
 from fusebpf.compiler.walk import blocks, expressions, statements
 
 #: Limits of one filter with its helpers.
@@ -62,6 +65,8 @@ _SIZES: dict[type, int] = {
     ir.DirentField: 4,
     ir.Drop: 6,
     ir.Replace: 40,
+    ir.NameJoin: 40,
+    ir.RenameEntry: 40,
     ir.Emit: 30,
     ir.Debug: 12,
     ir.MakeRecord: 24,
@@ -102,8 +107,12 @@ _TIMES: dict[type, float] = {
     ir.NameByte: 2.5,
     ir.DirentName: 8,
     ir.Drop: 8,
+    ir.RenameEntry: 60,
+    ir.SetEntryType: 8,
 }
 _OTHER = 0.8
+#: All entries of a pass have so many bytes together (kernel/README.md).
+_ENTRY_BYTES = PAGE_SIZE // MAX_ENTRIES
 #: One turn of a loop, of the generated ones inside names included.
 _TURN = 8
 
@@ -151,18 +160,30 @@ def _own_time(node: ir.Expr | ir.Stmt) -> float:
     return _TIMES.get(type(node), _OTHER)
 
 
+def _length(name: ir.Expr) -> int:
+    """The most bytes of a name; of a directory entry, what each has when a pass is full of them."""
+    base = name
+    while isinstance(base, ir.NamePart):
+        base = base.name
+    return min(longest(name), _ENTRY_BYTES if isinstance(base, ir.DirentName) else longest(name))
+
+
 def _hidden_turns(node: ir.Expr | ir.Stmt) -> int:
     """Turns of the loops that a node becomes."""
     match node:
         case ir.NameSame(left=left, right=right):
-            return min(longest(left), longest(right))
+            return min(_length(left), _length(right))
         case ir.NameGlob(name=name, pattern=pattern):
-            return longest(name) * max(len(segments(pattern)) - 2, 0)
+            return _length(name) * max(len(segments(pattern)) - 2, 0)
         case ir.MakeRecord(type=kind, values=values):
             members = zip(kind.record.members, values, strict=True)
             return sum(m.size for m, v in members if m.is_bytes and not isinstance(v, ir.Bytes))
+        case ir.NameJoin(parts=parts):
+            return sum(len(p.value) if isinstance(p, ir.Bytes) else _length(p) for p in parts)
+        case ir.Replace(value=ir.NameJoin()):
+            return most_bytes(NAME)
         case ir.Replace(value=value) if not isinstance(value, ir.Bytes):
-            return longest(value)
+            return _length(value)
     return 0
 
 

@@ -19,6 +19,7 @@ from fusebpf.compiler.lower import (
     framed_context,
     private_loops,
     record_area,
+    text_area,
 )
 from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import (
@@ -174,11 +175,13 @@ class FunctionEmitter:
             parent.asked.globs,
         )
         self.names.anew = function.branchy
+        self.names.entries = frozenset(p.name for p in function.params if p.type == DIRENT)
         self.leaving = returns_in_loop(function.body)
         self.ctx_fields = self._ctx_fields()
         self.exprs = ExprEmitter(self.names)
         area = record_area(function)
         self.maps = MapEmitter(self.exprs, parent.program, parent.records, own - area)
+        self.text = f"(__u8 *)memory + {own - area - text_area(function)}"
         self.maps.half = area // 2
         self.exprs.maps = self.maps
 
@@ -244,10 +247,13 @@ class FunctionEmitter:
         writes = {
             s.param for s in statements(self.function.body) if isinstance(s, ir.SetField)
         } | self._passed_on()
-        return [
-            f"{_param_type(p.type, p.name in writes)}{self.locals[p.name]} __fusebpf_unused"
-            for p in self.function.params
-        ]
+        out: list[str] = []
+        for p in self.function.params:
+            name = self.locals[p.name]
+            out.append(f"{_param_type(p.type, p.name in writes)}{name} __fusebpf_unused")
+            if p.type == DIRENT:
+                out.append(f"struct fusebpf_buf *{name}_name __fusebpf_unused")
+        return out
 
     def _passed_on(self) -> set[str]:
         """Struct parameters given to other helpers, which may write to them."""
@@ -390,23 +396,25 @@ class FunctionEmitter:
             case ir.Emit():
                 self._lines(self.maps.emit(stmt))
             case ir.Drop(var=var):
-                self._put(f"fusebpf_dirent_drop(&{self.locals[var]});")
+                self._put(f"fusebpf_dirent_drop({self.names.entry(var)});")
+            case ir.RenameEntry(var=var, value=value):
+                self._rename_entry(var, value)
+            case ir.SetEntryType(var=var, value=value):
+                entry = self.names.entry(var)
+                kind = f"{self.exprs.value(value)} & 15"
+                self._put(f"(void)fusebpf_dirent_set_type({entry}, (__u32)({kind}));")
+            case ir.KeepAnswer(value=value):
+                self._put(
+                    f"(void)fusebpf_entry_valid({self.names.ctx}, {self.exprs.value(value)});"
+                )
+            case ir.ClearError():
+                self._put(f"(void)fusebpf_clear_error({self.names.ctx});")
             case ir.Debug(format=format_, values=values):
                 # Numbers of every type travel as 64 bits.
                 numbers = "".join(f", (__s64)({self.exprs.value(v)})" for v in values)
                 self._put(f"fusebpf_debug({string(format_.encode())}{numbers});")
             case ir.Replace(param=param, value=value):
-                if isinstance(value, ir.Bytes):
-                    literal = f"{string(value.value)}, {len(value.value)}"
-                    call = f"fusebpf_replace_text({self.locals[param]}, {literal})"
-                else:
-                    call = f"fusebpf_replace({self.locals[param]}, {self.exprs.name(value)})"
-                self._put(f"if ({call})")
-                self._put(
-                    "\tfusebpf_leave(-FUSEBPF_EINVAL);"
-                    if self.inside
-                    else "\treturn -FUSEBPF_EINVAL;"
-                )
+                self._replace(param, value)
             case ir.Do(value=value):
                 void = isinstance(value, ir.Call) and value.type == NONE
                 self._put(f"{'' if void else '(void)'}{text(value)};")
@@ -422,6 +430,47 @@ class FunctionEmitter:
                 self._put("continue;")
             case ir.Return(value=returned):
                 self._return(returned)
+
+    def _replace(self, param: str, value: ir.Expr) -> None:
+        target = self.locals[param]
+        if isinstance(value, ir.NameJoin):
+            self._put("{")
+            self.depth += 1
+            self._make_text(value)
+            call = f"fusebpf_replace_made({target}, _text, _size)"
+        elif isinstance(value, ir.Bytes):
+            call = f"fusebpf_replace_text({target}, {string(value.value)}, {len(value.value)})"
+        else:
+            call = f"fusebpf_replace({target}, {self.exprs.name(value)})"
+        self._put(f"if ({call})")
+        self._put(
+            "\tfusebpf_leave(-FUSEBPF_EINVAL);" if self.inside else "\treturn -FUSEBPF_EINVAL;"
+        )
+        if isinstance(value, ir.NameJoin):
+            self.depth -= 1
+            self._put("}")
+
+    def _make_text(self, value: ir.NameJoin) -> None:
+        """The bytes of a new name in memory of the operation."""
+        self._put(f"__u8 *_text = {self.text};")
+        self._put("__u64 _size = 0;")
+        self._put("")
+        for part, fold in zip(value.parts, value.folds, strict=True):
+            if isinstance(part, ir.Bytes):
+                literal = f"{string(part.value)}, {len(part.value)}"
+                made = f"fusebpf_text_literal(_text, _size, {literal})"
+            else:
+                made = f"fusebpf_text_add(_text, _size, {self.exprs.name(part)}, {int(fold)})"
+            self._put(f"_size = {made};")
+
+    def _rename_entry(self, var: str, value: ir.NameJoin) -> None:
+        self._put("{")
+        self.depth += 1
+        self._make_text(value)
+        entry, name = self.names.entry(var), self.names.entry_name(var)
+        self._put(f"fusebpf_dirent_rename({entry}, {name}, _text, _size);")
+        self.depth -= 1
+        self._put("}")
 
     def _return(self, value: ir.Expr | None) -> None:
         if value is None:
@@ -474,8 +523,11 @@ class FunctionEmitter:
     def _for_entries(self, stmt: ir.ForEntries) -> None:
         var = self.locals[stmt.var]
         self._put(f"fusebpf_for_each_dirent({var}, {self.locals[stmt.param]}) {{")
+        # Helpers get it with its name.
         named = any(
-            isinstance(e, ir.DirentName) and e.var == stmt.var
+            (isinstance(e, ir.DirentName) and e.var == stmt.var)
+            or (isinstance(e, ir.Call) and ir.Local(DIRENT, stmt.var) in e.args)
+            or (isinstance(s, ir.RenameEntry) and s.var == stmt.var)
             for s in statements(stmt.body)
             for e in expressions(s)
         )

@@ -13,6 +13,7 @@ from fusebpf.compiler.emit_maps import MapEmitter
 from fusebpf.compiler.flow import Flow, bounds
 from fusebpf.compiler.types import (
     BOOL,
+    DIRENT,
     S64,
     U64,
     BoolType,
@@ -30,7 +31,7 @@ _TESTS = {
     "prefix": "fusebpf_name_starts",
     "suffix": "fusebpf_name_ends",
 }
-_ACCESSORS = ("uid", "gid", "euid", "egid", "pid", "tid", "tag", "ktime")
+_ACCESSORS = ("uid", "gid", "euid", "egid", "pid", "tid", "tag", "tag2", "ktime")
 
 
 @dataclass
@@ -52,6 +53,16 @@ class Names:
     ctx_fields: dict[str, str] = field(default_factory=dict)
     #: Whether members of structs are loaded anew each time.
     anew: bool = False
+    #: Directory entries that are parameters: pointers.
+    entries: frozenset[str] = frozenset()
+
+    def entry(self, var: str) -> str:
+        """A pointer to a directory entry."""
+        return self.locals[var] if var in self.entries else f"&{self.locals[var]}"
+
+    def entry_name(self, var: str) -> str:
+        """A pointer to the name of a directory entry."""
+        return f"{self.entry(var)}_name"
 
 
 def c_type(type_: Type) -> str:
@@ -148,7 +159,7 @@ class ExprEmitter:
     def name(self, expr: ir.Expr) -> str:
         """A pointer to a name."""
         if isinstance(expr, ir.DirentName):
-            return f"&{self.names.locals[expr.var]}_name"
+            return self.names.entry_name(expr.var)
         if isinstance(expr, ir.NamePart):
             stop = constant(S64.hi, S64) if expr.stop is None else self.value(expr.stop)
             inner = f"{self.name(expr.name)}, {self.value(expr.start)}, {stop}"
@@ -173,7 +184,8 @@ class ExprEmitter:
                 member = self.struct_field(param, path)
                 return f"FUSEBPF_READ({member})" if self.names.anew else member
             case ir.DirentField(var=var, field=name):
-                return f"{self.names.locals[var]}.{name}"
+                arrow = "->" if var in self.names.entries else "."
+                return f"{self.names.locals[var]}{arrow}{name}"
             case ir.NameLen(name=name_expr):
                 return f"(__s64)fusebpf_len({self.name(name_expr)})"
             case ir.NameByte(name=name_expr, index=index):
@@ -228,7 +240,9 @@ class ExprEmitter:
         if isinstance(expr, ir.Local) and not isinstance(
             expr.type, IntType | BoolType | VerdictType | ErrnoType
         ):
-            return ("&" if str(expr.type) == "Dirent" else "") + self.names.locals[expr.name]
+            if expr.type == DIRENT:
+                return f"{self.names.entry(expr.name)}, {self.names.entry_name(expr.name)}"
+            return self.names.locals[expr.name]
         return self.value(expr)
 
     # ------------------------------------------------------------ numbers

@@ -19,6 +19,7 @@ from fusebpf.compiler.operands import (
     Fetch,
     Flexible,
     Group,
+    Joining,
     Lit,
     MapRef,
     MapSlot,
@@ -64,8 +65,11 @@ CONTEXT_FIELDS: dict[str, IntType] = {
     "opcode": U32,
     "error_in": S32,
     "tag": U64,
+    "tag2": U64,
     "ktime": U64,
 }
+#: Methods of Context: statements for their effect.
+CONTEXT_METHODS = ("clear_error", "keep_answer")
 
 _SYNTAX: dict[type[ast.expr], tuple[str, str]] = {
     ast.Lambda: ("lambda", "write a function at module level"),
@@ -89,6 +93,8 @@ class Expressions(Comparisons):
     lifted: frozenset[int] = frozenset()
     #: Locals that hold a copy of a map's value, and its layout.
     record_locals: dict[str, Record]
+    #: Sums that a name is replaced by.
+    joinable: tuple[ast.expr, ...] = ()
     #: Conditional expressions that a filter returns.
     results: tuple[ast.expr, ...] = ()
 
@@ -219,6 +225,8 @@ class Expressions(Comparisons):
             case Poison():
                 return POISON
             case Value(expr=expr) if expr.type == CONTEXT:
+                if node.attr in CONTEXT_METHODS:
+                    return Method(base, node.attr)
                 return self._context_field(node)
             case Value(expr=expr) if isinstance(expr.type, StructType):
                 return self._struct_field(node, expr, expr.type)
@@ -280,7 +288,7 @@ class Expressions(Comparisons):
     def _context_field(self, node: ast.Attribute) -> Operand:
         type_ = CONTEXT_FIELDS.get(node.attr)
         if type_ is None:
-            return self._unknown_member(node, "Context", list(CONTEXT_FIELDS))
+            return self._unknown_member(node, "Context", [*CONTEXT_FIELDS, *CONTEXT_METHODS])
         return Value(ir.CtxField(type_, node.attr))
 
     def _struct_field(self, node: ast.Attribute, base: ir.Expr, type_: StructType) -> Operand:
@@ -362,8 +370,10 @@ class Expressions(Comparisons):
             return POISON
         if isinstance(left, Text) and isinstance(right, Text) and isinstance(node.op, ast.Add):
             return Text(left.raw + right.raw, f"{left.shown} + {right.shown}")
-        if as_view(left) is not None or as_view(right) is not None:
-            return self.error(
+        if any(as_view(side) is not None or isinstance(side, Joining) for side in (left, right)):
+            joined = isinstance(node.op, ast.Add) and node in self.joinable
+            joining = self.join_names(left, right) if joined else None
+            return joining or self.error(
                 node,
                 "E224",
                 "names cannot be joined or repeated in a filter",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from types import FunctionType
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook
@@ -11,6 +12,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.matching import Matching, subject_name
+from fusebpf.compiler.members import EFFECTS
 from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import (
     POISON,
@@ -99,14 +101,11 @@ class FunctionChecker(Matching):
             failed = failed or made is None
             if made is not None:
                 args.append(made)
-        if info.sets_tag and self.hook is not None and not self.hook.startswith("lookup_"):
-            return self.error(
-                node,
-                "E282",
-                f"{name}() sets ctx.tag, which only lookup filters can",
-                "call it from a filter of @filters.lookup.pre or .post",
-            )
-        self.sets_tag = self.sets_tag or info.sets_tag
+        for effect in sorted(info.effects):
+            hooks, message, help = EFFECTS[effect]
+            if self.hook is not None and self.hook not in hooks:
+                return self.error(node, "E282", f"{name}() uses {effect}: {message}", help)
+        self.effects |= info.effects
         return POISON if failed else Value(ir.Call(info.returns, name, tuple(args)))
 
     def _argument(
@@ -120,6 +119,8 @@ class FunctionChecker(Matching):
         expr = operand.expr
         if expr.type != param.type:
             return self.convert(node, operand, param.type)
+        if expr.type == DIRENT and isinstance(expr, ir.Local):
+            self.flow = self.flow.forget(expr.name)
         if writes:
             if not isinstance(expr, ir.Local):
                 self.error(
@@ -152,14 +153,7 @@ class FunctionChecker(Matching):
             elif isinstance(node, ast.Match):
                 names.add(subject_name(node))
         self.entry_vars = frozenset(entry_vars)
-        self.replaced = frozenset(
-            node.value.id
-            for stmt in self.node.body
-            for node in ast.walk(stmt)
-            if isinstance(node, ast.Subscript)
-            and isinstance(node.ctx, ast.Store)
-            and isinstance(node.value, ast.Name)
-        )
+        self.replaced = frozenset(self._replaced())
         for param in params:
             if param.name in names and (
                 isinstance(param.type, IntType) or param.type in (BOOL, VERDICT)
@@ -170,6 +164,18 @@ class FunctionChecker(Matching):
         fixed = {p.name for p in params} - set(self.next_joins)
         self.local_names = frozenset(names - fixed)
         self.flow = Flow(assigned=frozenset(self.next_joins))
+
+    def _replaced(self) -> Iterator[str]:
+        """Names and entries that get other contents, here or maybe in a helper."""
+        for node in (inner for stmt in self.node.body for inner in ast.walk(stmt)):
+            match node:
+                case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()):
+                    yield name
+                case ast.Attribute(value=ast.Name(id=name), attr="name", ctx=ast.Store()):
+                    yield name
+                case ast.Call(args=args):
+                    given = {arg.id for arg in args if isinstance(arg, ast.Name)}
+                    yield from given & self.entry_vars
 
 
 def _run(
@@ -373,7 +379,7 @@ def check_helper(
 
 
 def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
-    failed = HelperInfo(None, NONE, frozenset(), False, 1)
+    failed = HelperInfo(None, NONE, frozenset(), frozenset(), 1)
     predicates = {p.function.__code__.co_name for p in unit.fset.predicates}
     if node.decorator_list and node.name not in predicates:
         unit.report(
@@ -422,7 +428,7 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
     function = ir.Function(
         node.name, None, node.lineno, params, _locals(checker), type_, body, file
     )
-    return HelperInfo(function, type_, writes, checker.sets_tag, checker.depth)
+    return HelperInfo(function, type_, writes, frozenset(checker.effects), checker.depth)
 
 
 def _helper_params(unit: Unit, node: ast.FunctionDef) -> tuple[ir.Param, ...] | None:

@@ -102,7 +102,8 @@ class IsPresent:
 
 @dataclass(frozen=True)
 class CtxField:
-    """uid, gid, euid, egid, pid, tid, nodeid, opcode, error_in, tag or ktime of the context."""
+    """A member of the context: uid, gid, euid, egid, pid, tid, nodeid, opcode, error_in, tag, tag2
+    or ktime."""
 
     type: Type
     field: str
@@ -197,6 +198,18 @@ class NameSame:
     type: Type
     left: Expr
     right: Expr
+
+
+@dataclass(frozen=True)
+class NameJoin:
+    """The bytes of names and constants one after another: what a name can be replaced by.
+
+    ``folds`` says of each part whether its ASCII letters are taken in lower case.
+    """
+
+    type: Type
+    parts: tuple[Expr, ...]
+    folds: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -386,6 +399,7 @@ Expr = (
     | NamePart
     | NameGlob
     | NameSame
+    | NameJoin
     | Cast
     | Unary
     | Not
@@ -454,10 +468,25 @@ class SetTag:
 
 
 @dataclass(frozen=True)
-class Replace:
-    """Give a name or buffer argument other contents; a name that would be empty is refused.
+class KeepAnswer:
+    """The answer of this lookup holds for ``value`` nanoseconds (u64)."""
 
-    A refusal ends the filter with -EINVAL.
+    line: int
+    value: Expr
+
+
+@dataclass(frozen=True)
+class ClearError:
+    """The operation succeeds where it failed, unless the verdict is a refusal."""
+
+    line: int
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Give a name or buffer argument other contents.
+
+    A name that would be empty or have more than 255 bytes ends the filter with -EINVAL.
     """
 
     line: int
@@ -515,6 +544,28 @@ class Drop:
 
     line: int
     var: str
+
+
+@dataclass(frozen=True)
+class RenameEntry:
+    """Give the current directory entry another name, a ``NameJoin``.
+
+    An entry whose new name is empty, or has more bytes than its first name rounded up to a multiple
+    of 8, is left out instead.
+    """
+
+    line: int
+    var: str
+    value: NameJoin
+
+
+@dataclass(frozen=True)
+class SetEntryType:
+    """Give the current directory entry another DT_* type: the value (u64) modulo 16."""
+
+    line: int
+    var: str
+    value: Expr
 
 
 @dataclass(frozen=True)
@@ -587,12 +638,16 @@ Stmt = (
     | MapFetch
     | SetField
     | SetTag
+    | KeepAnswer
+    | ClearError
     | Replace
     | MapSet
     | MapUpdate
     | Emit
     | Debug
     | Drop
+    | RenameEntry
+    | SetEntryType
     | Do
     | If
     | For

@@ -242,14 +242,14 @@ class Loops(Results):
         return made
 
     def _changed_structs(self, body: list[ast.stmt]) -> list[str]:
-        """Struct parameters whose members a body may change."""
+        """Parameters and directory entries whose members a body may change."""
         for stmt in body:
             for node in ast.walk(stmt):
                 stored = isinstance(node, ast.Attribute | ast.Subscript) and isinstance(
                     node.ctx, ast.Store
                 )
                 if stored or isinstance(node, ast.Call):
-                    return list(self.params)
+                    return [*self.params, *self.entry_vars]
         return []
 
 

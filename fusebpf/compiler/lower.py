@@ -25,6 +25,9 @@ MANY_BRANCHES = 8
 
 _SCALAR = IntType | BoolType | VerdictType
 
+#: Bytes that a new name is made in (FUSEBPF_TEXT of bpf/fusebpf_lang.h).
+TEXT_BYTES = 256
+
 #: Most arguments of a BPF function.
 MAX_ARGS = 5
 
@@ -156,7 +159,17 @@ def frame_size(function: ir.Function) -> int:
         if local.name in function.frame:
             total += _width(local) + local.optional
     total += sum(CONTEXT_FIELDS[name].bits // 8 for name in framed_context(function))
-    return -(-total // 8) * 8 + record_area(function)
+    return -(-total // 8) * 8 + text_area(function) + record_area(function)
+
+
+def text_area(function: ir.Function) -> int:
+    """Bytes for a new name, between the locals and the records of a function's frame."""
+    made = any(
+        isinstance(expr, ir.NameJoin)
+        for stmt in statements(function.body)
+        for expr in expressions(stmt)
+    )
+    return TEXT_BYTES if made else 0
 
 
 def record_area(function: ir.Function) -> int:

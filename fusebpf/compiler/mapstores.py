@@ -12,6 +12,7 @@ from fusebpf.compiler.names import as_view, whole
 from fusebpf.compiler.operands import (
     Builtin,
     EventRef,
+    Joining,
     MapRef,
     Method,
     NameView,
@@ -228,12 +229,14 @@ class MapStores(Expressions):
                 return None
             return ir.Bytes(declared.type, raw)
         view = as_view(operand)
+        if declared.type == NAME and (isinstance(operand, Joining) or (view and view.fold)):
+            return self.made_name(node, operand)
         if view is None or view.fold or (declared.type == NAME and view.name.type != NAME):
             self.error(
                 node,
                 "E267",
                 f"{describe(operand)} cannot replace {param}, a {declared.type}",
-                "use a constant string, another name, or a part of one"
+                "use a constant string, another name, a part of one, or several with +"
                 if declared.type == NAME
                 else "use a constant string, a name, a buffer, or a part of one",
             )

@@ -12,6 +12,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.globs import Run, literal, segments, unusual_class
 from fusebpf.compiler.operands import (
     POISON,
+    Joining,
     Lit,
     Method,
     NameView,
@@ -173,6 +174,50 @@ class Names(Operators):
             return None
         found = self.name_equal(node, view, values)
         return ir.Not(BOOL, found) if isinstance(op, ast.NotEq) else found
+
+    def join_names(self, left: Operand, right: Operand) -> Operand | None:
+        """``name[:-4] + ".txt"``; None when a side is no name or constant."""
+        parts: list[NameView | Text] = []
+        for side in (left, right):
+            view = as_view(side)
+            if isinstance(side, Joining):
+                parts += side.parts
+            elif isinstance(side, Text):
+                parts.append(side)
+            elif view is not None:
+                parts.append(view)
+            else:
+                return None
+        return Joining(tuple(parts))
+
+    def made_name(self, node: ast.expr, operand: Operand) -> ir.NameJoin | None:
+        """What a name can be replaced by, in general; None after a mistake."""
+        if isinstance(operand, Poison):
+            return None
+        view = as_view(operand)
+        given: tuple[NameView | Text, ...] = ()
+        if isinstance(operand, Joining):
+            given = operand.parts
+        elif isinstance(operand, Text) or view is not None:
+            given = (operand if isinstance(operand, Text) else view,)  # type: ignore[assignment]
+        parts: list[ir.Expr] = []
+        for part in given:
+            if isinstance(part, Text):
+                if not self._usable(node, part, NameView(ir.Local(NAME, ""))):
+                    return None
+                parts.append(ir.Bytes(NAME, part.raw))
+            elif part.name.type == NAME:
+                parts.append(whole(part))
+        if not parts or len(parts) < len(given):
+            self.error(
+                node,
+                "E267",
+                f"{describe(operand)} cannot replace a Name",
+                "use a constant string, a name, a part of one, or several of them with +",
+            )
+            return None
+        folds = tuple(isinstance(part, NameView) and part.fold for part in given)
+        return ir.NameJoin(NAME, tuple(parts), folds)
 
     def name_index(self, node: ast.Subscript, view: NameView) -> Operand:
         """``name[i]`` (a byte) and ``name[a:b]`` (a part, by constants)."""

@@ -93,6 +93,13 @@ class NameView:
 
 
 @dataclass(frozen=True)
+class Joining:
+    """Names and constants one after another: only what a name is replaced by can be made so."""
+
+    parts: tuple[NameView | Text, ...]
+
+
+@dataclass(frozen=True)
 class MapRef:
     """A map of the set."""
 
@@ -196,6 +203,7 @@ Operand: TypeAlias = (
     | Fetch
     | Optional
     | NameView
+    | Joining
     | MapRef
     | MapSlot
     | EventRef

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.compose import Part, joined, replaces, sets_tag
+from fusebpf.compiler.compose import Part, joined, keeps, replaces, sets_tag
 from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
 from fusebpf.compiler.diagnostics import Diagnostic
 from fusebpf.compiler.emit import Emitter
@@ -168,7 +168,7 @@ class _Build:
 
     def check_joinable(self, parts: Sequence[Part]) -> None:
         """What several filters cannot do together."""
-        filters = [f for part in parts for f in part.filters]
+        filters = [f for part in parts for f in part.all_filters]
         if not filters:
             self.main.report(
                 at_line(self.main, declaration(self.main)),
@@ -186,9 +186,12 @@ class _Build:
                     f"{function.name} replaces what another filter of {function.hook} sees, too",
                     "make one filter of them, so that the order is said",
                 )
+        for part in parts:
+            for function in part.all_filters:
+                self._check_kept(function, part, parts)
         first = ""
         for part in parts:
-            tagging = sets_tag((*part.helpers, *part.filters))
+            tagging = sets_tag((*part.helpers, *part.all_filters))
             if tagging is None:
                 continue
             if first:
@@ -199,6 +202,28 @@ class _Build:
                     "a tag is one number: set it in one of the joined sets, which the others read",
                 )
             first = first or part.name
+
+    def _check_kept(self, function: ir.Function, part: Part, parts: Sequence[Part]) -> None:
+        """A time that one filter gives to the answer holds for what the others decided, too."""
+        helpers = {f.name: f for f in part.helpers}
+        line = keeps(function, helpers)
+        if not line:
+            return
+        for other in parts:
+            known = {f.name: f for f in other.helpers}
+            for second in other.all_filters:
+                if second is function or (other is part and second.hook != function.hook):
+                    continue
+                if (second.hook or "").startswith("lookup_") and impurity(second, known):
+                    self.report(
+                        function,
+                        line,
+                        "E284",
+                        f"{function.name} says how long the answer holds, which {second.name} "
+                        "decides, too, for more than the name",
+                        "leave ctx.keep_answer out, or make one filter of them",
+                    )
+                    return
 
     def idle_postfilters(self, filters: list[ir.Function]) -> None:
         """Warn about those that no prefilter asks for; one without a prefilter always runs."""

@@ -40,6 +40,8 @@ def _statement(stmt: ir.Stmt) -> str | None:
             return "it prints"
         case ir.SetTag():
             return "it sets ctx.tag"
+        case ir.KeepAnswer():
+            return "it says itself how long"
         case ir.SetField(param=param) | ir.Replace(param=param):
             return f"it changes {param}"
     return None

@@ -73,7 +73,8 @@ class HelperInfo:
     returns: Type
     #: Positions of struct parameters that it writes to, itself or through other helpers.
     writes: frozenset[int]
-    sets_tag: bool
+    #: What it does that only some hooks can do.
+    effects: frozenset[str]
     depth: int
 
 
@@ -221,7 +222,7 @@ class Scope(ABC):
         self.local_names: frozenset[str] = frozenset()
         self.hook: str | None = None
         self.writes: set[str] = set()
-        self.sets_tag = False
+        self.effects: set[str] = set()
         self.depth = 1
 
     # ------------------------------------------------------------ findings

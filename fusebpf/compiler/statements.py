@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import ast
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 
-from fusebpf.abi import HOOKS
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Flow, bounds, refine
 from fusebpf.compiler.joins import Joined
-from fusebpf.compiler.mapstores import MapStores
+from fusebpf.compiler.members import Members
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     POISON,
@@ -20,7 +20,6 @@ from fusebpf.compiler.operands import (
     HelperRef,
     Lit,
     MapRef,
-    Method,
     NameView,
     Nothing,
     Operand,
@@ -38,7 +37,6 @@ from fusebpf.compiler.types import (
     INT_TYPES,
     S64,
     TEXTS,
-    U64,
     VERDICT,
     IntType,
     RecordType,
@@ -46,8 +44,6 @@ from fusebpf.compiler.types import (
     Type,
 )
 from fusebpf.compiler.words import describe
-
-_SET_HELP = "members of argument structs can be set, and ctx.tag"
 
 _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Try: ("try", "nothing raises in a filter; test for the error with `if`"),
@@ -68,7 +64,7 @@ _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
 }
 
 
-class Statements(MapStores):
+class Statements(Members):
     """Checks blocks of statements and follows the flow of control."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -149,6 +145,8 @@ class Statements(MapStores):
     # ------------------------------------------------------------ assignments
 
     def _assign(self, node: ast.Assign) -> list[ir.Stmt]:
+        if isinstance(node.targets[0], ast.Subscript | ast.Attribute):
+            self.joinable = tuple(_sums(node.value))
         operand = self.expr(node.value)
         out: list[ir.Stmt] = []
         for target in node.targets:
@@ -169,7 +167,7 @@ class Statements(MapStores):
             ):
                 return self.set_item(node, inner, value, operand, member)
             case ast.Attribute():
-                return self._set_member(node, target, value, operand)
+                return self.set_member(node, target, value, operand)
             case ast.Subscript():
                 return self.set_item(node, target, value, operand)
             case ast.Tuple() | ast.List():
@@ -303,11 +301,20 @@ class Statements(MapStores):
         if isinstance(operand, Value) and isinstance(operand.expr, ir.MakeRecord):
             return self._kept_record(target, name, operand.expr)
         view = as_view(operand)
-        if view is None or not (view.sliced or isinstance(view.name, ir.NamePart)):
+        if view is None:
             return operand, []
         base = view.name
         while isinstance(base, ir.NamePart):
             base = base.name
+        if isinstance(base, ir.DirentName) and base.var in self.replaced:
+            self.error(
+                target,
+                "E267",
+                f"{base.var} gets another name in this loop: its name cannot be kept in locals",
+                f"use {base.var}.name where it is needed",
+            )
+        if not (view.sliced or isinstance(view.name, ir.NamePart)):
+            return operand, []
         if isinstance(base, ir.Local) and base.name in self.replaced:
             self.error(
                 target,
@@ -431,85 +438,6 @@ class Statements(MapStores):
         whole = ast.copy_location(ast.BinOp(load, node.op, node.value), node)
         return self.store(node, node.target, whole, self.expr(whole))
 
-    # ------------------------------------------------------------ members
-
-    def _set_member(
-        self, node: ast.stmt, target: ast.Attribute, value: ast.expr, operand: Operand
-    ) -> list[ir.Stmt]:
-        base = self.expr(target.value)
-        if isinstance(base, Poison) or not isinstance(base, Value):
-            if not isinstance(base, Poison):
-                self.error(target, "E280", f"{describe(base)} has no members to set", _SET_HELP)
-            return []
-        if base.expr.type == CONTEXT:
-            return self._set_context(node, target, value, operand)
-        if base.expr.type == DIRENT:
-            self.error(
-                target,
-                "E280",
-                "directory entries cannot be changed",
-                "an entry can be left out: entry.drop()",
-            )
-            return []
-        if not isinstance(base.expr.type, StructType):
-            self.error(target, "E280", f"{describe(base)} has no members to set", _SET_HELP)
-            return []
-        field = self.expr(target)
-        if not isinstance(field, Value) or not isinstance(field.expr, ir.StructField):
-            return []
-        if not isinstance(field.expr.type, IntType):
-            self.error(target, "E280", "only single members can be set", "set them one by one")
-            return []
-        param = field.expr.param
-        if self.hook is not None and not self.params[param].writable:
-            self._read_only(target, param)
-            return []
-        self.writes.add(param)
-        made = self.convert(value, operand, field.expr.type, store=True)
-        self.flow = self.flow.forget(".".join((param, *field.expr.path)))
-        if made is None:
-            return []
-        return [ir.SetField(node.lineno, param, field.expr.struct, field.expr.path, made)]
-
-    def _read_only(self, target: ast.expr, param: str) -> None:
-        assert self.hook is not None
-        phase = "postfilter" if self.hook.endswith("_postfilter") else "prefilter"
-        hook = HOOKS.get(self.hook)
-        help = "docs/hooks.md has in bold what a filter may change; this operation uses no other"
-        if phase == "postfilter" and hook is not None:
-            help = f"change it before the operation: @filters.{hook.op}.pre"
-            others = [p.name for p in self.params.values() if p.writable and p.arg != ""]
-            if others:
-                help += f"; a postfilter may change {', '.join(others)}"
-        self.error(
-            target, "E281", f"{param} ({self.params[param].type}) is read-only in a {phase}", help
-        )
-
-    def _set_context(
-        self, node: ast.stmt, target: ast.Attribute, value: ast.expr, operand: Operand
-    ) -> list[ir.Stmt]:
-        if target.attr != "tag":
-            known = isinstance(self.expr(target), Value)
-            if known:
-                self.error(
-                    target,
-                    "E282",
-                    f"ctx.{target.attr} is read-only",
-                    "only ctx.tag can be set, by lookup filters",
-                )
-            return []
-        if self.hook is not None and not self.hook.startswith("lookup_"):
-            self.error(
-                target,
-                "E282",
-                "ctx.tag can only be set by lookup filters",
-                "set it where the name is looked up: @filters.lookup.post",
-            )
-            return []
-        self.sets_tag = True
-        made = self.convert(value, operand, U64, store=True)
-        return [] if made is None else [ir.SetTag(node.lineno, made)]
-
     # ------------------------------------------------------------ control
 
     def _if(self, node: ast.If) -> list[ir.Stmt]:
@@ -548,7 +476,7 @@ class Statements(MapStores):
     def _expression(self, node: ast.Expr) -> list[ir.Stmt]:
         value = node.value
         if isinstance(value, ast.Call):
-            for kind in (self._drop, self.emit_event, self.debug_print):
+            for kind in (self.entry_call, self.context_call, self.emit_event, self.debug_print):
                 done = kind(node, value)
                 if done is not None:
                     return done
@@ -581,20 +509,13 @@ class Statements(MapStores):
         )
         return []
 
-    def _drop(self, node: ast.Expr, call: ast.Call) -> list[ir.Stmt] | None:
-        """``entry.drop()``; None when the call is another one."""
-        if not isinstance(call.func, ast.Attribute) or call.func.attr != "drop":
-            return None
-        method = self.expr(call.func)
-        if not isinstance(method, Method) or not isinstance(method.base, Value):
-            return None
-        expr = method.base.expr
-        if not isinstance(expr, ir.Local) or expr.type != DIRENT:
-            return None
-        if call.args or call.keywords:
-            self.error(call, "E252", "drop() takes no arguments", f"{expr.name}.drop()")
-            return []
-        return [ir.Drop(node.lineno, expr.name)]
+
+def _sums(node: ast.expr) -> Iterator[ast.expr]:
+    """A sum, and those that are its sides."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        yield node
+        yield from _sums(node.left)
+        yield from _sums(node.right)
 
 
 def _head(node: ast.stmt) -> ast.AST:

@@ -75,13 +75,15 @@ def first_function(fset: FilterSet) -> FunctionType | None:
 
 def checked(unit: Unit) -> Part:
     """The functions of a set; several filters can be of one hook. Findings go to the unit."""
+    expanded = list(expand(unit))
+    unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
     filters = _check_filters(unit)
-    return Part(unit.fset.name, tuple(unit.order), tuple(filters))
+    predicates = [_guarded(unit, node, hook) for hook, node in expanded]
+    found = tuple(f for f in predicates if f is not None)
+    return Part(unit.fset.name, tuple(unit.order), tuple(filters), found)
 
 
 def _check_filters(unit: Unit) -> list[ir.Function]:
-    expanded = list(expand(unit))
-    unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
     made: list[ir.Function] = []
     seen: dict[str, str] = {}
     for entry in unit.fset.filters:
@@ -105,10 +107,6 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
             continue
         seen[name] = entry.hook
         function = _guarded(unit, node, entry.hook, entry.function)
-        if function is not None:
-            made.append(function)
-    for hook, node in expanded:
-        function = _guarded(unit, node, hook)
         if function is not None:
             made.append(function)
     return made

@@ -12,6 +12,7 @@ from fusebpf.compiler.operands import (
     Flexible,
     Group,
     HelperRef,
+    Joining,
     Lit,
     MapRef,
     MapSlot,
@@ -52,6 +53,8 @@ def describe(operand: Operand) -> str:
             kind = str(operand.name.type)
             part = operand.sliced or isinstance(operand.name, ir.NamePart)
             return f"a part of a {kind}" if part else f"a {kind}"
+        case Joining():
+            return "a joined name"
         case MapRef(decl=decl):
             return f"map {decl.name!r}"
         case EventRef(decl=event):

@@ -49,6 +49,13 @@ class Bytes:
     def __iter__(self) -> Iterator[int]:
         return iter(self.raw)
 
+    def __add__(self, other: Text | Bytes) -> Self:
+        """``name[:-4] + ".txt"``: what a name can be replaced by."""
+        return type(self)(self.raw + _bytes(other))
+
+    def __radd__(self, other: Text) -> Self:
+        return type(self)(_bytes(other) + self.raw)
+
     def __contains__(self, part: Text) -> bool:
         return _bytes(part) in self.raw
 
@@ -107,12 +114,14 @@ class Context:
     ``uid`` and ``gid`` are the ids that permission checks use (fsuid, fsgid), in the initial user
     namespace; ``pid`` is the process, ``tid`` the thread. ``nodeid`` and ``opcode`` name the inode
     and the operation. ``error_in`` is 0, or in a postfilter the negated errno of the operation.
-    ``tag`` is the policy tag of the inode; a lookup filter may set it. ``ktime`` is monotonic
-    time in ns.
+    ``tag`` is the policy tag of the inode; a lookup filter may set it. ``tag2`` is that of the
+    second object: of a rename and a link the new directory, of a copy the file written to; else 0.
+    ``ktime`` is monotonic time in ns.
     """
 
     __slots__ = (
-        "egid", "error_in", "euid", "gid", "ktime", "nodeid", "opcode", "pid", "tag", "tid", "uid",
+        "cleared", "egid", "error_in", "euid", "gid", "kept_ns", "ktime", "nodeid", "opcode", "pid",
+        "tag", "tag2", "tid", "uid",
     )  # fmt: skip
 
     def __init__(
@@ -128,6 +137,7 @@ class Context:
         opcode: int = 0,
         error_in: int = 0,
         tag: int = 0,
+        tag2: int = 0,
         ktime: int = 0,
     ) -> None:
         self.uid = uid
@@ -140,19 +150,61 @@ class Context:
         self.opcode = opcode
         self.error_in = error_in
         self.tag = tag
+        self.tag2 = tag2
         self.ktime = ktime
+        #: What the methods below did: whether the error was cleared, how long the answer holds.
+        self.cleared = False
+        self.kept_ns = 0
+
+    def clear_error(self) -> None:
+        """In a postfilter: the operation succeeds where it failed, unless the verdict refuses."""
+        self.cleared = self.error_in != 0
+
+    def keep_answer(self, ns: int) -> None:
+        """In a lookup filter: its answer holds for ``ns`` nanoseconds and is not asked for again.
+
+        Not for an answer that is another one for another caller, or after a map changed.
+        """
+        self.kept_ns = ns & ((1 << 64) - 1)
 
 
 class Dirent:
-    """One entry of a directory listing. ``type`` is DT_* of readdir(3)."""
+    """One entry of a directory listing. ``type`` is DT_* of readdir(3).
 
-    __slots__ = ("dropped", "ino", "name", "type")
+    ``name`` and ``type`` can be set. An entry whose new name is empty, or has more bytes than its
+    first one rounded up to a multiple of 8, is left out instead.
+    """
+
+    __slots__ = ("_name", "_room", "_type", "dropped", "ino")
 
     def __init__(self, name: Text | Name, ino: int = 0, type: int = 0) -> None:
-        self.name = name if isinstance(name, Name) else Name(name)
+        self._name = name if isinstance(name, Name) else Name(name)
+        self._room = min(-(-len(self._name) // 8) * 8, 255)
         self.ino = ino
-        self.type = type
+        self._type = type
         self.dropped = False
+
+    @property
+    def name(self) -> Name:
+        """The name of the entry."""
+        return self._name
+
+    @name.setter
+    def name(self, name: Text | Name) -> None:
+        new = Name(_bytes(name))
+        if 0 < len(new) <= self._room:
+            self._name = new
+        else:
+            self.dropped = True
+
+    @property
+    def type(self) -> int:
+        """The type of the entry; what is set is taken modulo 16."""
+        return self._type
+
+    @type.setter
+    def type(self, type: int) -> None:
+        self._type = type & 15
 
     def drop(self) -> None:
         """Leave the entry out of the listing."""

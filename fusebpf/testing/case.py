@@ -38,6 +38,11 @@ class Entry:
     ino: int = 1
     type: int = 8
 
+    @property
+    def room(self) -> int:
+        """Most bytes of another name for it: its place is a multiple of 8 bytes."""
+        return min(-(-len(self.name) // 8) * 8, 255)
+
 
 @dataclass(frozen=True)
 class Case:
@@ -54,6 +59,7 @@ class Case:
     nodeid: int = 1
     error_in: int = 0
     tag: int = 0
+    tag2: int = 0
     ktime: int = 0
     maps: dict[str, dict[Cell, Cell]] = field(default_factory=dict)
 
@@ -72,6 +78,9 @@ class Outcome:
     events: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     #: Names and buffers that the filter may change, after the call.
     buffers: dict[str, bytes] = field(default_factory=dict)
+    #: Whether an error was cleared, and for how many ns the answer of a lookup holds.
+    cleared: bool = False
+    kept_ns: int = 0
 
 
 def hook_of(name: str) -> Hook:

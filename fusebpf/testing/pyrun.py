@@ -8,7 +8,7 @@ C, so that a disagreement with the kernel's run points at the lowering.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TypeAlias
 
@@ -29,6 +29,7 @@ from fusebpf.testing.case import (
     struct_args,
 )
 
+_NAME_MAX = 255
 #: The opcode of LOOKUP, the only one that may set a tag.
 _LOOKUP = 1
 
@@ -45,6 +46,7 @@ class _Struct:
 @dataclass
 class _Dirent:
     entry: Entry
+    room: int
     dropped: bool = False
 
 
@@ -92,6 +94,7 @@ class PyRun:
         self._case = Case()
         self._opcode = 0
         self._tag: int | None = None
+        self._cleared, self._kept_ns = False, 0
 
     def run(self, function: ir.Function, case: Case) -> Outcome:
         """Call one filter.
@@ -104,6 +107,7 @@ class PyRun:
         self._case = case
         self._opcode = hook.opcode & FUSE_OPCODE_FILTER
         self._tag = None
+        self._cleared, self._kept_ns = False, 0
         self._contents = {name: dict(case.maps.get(name, {})) for name in self._maps}
         self._events = {event.name: [] for event in self.program.events}
         self._args = {param.name: param.arg for param in function.params}
@@ -116,7 +120,7 @@ class PyRun:
             )
             for arg, struct in struct_args(hook)
         }
-        listing = [_Dirent(entry) for entry in case.listing]
+        listing = [_Dirent(entry, entry.room) for entry in case.listing]
         frame = _Frame()
         for param in function.params:
             if param.arg in structs:
@@ -131,6 +135,8 @@ class PyRun:
             structs={name: struct.values for name, struct in structs.items()},
             listing=tuple(dirent.entry for dirent in listing if not dirent.dropped),
             tag=self._tag,
+            cleared=self._cleared,
+            kept_ns=self._kept_ns,
             maps={name: self._final(name) for name in self._maps},
             buffers={name: self._buffers[name] for _, name in changeable(hook)},
             events={name: tuple(found) for name, found in self._events.items() if found},
@@ -174,7 +180,7 @@ class PyRun:
                     self._tag = tag
             case ir.Replace(param=param, value=value):
                 new_bytes = self._bytes(value, frame)
-                if not new_bytes and param in self._names:
+                if not 0 < len(new_bytes) <= _NAME_MAX and param in self._names:
                     raise _Return(-22)
                 frame.values[param] = self._buffers[self._args[param]] = new_bytes
             case ir.MapSet(map=name, index=index, value=value, field=member):
@@ -191,8 +197,21 @@ class PyRun:
             case ir.Debug(values=values):
                 for value in values:
                     self._eval(value, frame)
+            case ir.KeepAnswer(value=value):
+                self._kept_ns = self._int(value, frame)
+            case ir.ClearError():
+                self._cleared = self._case.error_in != 0
             case ir.Drop(var=var):
                 self._dirent(var, frame).dropped = True
+            case ir.RenameEntry(var=var, value=value):
+                dirent, new_bytes = self._dirent(var, frame), self._bytes(value, frame)
+                if 0 < len(new_bytes) <= dirent.room:
+                    dirent.entry = replace(dirent.entry, name=new_bytes)
+                else:
+                    dirent.dropped = True
+            case ir.SetEntryType(var=var, value=value):
+                dirent = self._dirent(var, frame)
+                dirent.entry = replace(dirent.entry, type=self._int(value, frame) & 15)
             case ir.Do(value=value):
                 self._eval(value, frame)
             case ir.If(test=test, then=then, other=other):
@@ -375,6 +394,11 @@ class PyRun:
                 return int(fnmatchcase(text.lower() if fold else text, pattern))
             case ir.NameSame(left=left, right=right):
                 return int(self._bytes(left, frame) == self._bytes(right, frame))
+            case ir.NameJoin(parts=parts, folds=folds):
+                texts = [self._bytes(part, frame) for part in parts]
+                return b"".join(
+                    text.lower() if fold else text for text, fold in zip(texts, folds, strict=True)
+                )
             case ir.Cast(type=kind, operand=operand):
                 return kind.wrap(self._int(operand, frame))
             case ir.Unary(type=kind, op=op, operand=operand):
@@ -476,6 +500,8 @@ class PyRun:
                 return case.error_in
             case "tag":
                 return case.tag if self._tag is None else self._tag
+            case "tag2":
+                return case.tag2
             case "ktime":
                 return case.ktime
             case _:

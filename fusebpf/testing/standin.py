@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 
 from fusebpf.compiler import ir
@@ -141,7 +142,12 @@ class StandIn:
     def _write_case(self, hook_name: str, case: Case) -> None:
         hook = hook_of(hook_name)
         self._memory[: self._sizes["fusebpf_case"]] = bytes(self._sizes["fusebpf_case"])
-        for member, value in (("nodeid", case.nodeid), ("tag", case.tag), ("ktime", case.ktime)):
+        for member, value in (
+            ("nodeid", case.nodeid),
+            ("tag", case.tag),
+            ("tag2", case.tag2),
+            ("ktime", case.ktime),
+        ):
             self._put(self._at(member), value, 8)
         caller = case.caller
         for member, value in (
@@ -199,8 +205,16 @@ class StandIn:
             self._put(base + self._at("off", kind), index, 8)
             self._put(base + self._at("type", kind), entry.type, 4)
             self._put(base + self._at("name_len", kind), len(entry.name), 4)
+            self._put(base + self._at("room", kind), entry.room, 4)
             start = base + self._at("name", kind)
             self._memory[start : start + len(entry.name)] = entry.name
+
+    def _read_entry(self, index: int, entry: Entry) -> Entry:
+        kind, base = "fusebpf_case_dirent", self._dirent(index)
+        start = base + self._at("name", kind)
+        size = self._get(base + self._at("name_len", kind), 4)
+        name = bytes(self._memory[start : start + size])
+        return replace(entry, name=name, type=self._get(base + self._at("type", kind), 4))
 
     def _outcome(self, hook_name: str, case: Case) -> Outcome:
         if not self._get(self._at("done"), 4):
@@ -208,7 +222,7 @@ class StandIn:
         hook = hook_of(hook_name)
         structs = {arg.name: struct for arg, struct in struct_args(hook)}
         kept = tuple(
-            entry
+            self._read_entry(index, entry)
             for index, entry in enumerate(case.listing)
             if not self._get(self._dirent(index) + self._at("dropped", "fusebpf_case_dirent"), 4)
         )
@@ -221,6 +235,8 @@ class StandIn:
             },
             listing=kept,
             tag=self._get(self._at("tag"), 8) if tagged else None,
+            cleared=bool(self._get(self._at("cleared"), 4)),
+            kept_ns=self._get(self._at("valid_ns"), 8),
             buffers={
                 name: self._read_buffer(slot) for slot, name in changeable(hook_of(hook_name))
             },

@@ -17,7 +17,9 @@ ERRNOS = ("EPERM", "ENOENT", "EIO", "EACCES", "EROFS", "ENOSPC")
 VERDICTS = ("CONTINUE", "POSTFILTER", "USER", "USER_PREFILTER", "USER_POSTFILTER", "CALL_DEFAULT")
 POST_VERDICTS = ("CONTINUE", "USER_POSTFILTER", "CALL_DEFAULT")
 
-CTX_FIELDS = ("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag")
+CTX_FIELDS = (
+    *("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag", "tag2"),
+)
 
 
 @dataclass

@@ -11,11 +11,13 @@ from typing import TypeVar
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
 from fusebpf.abi.opcodes import COVERED
+from fusebpf.compiler.members import EFFECTS
 from fusebpf.testing.case import leaves, struct_args
 from tests.property.expressions import ERRNOS, VERDICTS, Expressions, Scope
 from tests.property.inputs import (
     EDGES,
     NAMES,
+    PIECES,
     RECORDS,
     Generated,
     MapShape,
@@ -210,14 +212,18 @@ class Generator(Expressions):
             options += ["field", "field"]
         if scope.entry:
             options += ["drop", "drop"]
-        if scope.changeable and not scope.loops:
+        if scope.entry:
+            options += ["retype"]
+        if scope.changeable and scope.loops == (scope.entry is not None):
             options += ["replace"]
         if scope.loops and depth > 1:
             options += ["leave"]
         if depth > 1:
             options += ["return"]
         if scope.hook and scope.hook.op == "lookup":
-            options += ["tag"]
+            options += ["tag", "keep"]
+        if scope.hook and scope.hook.name in EFFECTS["ctx.clear_error"][0]:
+            options += ["clear"]
         choice = self._pick(options)
         self.counts[choice] += 1
         getattr(self, f"_stmt_{choice}")(scope, depth, result)
@@ -299,6 +305,7 @@ class Generator(Expressions):
             scope.entry,
             scope.listing,
             scope.loops + 1,
+            scope.changeable,
         )
         self._block(inner, depth + 1, result)
 
@@ -321,6 +328,7 @@ class Generator(Expressions):
             scope.entry,
             scope.listing,
             scope.loops + 2,
+            scope.changeable,
         )
         self._left = min(self._left, 2)
         self._block(inner, depth + 1, result)
@@ -337,6 +345,7 @@ class Generator(Expressions):
             var,
             scope.listing,
             scope.loops + 1,
+            [f"{var}.name"] if self._chance(2) else [],
         )
         self._block(inner, depth + 1, result)
 
@@ -344,10 +353,29 @@ class Generator(Expressions):
         name = self._pick(scope.changeable)
         value = repr(self._pick(NAMES[:8]))
         if not scope.constant_only and self._chance(2):
-            value = (
-                self._bytes(scope) if name.startswith("b") else f"{name}[{self._chooser.below(4)}:]"
-            )
-        self._emit(depth, f"{name}[:] = {value}")
+            value = self._bytes(scope) if name.startswith("b") else self._new_name(name)
+        self._emit(depth, f"{name} = {value}" if scope.entry else f"{name}[:] = {value}")
+
+    def _new_name(self, name: str) -> str:
+        """A part of a name, with a constant beside it or in lower case."""
+        part = f"{name}[{self._chooser.below(4)}:]"
+        if self._chance(3):
+            part += ".lower()"
+        if self._chance(3):
+            part += f" + {self._pick(PIECES)!r}"
+        if self._chance(4):
+            part = f"{self._pick(PIECES)!r} + {part}"
+        self.counts["new name"] += 1
+        return part
+
+    def _stmt_retype(self, scope: Scope, depth: int, _result: str) -> None:
+        self._emit(depth, f"{scope.entry}.type = {self._int(scope, 'u64', 1)} & 255")
+
+    def _stmt_keep(self, scope: Scope, depth: int, _result: str) -> None:
+        self._emit(depth, f"ctx.keep_answer({self._int(scope, 'u64', 1)})")
+
+    def _stmt_clear(self, _scope: Scope, depth: int, _result: str) -> None:
+        self._emit(depth, "ctx.clear_error()")
 
     def _stmt_drop(self, scope: Scope, depth: int, _result: str) -> None:
         self._emit(depth, f"{scope.entry}.drop()")

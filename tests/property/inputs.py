@@ -133,5 +133,6 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
         nodeid=number(64, False),
         error_in=pick((0, 0, -2, -13)) if hook.phase == "post" else 0,
         tag=number(64, False),
+        tag2=number(64, False),
         maps=maps,
     )
