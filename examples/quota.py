@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""Each user writes at most `limit` bytes: EDQUOT above, and df shows what is left.
+
+`mount.maps["written"][UID] = 0` begins anew. Space that fallocate(2) reserves counts when it is
+written.
+"""
+
+from fusebpf import POSTFILTER, Context, FilterSet, StatfsOut, Verdict, WriteIn, WriteIterOut
+from fusebpf.constants import EDQUOT
+from fusebpf.types import s64, u32, u64
+
+filters = FilterSet("quota")
+limit = filters.config("limit", u64, 1 << 30)
+written = filters.hash("written", key=u32, value=u64, max_entries=4096)
+
+
+@filters.write_iter.pre
+def write(ctx: Context, req: WriteIn) -> Verdict:
+    return POSTFILTER if written.get(ctx.uid, 0) + req.size <= limit else -EDQUOT
+
+
+@filters.write_iter.post
+def count(ctx: Context, req: WriteIn, out: WriteIterOut) -> None:
+    if ctx.error_in == 0:
+        written[ctx.uid] += out.ret
+
+
+@filters.statfs.post
+def left(ctx: Context, out: StatfsOut) -> None:
+    if out.st.frsize > 0:
+        unused = max(s64(limit) - s64(written.get(ctx.uid, 0)), 0)
+        out.st.blocks = limit // out.st.frsize
+        out.st.bfree = out.st.bavail = unused // out.st.frsize
