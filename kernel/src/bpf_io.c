@@ -116,6 +116,27 @@ static ssize_t fbpf_write_noappend(struct file *lower, struct iov_iter *iter,
 	return ret;
 }
 
+/* Also of no bytes may the lower file system say that they cannot be written */
+static ssize_t fbpf_write_nothing(struct kiocb *iocb, struct iov_iter *iter)
+{
+	struct file *file = iocb->ki_filp;
+	struct file *lower = fbpf_lower_file(file);
+	const struct cred *old;
+	struct kiocb kiocb;
+	ssize_t ret;
+
+	if (IS_ERR(lower))
+		return PTR_ERR(lower);
+	if (!lower->f_op->write_iter)
+		return 0;
+	init_sync_kiocb(&kiocb, lower);
+	kiocb.ki_pos = iocb->ki_pos;
+	old = fbpf_enter(fbpf_sb(file_inode(file)->i_sb));
+	ret = lower->f_op->write_iter(&kiocb, iter);
+	fbpf_leave(old);
+	return min(ret, 0);
+}
+
 ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
@@ -129,7 +150,7 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	ssize_t ret;
 
 	if (!iov_iter_count(iter))
-		return 0;
+		return fbpf_write_nothing(iocb, iter);
 	if (iocb->ki_flags & IOCB_NOWAIT) {
 		if (!inode_trylock(inode))
 			return -EAGAIN;

@@ -5,9 +5,11 @@
  * Locking: the VFS holds the inode's i_rwsem for changes. Order as for
  * ->setattr.
  */
+#include <linux/mm.h>
 #include <linux/namei.h>
 #include <linux/posix_acl.h>
 #include <linux/posix_acl_xattr.h>
+#include <linux/sched/signal.h>
 #include <linux/xattr.h>
 
 #include "bpf_hooks.h"
@@ -115,18 +117,45 @@ static ssize_t fbpf_filter_names(char *list, ssize_t size)
 	return to - list;
 }
 
+/*
+ * The names of a caller who may not see all that the mount sees. They are all
+ * read first: how much room they need shows only when the others are out.
+ */
+static ssize_t fbpf_list_some(struct dentry *lower, char *list, size_t size)
+{
+	ssize_t ret, room;
+	char *names;
+
+	do {
+		room = vfs_listxattr(lower, NULL, 0);
+		if (room <= 0)
+			return room;
+		names = kvmalloc(room, GFP_KERNEL);
+		if (!names)
+			return -ENOMEM;
+		ret = vfs_listxattr(lower, names, room);
+		if (ret > 0)
+			ret = fbpf_filter_names(names, ret);
+		if (ret > 0 && size && ret <= size)
+			memcpy(list, names, ret);
+		kvfree(names);
+		/* One more was set meanwhile */
+	} while (ret == -ERANGE && !fatal_signal_pending(current));
+	return size && ret > (ssize_t)size ? -ERANGE : ret;
+}
+
 ssize_t fbpf_listxattr_lower(struct dentry *dentry, char *list, size_t size)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct path lower = fbpf_lower_path(dentry);
+	bool all = !fb->cred || ns_capable_noaudit(&init_user_ns,
+						   CAP_SYS_ADMIN);
 	const struct cred *old = fbpf_enter(fb);
 	ssize_t ret;
 
-	ret = vfs_listxattr(lower.dentry, list, size);
+	ret = all ? vfs_listxattr(lower.dentry, list, size) :
+		    fbpf_list_some(lower.dentry, list, size);
 	fbpf_leave(old);
-	if (ret > 0 && list && fb->cred && !ns_capable_noaudit(&init_user_ns,
-							       CAP_SYS_ADMIN))
-		ret = fbpf_filter_names(list, ret);
 	return ret;
 }
 

@@ -158,6 +158,7 @@ def flag_steps(s: Steps) -> None:
     s.do("is immutable", lambda: get(b / "file", GETFLAGS) & IMMUTABLE)
     s.do("open to write", lambda: os.open(b / "file", os.O_WRONLY))
     s.do("write to open one", lambda: os.write(fd, b"y"))
+    s.do("write nothing to open one", lambda: os.write(fd, b""))
     s.do("truncate open one", lambda: os.ftruncate(fd, 0))
     s.do("chmod", lambda: (b / "file").chmod(0o600))
     s.do("utime", lambda: os.utime(b / "file", (1, 1)))

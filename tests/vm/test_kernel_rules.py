@@ -135,7 +135,7 @@ def xattr_steps(s: Steps) -> None:
         lambda: os.setxattr(s.base / "link", "trusted.x", b"y", follow_symlinks=False),
     )
     script = (
-        "import os, sys\n"
+        "import ctypes, os, sys\n"
         "for name in ('user.x', 'trusted.x', 'security.x'):\n"
         "    for call in (os.getxattr, lambda p, n: os.setxattr(p, n, b'z'), os.removexattr):\n"
         "        try:\n"
@@ -143,6 +143,9 @@ def xattr_steps(s: Steps) -> None:
         "        except OSError as error:\n"
         "            print(name, error.errno)\n"
         "print(sorted(os.listxattr(sys.argv[1])))\n"
+        "listxattr = ctypes.CDLL(None).listxattr\n"
+        "for size in (0, 2, 20, 100):\n"
+        "    print(size, listxattr(sys.argv[1].encode(), bytes(100), size))\n"
     )
     s.do("as user", partial(as_user, sys.executable, "-c", script, path))
 
