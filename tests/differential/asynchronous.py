@@ -30,6 +30,13 @@ from tests.differential.world import NotApplicable, World
 HOW = pick(0, 0, 0, 0, ASYNC)
 
 
+def checked(result: int) -> int:
+    """A request's result. Raises OSError."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
 def _named(result: int) -> int | str:
     return result if result >= 0 else errno.errorcode[-result]
 
@@ -87,15 +94,11 @@ def uring_fallocate(w: World, s: Slot, mode_: int, at: int, size: int, how: int)
 
 
 @op(path, open_flags, mode, HOW, into, weight=3)
-def uring_open(w: World, p: Path, flags: int, bits: int, how: int, s: Slot) -> object:
+def uring_open(w: World, p: Path, flags: int, bits: int, how: int, s: Slot) -> None:
     ring = _ring(w)
     flags |= os.O_NONBLOCK
     sqe = Sqe(Ring.OPENAT, how, w.at(p), 0, ring.string(p.path), bits, flags)
-    (fd,) = ring.submit(sqe)
-    if fd < 0:
-        return _named(fd)
-    keep(w, s, fd)
-    return None
+    keep(w, s, lambda: checked(*ring.submit(sqe)))
 
 
 @op(path, mode, HOW)

@@ -81,7 +81,12 @@ def pwritev_aligned(w: World, s: Slot, seed: int, pages: int, at: int) -> int:
 
 @op(slot, offset, pick(os.SEEK_SET, os.SEEK_CUR, os.SEEK_END, os.SEEK_DATA, os.SEEK_HOLE), weight=6)
 def lseek(w: World, s: Slot, at: int, whence: int) -> int:
-    return os.lseek(w.fd(s), at, whence)
+    fd = w.fd(s)
+    found = os.lseek(fd, at, whence)
+    if not w.rules.order and stat.S_ISDIR(os.fstat(fd).st_mode):
+        # What follows a position that no listing gave depends on the age of dentries, too
+        os.lseek(fd, 0, os.SEEK_SET)
+    return found
 
 
 @op(slot, offset, weight=4)

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 
 from tests.differential import libc
 from tests.differential.registry import (
@@ -21,20 +23,30 @@ from tests.differential.registry import (
     pick,
     slot,
 )
-from tests.differential.script import Path, Slot
-from tests.differential.world import World
+from tests.differential.script import BELOW, Path, Slot
+from tests.differential.world import NotApplicable, World
 
 
-def keep(w: World, s: Slot, fd: int) -> None:
-    """Keep what was opened with O_NONBLOCK, which io_uring would follow on files too."""
-    if stat.S_ISREG(os.fstat(fd).st_mode):
+def keep(w: World, s: Slot, opening: Callable[[], int]) -> None:
+    """Keep what is opened with O_NONBLOCK, which io_uring would follow on files too."""
+    try:
+        fd = opening()
+    except OSError as error:
+        if w.actor == BELOW and error.errno == errno.ENXIO:
+            raise NotApplicable("a FIFO's readers above are not its readers below") from None
+        raise
+    kind = stat.S_IFMT(os.fstat(fd).st_mode)
+    if w.actor == BELOW and kind == stat.S_IFIFO:
+        os.close(fd)
+        raise NotApplicable("what is in a FIFO above is not in it below")
+    if kind == stat.S_IFREG:
         os.set_blocking(fd, True)
     w.put(s, fd)
 
 
 @op(path, open_flags, mode, into, weight=16)
 def _open(w: World, p: Path, flags: int, bits: int, s: Slot) -> None:
-    keep(w, s, os.open(p.path, flags | os.O_NONBLOCK, bits, dir_fd=w.at(p)))
+    keep(w, s, lambda: os.open(p.path, flags | os.O_NONBLOCK, bits, dir_fd=w.at(p)))
 
 
 @op(path, pick(os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_EXCL), mode, into, weight=4)
@@ -47,7 +59,7 @@ def open_nameless(w: World, p: Path, flags: int, bits: int, s: Slot) -> None:
 @op(path, open_flags, mode, pick(0x01, 0x02, 0x04, 0x08, 0x10), into, weight=3)
 def openat2(w: World, p: Path, flags: int, bits: int, resolve: int, s: Slot) -> None:
     bits = bits if flags & os.O_CREAT else 0
-    keep(w, s, libc.openat2(w.at(p), p.path, flags | os.O_NONBLOCK, bits, resolve))
+    keep(w, s, lambda: libc.openat2(w.at(p), p.path, flags | os.O_NONBLOCK, bits, resolve))
 
 
 @op(path, mode, into, weight=5)
@@ -70,7 +82,7 @@ def open_path(w: World, p: Path, flags: int, s: Slot) -> None:
 def reopen(w: World, s: Slot, flags: int, to: Slot) -> None:
     """The descriptor's file once more, by its name in /proc."""
     flags &= ~(os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW)
-    keep(w, to, os.open(f"/proc/self/fd/{w.fd(s)}", flags | os.O_NONBLOCK))
+    keep(w, to, lambda: os.open(f"/proc/self/fd/{w.fd(s)}", flags | os.O_NONBLOCK))
 
 
 @op(slot, weight=3)

@@ -32,6 +32,9 @@ class Rules:
     set_id_first: bool
     # Files can share blocks
     shares: bool
+    # A daemon that knows files by their names: for an open file without one it says ENOENT, before
+    # anybody asks whether the caller may; on a mount that is asked first
+    nameless: bool = False
 
 
 RULES = {
@@ -39,7 +42,7 @@ RULES = {
     "ext4": Rules(blocks=False, order=True, set_id_first=True, shares=False),
     "xfs": Rules(blocks=False, order=True, set_id_first=True, shares=True),
     "overlay": Rules(blocks=True, order=False, set_id_first=False, shares=False),
-    "bindfs": Rules(blocks=True, order=False, set_id_first=False, shares=False),
+    "bindfs": Rules(blocks=True, order=False, set_id_first=False, shares=False, nameless=True),
 }
 
 
