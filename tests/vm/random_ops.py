@@ -7,6 +7,7 @@ A process of its own, because it can be held by whoever answers. Errors are part
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import random
@@ -14,6 +15,7 @@ import struct
 import sys
 from collections.abc import Callable
 
+_LIBC = ctypes.CDLL(None)
 _ACL = struct.pack("=I", 2) + b"".join(
     struct.pack("=HHI", tag, rights, 0xFFFFFFFF)
     for tag, rights in ((0x01, 6), (0x04, 4), (0x20, 4))
@@ -50,6 +52,7 @@ def operations(top: str, rng: random.Random) -> list[Callable[[], object]]:
         lambda: os.mkdir(top + "/dir"),
         lambda: os.unlink(path()),
         lambda: os.rename(path(), path()),
+        lambda: _LIBC.renameat2(-100, path().encode(), -100, path().encode(), rng.choice([1, 2])),
         lambda: os.link(path(), path()),
         lambda: os.symlink("a", path()),
         lambda: os.symlink("a", top + "/link"),

@@ -29,6 +29,8 @@ SLICE_S = 5
 WORKERS = 2
 #: Programs drawn at once, and the time until the next ones: operations have to meet them.
 DRAWS, PAUSE_S = 4, 0.01
+#: Of fewer programs not each hook's need have run.
+FEW = 10_000
 
 EDGES = [0, 1, 2, 3, 7, 255, 256, 511, 512, 4095, 4096, 65535, 65536, 1 << 30]
 EDGES += [(1 << bits) + step for bits in (31, 32, 63, 64) for step in (-1, 0) if bits + step < 64]
@@ -114,7 +116,7 @@ def test_programs_that_do_anything(lower: Path, mnt: Path, tmp_path: Path) -> No
                 # What refuses most of the time would keep the others from running
                 for hook in rng.sample(list(hookkit.SERVED), 2 * DRAWS):
                     hooks.steer(hook, verdict=rng.choice([kit.CONTINUE, kit.POSTFILTER]))
-                time.sleep(PAUSE_S)
+                time.sleep(PAUSE_S * SLOWNESS)
                 assert all(worker.poll() is None for worker in workers)
             ran = count(hooks)
             for hook in hookkit.SERVED:
@@ -135,4 +137,4 @@ def test_programs_that_do_anything(lower: Path, mnt: Path, tmp_path: Path) -> No
     never = [hook for hook, calls in ran.items() if not calls]
     print(", ".join(never) or "none")
     assert sum(ran.values()) > drawn
-    assert not PROGRAMS or not never
+    assert PROGRAMS < FEW or not never
