@@ -47,22 +47,23 @@ class MachineSpec:
     memory: int = 2048
     append: Sequence[str] = field(default_factory=tuple)
     counted: bool = False
-    """One processor whose clock goes by its instructions, a nanosecond each; never KVM."""
+    """The clock goes by the instructions of all processors, a nanosecond each; never with KVM."""
 
-
-def _accelerated(spec: MachineSpec) -> tuple[str, ...]:
-    if spec.counted:
-        return ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off")
-    return ("-accel", "kvm" if spec.accel == "kvm" else "tcg,thread=multi")
+    @property
+    def acceleration(self) -> tuple[str, ...]:
+        """QEMU's arguments for it."""
+        if self.counted:
+            return ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max")
+        if self.accel == "kvm":
+            return ("-accel", "kvm", "-cpu", "host")
+        return ("-accel", "tcg,thread=multi", "-cpu", "max")
 
 
 def command_line(spec: MachineSpec, agent_fd: int, console_fd: int) -> list[str]:
     """Return QEMU's arguments; the two sockets are handed over as open descriptors."""
-    kvm = spec.accel == "kvm"
     command = [
         *(QEMU, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
-        *("-machine", "q35", *_accelerated(spec)),
-        *("-cpu", "host" if kvm else "max"),
+        *("-machine", "q35", *spec.acceleration),
         *("-smp", str(spec.cpus), "-m", f"{spec.memory}M", "-nic", "none"),
         *("-kernel", str(spec.boot.image), "-initrd", str(spec.boot.initramfs)),
         *("-append", " ".join((_KERNEL_ARGUMENTS, *spec.append))),

@@ -340,6 +340,12 @@ def test_command_line() -> None:
     assert read_only.endswith(",readonly=on")
     assert "readonly" not in writable
     assert any(word.endswith("readonly=on") and "root.img" in word for word in words)
+    assert "-icount" not in words
+    assert "multi" in words[words.index("-accel") + 1]
+    counted = command_line(replace(spec, accel="kvm", counted=True), 7, 8)
+    assert counted[counted.index("-icount") + 1] == "shift=0,sleep=off"
+    assert counted[counted.index("-accel") + 1] == "tcg,thread=single"
+    assert counted[counted.index("-cpu") + 1] == "max"
 
 
 # console
