@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The typed Python run: a filter's meaning, computed from its IR without clang, root or kernel.
 
-The rules are those at the top of ``fusebpf/compiler/ir.py``; nothing here looks at the generated
+The rules are those at the top of ``fusebpf/compiler/ir``; nothing here looks at the generated
 C, so that a disagreement with the kernel's run points at the lowering.
 """
 
