@@ -466,19 +466,25 @@ static __always_inline struct fusebpf_buf fusebpf_dirent_name(const struct fuseb
 	return name;
 }
 
-/* Steps of an automaton over a name's bytes; dfa: array map, 256 __u16 per state. The last state, or -EINVAL. */
-static __always_inline __s64 fusebpf_name_walk(struct fusebpf_buf *name, void *dfa, __u64 state)
+/*
+ * Steps of an automaton over the bytes of a whole name; dfa: array map, 256 __u16 per state. The last
+ * state, or -EINVAL.
+ */
+static __always_inline __s64 fusebpf_name_walk(const struct fusebpf_buf *name, void *dfa,
+					       __u64 state)
 {
 	__u32 key = (__u32)state;
 
 	if (name->kernel)
 		return bpf_fuse_name_walk(name->kernel, dfa, state);
+	if (state != key)
+		return -22;
 	for (__u32 i = 0; i <= 255; i++) {
 		const __u16 *next = bpf_map_lookup_elem(dfa, &key);
 
 		if (!next)
 			return -22;
-		if (i >= name->len || !name->data[i])
+		if (i >= name->len)
 			return key;
 		key = next[name->data[i]];
 	}

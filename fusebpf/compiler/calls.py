@@ -60,6 +60,7 @@ _CALL_HELP = {
     "put": "m.put(key, value)",
     "discard": "m.discard(key)",
     "refuse": "refuse(number)",
+    "walk": "automaton.walk(name) or automaton.walk(name, state)",
     "Verdict": "Verdict(-2)",
     **{name: f"{name}(x)" for name in (*INT_TYPES, "int", "bool")},
 }
@@ -91,6 +92,8 @@ class Calls(Records):
                 return self.error(
                     node, "E254", "emit() is a statement", "put it on a line of its own"
                 )
+            case Method(base=MapRef(decl=decl), name="walk") if decl.is_automaton:
+                return self._walk(node, decl)
             case Method(base=MapRef(decl=decl), name=name):
                 return self._map_method(node, decl, name)
             case Method(base=base) if as_view(base) is not None:
@@ -303,6 +306,24 @@ class Calls(Records):
         if operand.expr.type == decl.key:
             return operand.expr
         return ir.Cast(decl.key, operand.expr)
+
+    def _walk(self, node: ast.Call, decl: ir.MapDecl) -> Operand:
+        """``automaton.walk(name)``, ``automaton.walk(name, state)``."""
+        args = self._args(node, "walk", 1, 2)
+        if args is None:
+            return POISON
+        view = as_view(args[0])
+        if view is None or view.fold or view.sliced or isinstance(view.name, ir.NamePart):
+            return self.error(
+                node.args[0],
+                "E259",
+                f"walk() takes a whole name, not {describe(args[0])}",
+                f"{decl.name}.walk(name)",
+            )
+        state: ir.Expr | None = ir.Const(U64, 0)
+        if len(args) == 2:
+            state = self.convert(node.args[1], args[1], U64)
+        return POISON if state is None else Value(ir.NameWalk(S64, view.name, decl.name, state))
 
     def _map_method(self, node: ast.Call, decl: ir.MapDecl, name: str) -> Operand:
         if decl.is_array:

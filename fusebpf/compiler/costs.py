@@ -51,6 +51,7 @@ _SIZES: dict[type, int] = {
     ir.Local: 1,
     ir.NameByte: 10,
     ir.NameSame: 40,
+    ir.NameWalk: 40,
     ir.NamePart: 24,
     ir.MapGet: 12,
     ir.MapHas: 9,
@@ -173,6 +174,8 @@ def _hidden_turns(node: ir.Expr | ir.Stmt) -> int:
     match node:
         case ir.NameSame(left=left, right=right):
             return min(_length(left), _length(right))
+        case ir.NameWalk(name=name):
+            return _length(name)
         case ir.NameGlob(name=name, pattern=pattern):
             return _length(name) * max(len(segments(pattern)) - 2, 0)
         case ir.MakeRecord(type=kind, values=values):

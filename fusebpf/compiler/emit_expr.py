@@ -194,6 +194,8 @@ class ExprEmitter:
                 return self._name_test(expr)
             case ir.NameGlob(pattern=pattern, fold=fold, name=name_expr):
                 return f"{self.names.globs[pattern, fold]}({self.name(name_expr)})"
+            case ir.NameWalk(name=name_expr, map=name, state=state):
+                return f"fusebpf_name_walk({self.name(name_expr)}, &{name}, {self.value(state)})"
             case ir.NameSame(left=left, right=right):
                 return f"fusebpf_name_same({self.name(left)}, {self.name(right)})"
             case ir.Cast(type=type_, operand=operand):

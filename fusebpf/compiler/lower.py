@@ -25,7 +25,7 @@ MANY_BRANCHES = 8
 
 _SCALAR = IntType | BoolType | VerdictType
 
-#: Bytes that a new name is made in (FUSEBPF_TEXT of bpf/fusebpf_lang.h).
+#: Bytes that a new name is made in (FUSEBPF_TEXT of bpf/fusebpf_names.h).
 TEXT_BYTES = 256
 
 #: Most arguments of a BPF function.

@@ -60,6 +60,7 @@ def _expression(expr: ir.Expr, helpers: Mapping[str, ir.Function]) -> str | None
             | ir.MapItem(map=name)
             | ir.MapPut(map=name)
             | ir.MapDiscard(map=name)
+            | ir.NameWalk(map=name)
         ):
             return f"map {name}"
         case ir.Call(function=name):

@@ -9,6 +9,7 @@ from fusebpf.dsl.generated import __all__ as _structs
 from fusebpf.dsl.hooks import Filter
 from fusebpf.dsl.maps import (
     ArrayMap,
+    Automaton,
     HashMap,
     LpmTrie,
     LruHashMap,
@@ -39,6 +40,7 @@ __all__ = [
     "USER_POSTFILTER",
     "USER_PREFILTER",
     "ArrayMap",
+    "Automaton",
     "Buffer",
     "Context",
     "Dirent",

@@ -14,6 +14,7 @@ from fusebpf.dsl.events import Events
 from fusebpf.dsl.generated import GeneratedHooks
 from fusebpf.dsl.maps import (
     ArrayMap,
+    Automaton,
     HashMap,
     LpmTrie,
     LruHashMap,
@@ -142,6 +143,14 @@ class FilterSet(GeneratedHooks):
         """``max_entries`` values indexed from 0."""
         self._check(name, {"value": value}, max_entries)
         return self._add(ArrayMap(name, value, max_entries))
+
+    def automaton(self, name: str, *, states: int) -> Automaton:
+        """An automaton over the bytes of names, whose states user space sets.
+
+        ``fusebpf.filters.transitions`` makes them of patterns.
+        """
+        self._check(name, {}, states)
+        return self._add(Automaton(name, states))
 
     def percpu_array(self, name: str, *, value: type[Any], max_entries: int) -> PerCpuArrayMap:
         """An array with one value per CPU; user space reads the sum."""

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from fusebpf.abi.record import Record
 from fusebpf.dsl.errors import DslError
+from fusebpf.dsl.objects import Bytes
 from fusebpf.dsl.records import packed, record_of
-from fusebpf.types import u32
+from fusebpf.types import u16, u32
 
 MapKind = Literal[
     "hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "array", "percpu_array", "lpm_trie"
@@ -207,6 +208,36 @@ class PerCpuArrayMap(ArrayMap):
     """An array with one value per CPU and index: counts without contention."""
 
     kind: MapKind = "percpu_array"
+
+
+#: One state of an automaton: the next one for every byte.
+Transitions = dataclasses.make_dataclass(
+    "Transitions", [(f"on{byte}", u16) for byte in range(256)], namespace={"__module__": __name__}
+)
+
+
+class Automaton(ArrayMap):
+    """States of an automaton over the bytes of names: ``[s]`` holds the next state for each byte.
+
+    States are set by user space, as a tuple of 256 numbers; at first all lead to state 0.
+    """
+
+    def __init__(self, name: str, states: int) -> None:
+        super().__init__(name, Transitions, states)
+
+    def walk(self, name: Bytes, state: int = 0) -> int:
+        """The state after the bytes of ``name``; -22 when one on the way does not exist."""
+        for byte in name.raw:
+            if not 0 <= state < self.max_entries:
+                return -22
+            state = int(self.data[state][byte]) if state in self.data else 0
+        return state if 0 <= state < self.max_entries else -22
+
+    def _stored(self, value: Any) -> Any:
+        row = tuple(value) if isinstance(value, tuple | list) else dataclasses.astuple(value)
+        if len(row) != 256:
+            raise ValueError(f"a state has 256 transitions, not {len(row)}")
+        return row
 
 
 WIDTHS = ("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64")

@@ -14,6 +14,7 @@ twice.
 from fusebpf.filters.audit import Audited, audit
 from fusebpf.filters.fault_injection import fault_injection
 from fusebpf.filters.naming import deny, hide
+from fusebpf.filters.patterns import hide_listed, transitions
 from fusebpf.filters.rate_limit import rate_limit
 from fusebpf.filters.read_only import read_only
 from fusebpf.filters.uid_map import uid_map
@@ -24,7 +25,9 @@ __all__ = [
     "deny",
     "fault_injection",
     "hide",
+    "hide_listed",
     "rate_limit",
     "read_only",
+    "transitions",
     "uid_map",
 ]

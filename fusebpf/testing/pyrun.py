@@ -392,6 +392,8 @@ class PyRun:
             case ir.NameGlob(name=inner, pattern=pattern, fold=fold):
                 text = self._bytes(inner, frame)
                 return int(fnmatchcase(text.lower() if fold else text, pattern))
+            case ir.NameWalk(name=inner, map=name, state=state):
+                return self._walk(name, self._bytes(inner, frame), self._int(state, frame))
             case ir.NameSame(left=left, right=right):
                 return int(self._bytes(left, frame) == self._bytes(right, frame))
             case ir.NameJoin(parts=parts, folds=folds):
@@ -454,6 +456,15 @@ class PyRun:
                 return record.pack([self._cell(value, frame) for value in values])
             case ir.Call(function=name, args=args):
                 return self._call(name, [self._eval(arg, frame) for arg in args])
+
+    def _walk(self, name: str, text: bytes, state: int) -> int:
+        for byte in text:
+            if not 0 <= state < self._maps[name].max_entries:
+                return -22
+            row = self._contents[name].get(state, self._zero(name))
+            assert isinstance(row, bytes)
+            state = int.from_bytes(row[2 * byte : 2 * byte + 2], "little")
+        return state if 0 <= state < self._maps[name].max_entries else -22
 
     def _call(self, name: str, args: list[Value]) -> Value:
         function = self._helpers[name]

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CAUGHT, SURVIVED = 1, 0
 
-LANG, HEADER = "bpf/fusebpf_lang.h", "bpf/fusebpf.h"
+LANG, NAMED, HEADER = "bpf/fusebpf_lang.h", "bpf/fusebpf_names.h", "bpf/fusebpf.h"
 _COMPILER = "fusebpf/compiler"
 EMIT, EXPR, MAPS = (f"{_COMPILER}/emit{part}.py" for part in ("", "_expr", "_maps"))
 GLOBS = f"{_COMPILER}/emit_names.py"
@@ -101,28 +101,28 @@ FAULTS = (
         "return self.negate(found) if negated else found",
     ),
     # Names
-    Fault(LANG, "at = (__u64)index + (len & (__u64)(index >> 63));", "at = (__u64)index;"),
-    Fault(LANG, "\tat += len & fusebpf_negative(at);\n", ""),
-    Fault(LANG, "\tsize &= ~fusebpf_negative(size);\n", ""),
+    Fault(NAMED, "at = (__u64)index + (len & (__u64)(index >> 63));", "at = (__u64)index;"),
+    Fault(NAMED, "\tat += len & fusebpf_negative(at);\n", ""),
+    Fault(NAMED, "\tsize &= ~fusebpf_negative(size);\n", ""),
     Fault(
-        LANG,
+        NAMED,
         "return fusebpf_len(name) == size && fusebpf_text_at",
         "return fusebpf_len(name) >= size && fusebpf_text_at",
     ),
     Fault(
-        LANG,
+        NAMED,
         "return fusebpf_len(name) >= size && fusebpf_text_at",
         "return fusebpf_len(name) > size && fusebpf_text_at",
     ),
     Fault(
-        LANG,
+        NAMED,
         "fusebpf_text_at(name, fusebpf_len(name) - size, text",
         "fusebpf_text_at(name, 0, text",
     ),
-    Fault(LANG, "|| (whole && len != at + size)", ""),
-    Fault(LANG, "low + 0x1f * each", "low + 0x1e * each"),
-    Fault(LANG, "\tif (len != fusebpf_len(b))\n\t\treturn 0;\n", ""),
-    Fault(LANG, "if (_at + (size) > _end)", "if (_at + (size) >= _end)"),
+    Fault(NAMED, "|| (whole && len != at + size)", ""),
+    Fault(NAMED, "low + 0x1f * each", "low + 0x1e * each"),
+    Fault(NAMED, "\tif (len != fusebpf_len(b))\n\t\treturn 0;\n", ""),
+    Fault(NAMED, "if (_at + (size) > _end)", "if (_at + (size) >= _end)"),
     Fault(GLOBS, "if (len < {least})", "if (len <= {least})"),
     Fault(GLOBS, "' & '.join(tests) or '1'", "' | '.join(tests) or '1'"),
     Fault(
@@ -151,7 +151,7 @@ FAULTS = (
         "        return [*lifted, ir.If(node.lineno, test, other, then)]",
     ),
     Fault(
-        LANG,
+        NAMED,
         "fusebpf_glob_byte(from, (__u64)loop.k, fold)",
         "fusebpf_glob_byte(from, (__u64)loop.k, 0)",
     ),
@@ -170,7 +170,7 @@ FAULTS = (
         "_found ? *_found : (fusebpf_map_value(map))(fallback); \\",
         "_found ? *_found : 0; \\",
     ),
-    Fault(LANG, "if (at >= size)\n\t\t\tbreak;", "if (at + 1 >= size)\n\t\t\tbreak;"),
+    Fault(NAMED, "if (at >= size)\n\t\t\tbreak;", "if (at + 1 >= size)\n\t\t\tbreak;"),
     Fault(MAPS, 'value = f"0 - (__u64)({value})"', 'value = f"(__u64)({value})"'),
     Fault(MAPS, 'self.half if slot == "value" else 0', "0"),
     Fault(MAPS, "if raw := value.value[: member.size]", "if raw := value.value[: member.size - 1]"),

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +239,50 @@ def test_mistakes_are_located_where_the_part_is_used(
 def test_mistakes_are_errors_in_plain_python_too() -> None:
     with pytest.raises(DslError, match="takes patterns"):
         parts.hide()
+
+
+PATTERNS = ("*.pem", ".env*", "id_[de]*", "a?c", "[!a]b", "*x*y*", "plain")
+
+
+def packed(rows: list[tuple[int, ...]]) -> dict[Cell, Cell]:
+    return {
+        state: b"".join(next_.to_bytes(2, "little") for next_ in row)
+        for state, row in enumerate(rows)
+    }
+
+
+def test_transitions_accept_what_the_globs_do() -> None:
+    rows = parts.transitions(PATTERNS)
+    rng = random.Random(3)
+    pieces = (".pem", ".env", "id_", "d", "e", "a", "b", "c", "x", "y", "plain", "\xff", "é")
+    names = ["".join(rng.choices(pieces, k=rng.randint(1, 4))).encode() for _ in range(3000)]
+    accepted = 0
+    for name in names:
+        state = 0
+        for byte in name:
+            state = rows[state][byte]
+        matches = any(fnmatchcase(name, pattern.encode()) for pattern in PATTERNS)
+        assert state % 2 == matches, name
+        accepted += matches
+    assert 300 < accepted < 2700
+
+
+@of("hide_listed(states=128)")
+def test_hide_listed(runs: Runs) -> None:
+    rows = packed(parts.transitions(PATTERNS))
+    assert len(rows) <= 128
+
+    def looked(name: bytes, maps: dict[Cell, Cell]) -> int:
+        case = Case(buffers={"name": name}, maps={"hidden": maps})
+        return runs.run("lookup_prefilter", case).verdict
+
+    for name, verdict in ((b"a.pem", -2), (b"a.pe", 0), (b".env.local", -2), (b"abc", -2)):
+        assert looked(name, rows) == verdict
+        assert looked(name, {}) == 0
+    # What leads nowhere is hidden, not shown.
+    assert looked(b"x", {0: bytes([128, 0]) * 256}) == -2
+    fset = parts.hide_listed(states=128)
+    for state, row in enumerate(parts.transitions(PATTERNS)):
+        fset.maps["hidden"][state] = row  # type: ignore[index]
+    shown = fset.predicates[0].function
+    assert [shown(Context(), Name(n)) for n in ("a.pem", "a.pe", "abc")] == [False, True, False]

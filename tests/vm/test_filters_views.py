@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fusebpf
+from fusebpf.filters import transitions
 from fusebpf.runtime import Mount
 from tests.vm.programkit import long_only
 
@@ -176,6 +177,7 @@ from fusebpf.types import *
 
 filters = FilterSet("side")
 asked = filters.array("asked", value=u64, max_entries=2)
+rules = filters.automaton("rules", states=64)
 
 
 @filters.lookup.pre
@@ -187,6 +189,7 @@ def found(ctx: Context, name: Name):
         asked[1] += 1
     elif name == "inside":
         ctx.tag = 1
+    return -ENOENT if rules.walk(name) & 1 else CONTINUE
 
 
 @filters.rename.pre
@@ -207,6 +210,8 @@ def change(entry: Dirent) -> None:
         entry.name = entry.name[5:]
     elif entry.name == "tight":
         entry.name = "too long a name"
+    elif rules.walk(entry.name) & 1:
+        entry.drop()
 
 
 @filters.readdir.post
@@ -233,6 +238,13 @@ def test_what_filters_reach_of_the_kernel(tmp_path: Path) -> None:
         assert failing(lambda: os.removexattr(tmp_path / "lower/kept", "user.none")) == "ENODATA"
         with os.scandir(mnt) as entries:
             links = {entry.name: entry.is_symlink() for entry in entries}
+        assert failing(lambda: (mnt / "tight").stat()) == ""
+        rows = transitions(["ti*", "ke?t"])
+        for state in range(len(rows) - 1, -1, -1):
+            mount.maps["rules"][state] = rows[state]
+        assert failing(lambda: (mnt / "tight").stat()) == "ENOENT"
+        assert "kept" not in os.listdir(mnt)
+        assert "asked" in os.listdir(mnt)
         assert links == dict.fromkeys(("kept", "asked", "inside", "outside", "x"), False) | {
             "odd": True
         }

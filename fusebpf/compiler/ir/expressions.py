@@ -159,6 +159,19 @@ class NameJoin:
 
 
 @dataclass(frozen=True)
+class NameWalk:
+    """The state (s64) of the automaton ``map`` after the bytes of a whole name.
+
+    Begins in ``state`` (u64); -22 when a state on the way does not exist.
+    """
+
+    type: Type
+    name: Expr
+    map: str
+    state: Expr
+
+
+@dataclass(frozen=True)
 class Cast:
     """The operand modulo the width of ``type`` (an IntType)."""
 
@@ -346,6 +359,7 @@ Expr = (
     | NameGlob
     | NameSame
     | NameJoin
+    | NameWalk
     | Cast
     | Unary
     | Not

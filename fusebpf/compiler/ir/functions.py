@@ -67,6 +67,11 @@ class MapDecl:
         """Whether keys are indices and every one of them has a value."""
         return self.kind in ("array", "percpu_array")
 
+    @property
+    def is_automaton(self) -> bool:
+        """Whether it holds states of an automaton, and the language knows nothing else of it."""
+        return isinstance(self.value, RecordType) and self.value.record.name == "Transitions"
+
 
 @dataclass(frozen=True)
 class EventDecl:

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+from fusebpf import *
+from fusebpf.types import *
+
+filters = FilterSet("golden")
+rules = filters.automaton("rules", states=4)
+
+
+@filters.lookup.pre
+def f(ctx: Context, name: Name):
+    a = rules.walk(name[1:])
+    b = rules.walk(name.lower())
+    c = rules.walk("x")
+    d = rules.walk(name, name)
+    e = rules.step(name)
+    g = rules.walk()
