@@ -112,7 +112,7 @@ _TIMES: dict[type, float] = {
     ir.SetEntryType: 8,
 }
 _OTHER = 0.8
-#: All entries of a pass have so many bytes together (kernel/README.md).
+#: All entries of a pass have so many bytes together (docs/kernel.md).
 _ENTRY_BYTES = PAGE_SIZE // MAX_ENTRIES
 #: One turn of a loop, of the generated ones inside names included.
 _TURN = 8

@@ -18,7 +18,7 @@ _SET_HELP = "members of argument structs can be set, ctx.tag, name and type of d
 _MOST_TYPE = 15
 
 _LOOKUP = frozenset({"lookup_prefilter", "lookup_postfilter"})
-#: Operations that lack nothing when their failure is taken for success (kernel/README.md).
+#: Operations that lack nothing when their failure is taken for success (docs/kernel.md).
 _CLEARABLE = (
     *("flush", "fsync", "dir_fsync", "setxattr", "removexattr", "setattr", "access"),
     *("read_iter", "write_iter", "lseek"),

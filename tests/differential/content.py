@@ -120,7 +120,7 @@ def sync_file_range(w: World, s: Slot, at: int, size: int, flags: int) -> int:
 @op(slot, pick(0, 1, 3, 3, 0x10, 0x11, 0x08, 0x20, 0x80), offset, length, weight=5)
 def fallocate(w: World, s: Slot, how: int, at: int, size: int) -> None:
     """Modes that can fail late: not on a set-id file of another user, whose bits some file systems
-    drop before they refuse, and a mount only when it was done (kernel/README.md)."""
+    drop before they refuse, and a mount only when it was done (docs/kernel.md)."""
     _refuse_late(w, w.fd(s), how)
     libc.fallocate(w.fd(s), how, at, size)
 

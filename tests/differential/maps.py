@@ -41,7 +41,7 @@ def _map(w: World, s: Slot, number: int, size: int, at: int, flags: int, writabl
         raise NotApplicable("only files are mapped")
     mapped = libc.Mapping(fd, size, at, flags, writable)
     # The descriptor stays open too: on a mount, locks end with the last descriptor, below they
-    # live as long as a mapping (kernel/README.md)
+    # live as long as a mapping (docs/kernel.md)
     w.keep_map(number, mapped, os.dup(fd))
 
 

@@ -35,13 +35,15 @@ class Rules:
     # A daemon that knows files by their names: for an open file without one it says ENOENT, before
     # anybody asks whether the caller may; on a mount that is asked first
     nameless: bool = False
+    # An overlay's own attributes count in the room that names are said to need
+    spare_names: bool = False
 
 
 RULES = {
     "tmpfs": Rules(blocks=True, order=False, set_id_first=False, shares=False),
     "ext4": Rules(blocks=False, order=True, set_id_first=True, shares=False),
     "xfs": Rules(blocks=False, order=True, set_id_first=True, shares=True),
-    "overlay": Rules(blocks=True, order=False, set_id_first=False, shares=False),
+    "overlay": Rules(blocks=True, order=False, set_id_first=False, shares=False, spare_names=True),
     "bindfs": Rules(blocks=True, order=False, set_id_first=False, shares=False, nameless=True),
 }
 
@@ -56,7 +58,7 @@ def stat_token(st: os.stat_result, rules: Rules) -> Token:
     times: tuple[object, ...]
     times = time_token(st.st_atime_ns), time_token(st.st_mtime_ns), time_token(st.st_ctime_ns)
     if stat.S_ISFIFO(st.st_mode):
-        # Opened by the kernel itself: what is written moves times below only (kernel/README.md)
+        # Opened by the kernel itself: what is written moves times below only (docs/kernel.md)
         times = None, None, times[2]
     blocks = st.st_blocks if rules.blocks else None
     who = oct(st.st_mode), st.st_uid, st.st_gid, st.st_nlink, st.st_rdev

@@ -41,7 +41,7 @@ class Spec:
     run: Callable[..., object]
     makers: tuple[Maker, ...]
     weight: int
-    # Part of what the mount keeps to itself, unlike the directory below (kernel/README.md)
+    # Part of what the mount keeps to itself, unlike the directory below (docs/kernel.md)
     shared: bool
 
 
@@ -146,7 +146,7 @@ def length(random: Chooser) -> int:
 
 def read_length(random: Chooser) -> int:
     """A count of bytes to read; not 0, which changes the access time on some file systems below
-    and never on a mount (kernel/README.md)."""
+    and never on a mount (docs/kernel.md)."""
     return length(random) or 2
 
 

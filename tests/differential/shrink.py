@@ -9,6 +9,7 @@ from pathlib import Path as FsPath
 
 from tests.differential.runner import Difference
 from tests.differential.script import ROOT, Path, Script, Slot, Step, text
+from tests.differential.worker import WorkerError
 
 # Shared with the guest for writing (Makefile, scripts/check.py)
 FOLDER = FsPath(__file__).parents[2] / "build/junit/differential"
@@ -26,7 +27,10 @@ class _Shrinker:
 
     def better(self, script: Script) -> bool:
         """Take a script if the same kind of operation differs in it."""
-        again = None if self.late() else self._attempt(script)
+        try:
+            again = None if self.late() else self._attempt(script)
+        except WorkerError:  # smaller arguments are not always possible ones
+            return False
         if again is None or again.kind != self._kind:
             return False
         self.script = script[: again.index + 1]
