@@ -37,11 +37,12 @@ test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
 
 test-long: vm ## everything with a big count, and all tests on the other kernels (hours; docs/testing.md)
-	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
+	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 FUSEBPF_FAULTS=all $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 	$(PYTHON) scripts/costliest.py
 	@mkdir -p build/junit
 	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \
-		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py $(ARGS)
+		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py \
+		tests/vm/test_filters_views.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_DIFF_OPS=200000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/differential-long.xml tests/vm/test_differential.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_REPLIES=1000000 $(GUEST_PYTEST) -s \
