@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 
+from tests.differential.content import to_write
 from tests.differential.files import keep
 from tests.differential.registry import (
     below,
@@ -78,6 +79,7 @@ def uring_write(
     """To a position; with a linked fsync at times."""
     ring, size = _ring(w), min(size, Ring.BUFFER)
     fd = _waiting(w, s)
+    to_write(w, s)
     ring.fill(payload(seed, size))
     code = Ring.WRITE_FIXED if fixed else Ring.WRITE
     flags = how | LINK if sync else how
@@ -136,7 +138,7 @@ def aio_read(w: World, s: Slot, size: int, at: int) -> object:
 def aio_write(w: World, s: Slot, seed: int, size: int, at: int, flags: int) -> object:
     aio, size = _aio(w), min(size, Aio.BUFFER)
     aio.fill(payload(seed, size))
-    return _named(aio.submit(Aio.PWRITE, w.fd(s), size, at, flags))
+    return _named(aio.submit(Aio.PWRITE, to_write(w, s), size, at, flags))
 
 
 @op(slot, below(250), below(4), offset, pick(False, True), weight=2)
