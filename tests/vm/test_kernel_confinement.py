@@ -329,7 +329,8 @@ def test_mount_that_arrives_in_a_user_namespace_stays_as_it_is(place: Path) -> N
         ):
             ended = subprocess.run([*enter, *command], capture_output=True, check=False)
             assert ended.returncode != 0, command
-        got = confined("mounts", lower, target, backed, "none", before=enter, fds=fds)
+        names = ("none", kit.form().fs_type, features.device())
+        got = confined("mounts", lower, target, backed, *names, before=enter, fds=fds)
         # What it covers may be seen there: both are the same user's to see
         done = {name for name, result in got.items() if result == "ok"}
         assert done == {"bind what covers", "umount"}
