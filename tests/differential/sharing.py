@@ -7,11 +7,12 @@ import ast
 import errno
 import fcntl
 import os
+import stat
 import struct
 
 from tests.differential.registry import below, into, op, path, pick, plain_path, slot
 from tests.differential.script import ROOT, USERS, Path, Slot
-from tests.differential.world import World
+from tests.differential.world import NotApplicable, World
 
 
 @op(slot, pick(ROOT, *USERS), weight=4, shared=False)
@@ -44,6 +45,8 @@ def _inherit(fd: int, what: str, size: int) -> object:
 def in_child(w: World, s: Slot, what: str, size: int) -> object:
     """A child shares the position, and lets go of what it inherited when it ends."""
     fd = w.fd(s)
+    if what == "seek" and not w.rules.order and stat.S_ISDIR(os.fstat(fd).st_mode):
+        raise NotApplicable("what follows a position that no listing gave")
     out, into_pipe = os.pipe()
     child = os.fork()
     if not child:
