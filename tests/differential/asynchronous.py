@@ -9,6 +9,7 @@ import os
 
 from tests.differential.content import to_write
 from tests.differential.files import keep
+from tests.differential.libc import checked
 from tests.differential.registry import (
     below,
     into,
@@ -29,13 +30,6 @@ from tests.differential.script import Path, Slot
 from tests.differential.world import NotApplicable, World
 
 HOW = pick(0, 0, 0, 0, ASYNC)
-
-
-def checked(result: int) -> int:
-    """A request's result. Raises OSError."""
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-    return result
 
 
 def _named(result: int) -> int | str:

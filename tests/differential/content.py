@@ -55,13 +55,8 @@ def preadv_aligned(w: World, s: Slot, pages: int, at: int) -> tuple[int, str]:
 def to_write(w: World, s: Slot) -> int:
     """The descriptor, unless a write to it may be refused and take set-id bits on a mount only."""
     fd = w.fd(s)
-    if (
-        w.rules.aligned_first
-        and os.geteuid()
-        and fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
-        and os.fstat(fd).st_mode & 0o6000
-    ):
-        raise NotApplicable("set-id bits after a failure are the file system's choice")
+    direct = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
+    _refuse_late(fd, late=w.rules.aligned_first and bool(direct))
     return fd
 
 
@@ -135,24 +130,24 @@ def sync_file_range(w: World, s: Slot, at: int, size: int, flags: int) -> int:
 def fallocate(w: World, s: Slot, how: int, at: int, size: int) -> None:
     """Modes that can fail late: not on a set-id file of another user, whose bits some file systems
     drop before they refuse, and a mount only when it was done (docs/kernel.md)."""
-    _refuse_late(w, w.fd(s), how)
+    _refuse_late(w.fd(s), _late(w, how))
     libc.fallocate(w.fd(s), how, at, size)
 
 
 @op(slot, pick(0x08, 0x20), below(5), below(4))
 def shift_range(w: World, s: Slot, how: int, at: int, blocks: int) -> None:
     """COLLAPSE_RANGE and INSERT_RANGE on whole blocks."""
-    _refuse_late(w, w.fd(s), how)
+    _refuse_late(w.fd(s), _late(w, how))
     libc.fallocate(w.fd(s), how, at * 4096, blocks * 4096)
 
 
-def _refuse_late(w: World, fd: int, how: int) -> None:
-    if (
-        w.rules.set_id_first
-        and os.geteuid()
-        and how not in (0, 1, 3)
-        and os.fstat(fd).st_mode & 0o6000
-    ):
+def _late(w: World, how: int) -> bool:
+    return w.rules.set_id_first and how not in (0, 1, 3)
+
+
+def _refuse_late(fd: int, late: bool) -> None:
+    """What can fail `late` is not tried on a file whose set-id bits it would take."""
+    if late and os.geteuid() and os.fstat(fd).st_mode & 0o6000:
         raise NotApplicable("set-id bits after a failure are the file system's choice")
 
 

@@ -54,6 +54,13 @@ def _address(name: str, *args: Any) -> int:
     return result
 
 
+def checked(result: int) -> int:
+    """A result as the kernel gives it in a completion. Raises OSError when it is an error."""
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return result
+
+
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2); offset and length in bytes. Raises OSError."""
     args = ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_long(offset), ctypes.c_long(length)

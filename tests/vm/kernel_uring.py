@@ -15,6 +15,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from tests.differential.libc import checked
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _SETUP, _ENTER, _REGISTER = 425, 426, 427
 _IO_SETUP, _IO_DESTROY, _IO_GETEVENTS, _IO_SUBMIT = 206, 207, 208, 209
@@ -74,13 +76,6 @@ class Buffer:
         """Give the memory back; no request may use it."""
         del self._view
         self.map.close()
-
-
-def checked(result: int) -> int:
-    """A result as the kernel gives it in a completion. Raises OSError when it is an error."""
-    if result < 0:
-        raise OSError(-result, os.strerror(-result))
-    return result
 
 
 def _poller_runs() -> bool:
