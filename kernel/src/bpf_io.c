@@ -26,15 +26,18 @@
 /* Follow fcntl(F_SETFL); other flags are fixed by open */
 static int fbpf_follow_flags(const struct file *file, struct file *lower)
 {
-	unsigned int flags = file->f_flags & FBPF_SETFL_MASK;
+	unsigned int mask = FBPF_SETFL_MASK;
+	unsigned int flags;
 
-	if ((flags ^ lower->f_flags) & O_APPEND && IS_APPEND(file_inode(lower)))
-		return -EPERM;
+	/* Append-only by now: fbpf_lower_to_write() refuses, others need not */
+	if (IS_APPEND(file_inode(lower)))
+		mask &= ~O_APPEND;
+	flags = file->f_flags & mask;
 	if (flags & O_DIRECT && !(lower->f_mode & FMODE_CAN_ODIRECT))
 		return -EINVAL;
 
 	spin_lock(&lower->f_lock);
-	lower->f_flags = (lower->f_flags & ~FBPF_SETFL_MASK) | flags;
+	lower->f_flags = (lower->f_flags & ~mask) | flags;
 	lower->f_iocb_flags = iocb_flags(lower);
 	spin_unlock(&lower->f_lock);
 	return 0;
@@ -56,6 +59,15 @@ struct file *fbpf_lower_file(const struct file *file)
 		return lower;
 	err = fbpf_follow_flags(file, lower);
 	return err ? ERR_PTR(err) : lower;
+}
+
+static struct file *fbpf_lower_to_write(const struct file *file)
+{
+	struct file *lower = fbpf_lower_file(file);
+
+	if (!IS_ERR(lower) && (file->f_flags ^ lower->f_flags) & O_APPEND)
+		return ERR_PTR(-EPERM);
+	return lower;
 }
 
 static bool fbpf_empty(const struct file *file)
@@ -120,7 +132,7 @@ static ssize_t fbpf_write_noappend(struct file *lower, struct iov_iter *iter,
 static ssize_t fbpf_write_nothing(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
-	struct file *lower = fbpf_lower_file(file);
+	struct file *lower = fbpf_lower_to_write(file);
 	const struct cred *old;
 	struct kiocb kiocb;
 	ssize_t ret;
@@ -159,7 +171,7 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	}
 	/* Set-id bits that appeared below have to go too */
 	fbpf_refresh(inode);
-	lower = fbpf_lower_file(file);
+	lower = fbpf_lower_to_write(file);
 	if (IS_ERR(lower))
 		ret = PTR_ERR(lower);
 	else if (lower->f_flags & O_APPEND && is_sync_kiocb(iocb) &&
@@ -215,7 +227,7 @@ ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
 
 	inode_lock(inode);
 	fbpf_refresh(inode);
-	lower = fbpf_lower_file(file);
+	lower = fbpf_lower_to_write(file);
 	if (IS_ERR(lower))
 		ret = PTR_ERR(lower);
 	else
@@ -418,7 +430,7 @@ ssize_t fbpf_copy_lower(struct file *in, loff_t pos_in, struct file *out,
 		return splice_copy_file_range(in, pos_in, out, pos_out, len);
 
 	lower_in = fbpf_lower_file(in);
-	lower_out = fbpf_lower_file(out);
+	lower_out = fbpf_lower_to_write(out);
 	if (IS_ERR(lower_in))
 		return PTR_ERR(lower_in);
 	if (IS_ERR(lower_out))
@@ -450,24 +462,29 @@ static ssize_t fbpf_copy_file_range(struct file *in, loff_t pos_in,
 loff_t fbpf_remap_lower(struct file *in, loff_t pos_in, struct file *out,
 			loff_t pos_out, loff_t len, unsigned int flags)
 {
-	struct fbpf_file *ff_in = in->private_data;
-	struct fbpf_file *ff_out = out->private_data;
 	struct inode *inode = file_inode(out);
+	struct file *lower_in, *lower_out;
 	const struct cred *old;
 	loff_t ret;
 
 	if (fbpf_empty(in) || fbpf_empty(out) || fbpf_copy_watched(in, out))
 		return -EOPNOTSUPP;
 
+	lower_in = fbpf_lower_file(in);
+	lower_out = fbpf_lower_to_write(out);
+	if (IS_ERR(lower_in))
+		return PTR_ERR(lower_in);
+	if (IS_ERR(lower_out))
+		return PTR_ERR(lower_out);
+
 	inode_lock(inode);
 	old = fbpf_enter(fbpf_sb(inode->i_sb));
 	if (flags & REMAP_FILE_DEDUP)
-		ret = vfs_dedupe_file_range_one(ff_in->lower, pos_in,
-						ff_out->lower, pos_out, len,
-						flags);
+		ret = vfs_dedupe_file_range_one(lower_in, pos_in, lower_out,
+						pos_out, len, flags);
 	else
-		ret = vfs_clone_file_range(ff_in->lower, pos_in, ff_out->lower,
-					   pos_out, len, flags);
+		ret = vfs_clone_file_range(lower_in, pos_in, lower_out, pos_out,
+					   len, flags);
 	fbpf_leave(old);
 	if (ret && !(flags & REMAP_FILE_DEDUP))
 		ret = fbpf_end_change(out, ret);

@@ -141,7 +141,7 @@ def aio_write_aligned(w: World, s: Slot, seed: int, pages: int, at: int, sync: b
     aio = _aio(w)
     aio.fill(bytes([seed + 1]) * ((pages + 1) * 4096))
     flags = os.RWF_SYNC if sync else 0
-    fd = w.fd(s)
+    fd = to_write(w, s)
     return _named(aio.submit(Aio.PWRITE, fd, (pages + 1) * 4096, max(at, 0) & ~4095, flags))
 
 

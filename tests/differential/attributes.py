@@ -128,8 +128,8 @@ def listxattr(w: World, p: Path, through: bool) -> list[str]:
 
 @op(xattr_target, pick(0, 1, 9, 10, 4096))
 def listxattr_sized(w: World, p: Path, size: int) -> int:
-    if w.rules.spare_names and not size:
-        raise NotApplicable("the room that is said is too large, on a mount less")
+    if w.rules.spare_names and size < 4096:
+        raise NotApplicable("the room that is said to be needed is too large, on a mount less")
     return libc.listxattr(p.path, size)
 
 
@@ -204,7 +204,7 @@ def statfs(w: World, p: Path) -> tuple[int, ...]:
 
 
 # include/uapi/linux/fs.h: immutable, append only, no dump, no access times, synchronous
-FLAGS = pick(0, 0, 0, 0x10, 0x20, 0x40, 0x80, 0x08)
+FLAGS = pick(0, 0, 0, 0x10, libc.FS_APPEND_FL, 0x40, 0x80, 0x08)
 
 
 @op(slot, weight=3)

@@ -53,8 +53,11 @@ def preadv_aligned(w: World, s: Slot, pages: int, at: int) -> tuple[int, str]:
 
 
 def to_write(w: World, s: Slot) -> int:
-    """The descriptor, unless a write to it may be refused and take set-id bits on a mount only."""
+    """The descriptor, unless a write to it may be refused and take set-id bits on a mount only, or
+    a mount refuses it because the file is append-only by now (docs/kernel.md)."""
     fd = w.fd(s)
+    if fd in w.left_append and libc.get_flags(fd) & libc.FS_APPEND_FL:
+        raise NotApplicable("O_APPEND was taken away before the file became append-only")
     direct = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
     _refuse_late(fd, late=w.rules.aligned_first and bool(direct))
     return fd
@@ -85,7 +88,7 @@ def pwritev_aligned(w: World, s: Slot, seed: int, pages: int, at: int) -> int:
     """From memory and to positions that O_DIRECT takes."""
     with mmap.mmap(-1, (pages + 1) * 4096) as memory:
         memory[:] = bytes([seed + 1]) * len(memory)
-        return os.pwritev(w.fd(s), [memory], at if at < 0 else at & ~4095)
+        return os.pwritev(to_write(w, s), [memory], at if at < 0 else at & ~4095)
 
 
 @op(slot, offset, pick(os.SEEK_SET, os.SEEK_CUR, os.SEEK_END, os.SEEK_DATA, os.SEEK_HOLE), weight=6)
@@ -153,7 +156,7 @@ def _refuse_late(fd: int, late: bool) -> None:
 
 @op(slot, offset, slot, offset, length, weight=4)
 def copy_file_range(w: World, s: Slot, at: int, to: Slot, to_at: int, size: int) -> int:
-    return os.copy_file_range(w.fd(s), w.fd(to), size, at, to_at)
+    return os.copy_file_range(w.fd(s), to_write(w, to), size, at, to_at)
 
 
 @op(slot, slot, pick(None, 0, 100, 5000), read_length, weight=3)
@@ -161,13 +164,13 @@ def sendfile(w: World, s: Slot, to: Slot, at: int | None, size: int) -> int:
     """Not from a directory, which gives nothing; the kernel notes an access, as of 0 bytes read."""
     if stat.S_ISDIR(os.fstat(w.fd(s)).st_mode):
         raise NotApplicable("a directory")
-    return os.sendfile(w.fd(to), w.fd(s), at, size)
+    return os.sendfile(to_write(w, to), w.fd(s), at, size)
 
 
 @op(slot, offset, slot, offset, read_length, weight=3)
 def splice(w: World, s: Slot, at: int, to: Slot, to_at: int, size: int) -> tuple[int, int]:
     """Through a pipe, which takes 64 KiB: nothing waits."""
-    source, target = w.fd(s), w.fd(to)
+    source, target = w.fd(s), to_write(w, to)
     out, into = os.pipe2(os.O_NONBLOCK)
     try:
         size = min(size, 16384)
@@ -180,20 +183,20 @@ def splice(w: World, s: Slot, at: int, to: Slot, to_at: int, size: int) -> tuple
 
 @op(slot, slot)
 def clone(w: World, s: Slot, to: Slot) -> None:
-    libc.clone(w.fd(to), w.fd(s))
+    libc.clone(to_write(w, to), w.fd(s))
 
 
 @op(slot, below(5), slot, below(5), below(4), pick(0, 0, 1, 100))
 def clone_range(w: World, s: Slot, at: int, to: Slot, to_at: int, blocks: int, more: int) -> None:
     """Whole blocks, which are what can be shared; rarely some bytes more."""
-    libc.clone_range(w.fd(to), w.fd(s), at * 4096, blocks * 4096 + more, to_at * 4096)
+    libc.clone_range(to_write(w, to), w.fd(s), at * 4096, blocks * 4096 + more, to_at * 4096)
 
 
 @op(slot, below(5), slot, below(5), below(4))
 def dedupe(w: World, s: Slot, at: int, to: Slot, to_at: int, blocks: int) -> object:
     """Where the file system cannot share, a mount says so after the kernel's own checks."""
     try:
-        got = libc.dedupe(w.fd(s), at * 4096, blocks * 4096, w.fd(to), to_at * 4096)
+        got = libc.dedupe(w.fd(s), at * 4096, blocks * 4096, to_write(w, to), to_at * 4096)
     except OSError as error:
         if not w.rules.shares and error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
             return "cannot share"

@@ -29,6 +29,13 @@ FOUND: dict[str, Script] = {
         Step("set_flags", 0, (Slot(3), os.O_DIRECT)),
         Step("copy_file_range", 0, (Slot(2), 8193, Slot(3), 4096, 7)),
     ],
+    "O_APPEND taken away by F_SETFL is for FICLONE too": [
+        _CREATE,
+        Step("pwrite", 0, (Slot(2), 3, 4096, 0)),
+        Step("open", 0, (Path(-1, "g"), os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o666, Slot(3))),
+        Step("set_flags", 0, (Slot(3), 0)),
+        Step("clone", 0, (Slot(2), Slot(3))),
+    ],
     "set-id bits stay when fallocate is not supported": [
         Step("umask", 0, (0,)),
         Step("chmod", 0, (Path(-1, "."), 0o777)),

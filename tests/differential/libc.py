@@ -24,6 +24,7 @@ NR_OPENAT2 = 437
 # include/uapi/linux/fs.h
 FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602
+FS_APPEND_FL = 0x20
 FLAGS_SET_BY_USERS = 0xF8  # FS_SYNC_FL to FS_NOATIME_FL
 FICLONE = 0x40049409
 FICLONERANGE = 0x4020940D
@@ -165,9 +166,16 @@ class Mapping:
         """Bytes of the mapping; SIGBUS ends the process where the file has none."""
         return ctypes.string_at(self._address + start, end - start)
 
-    def write(self, start: int, data: bytes) -> None:
-        """Store bytes; SIGSEGV ends the process where the mapping is for reading."""
-        ctypes.memmove(self._address + start, data, len(data))
+    def write(self, start: int, data: bytes) -> int:
+        """Store bytes; how many were.
+
+        The kernel stores them, so that a file that is immutable by now gives no SIGBUS.
+        Raises OSError: EFAULT when not one can be stored.
+        """
+        place = (ctypes.c_char * len(data)).from_address(self._address + start)
+        with open(os.memfd_create("data"), "r+b", buffering=0) as memory:
+            memory.write(data)
+            return os.preadv(memory.fileno(), [place], 0)
 
     def sync(self, flags: int) -> None:
         """msync(2) of all. Raises OSError."""

@@ -58,9 +58,9 @@ def map_write(w: World, number: int, seed: int, at: int, size: int) -> int:
     if not mapped.writable:
         raise NotApplicable("mapped for reading")
     start, end = min(at, inside), min(at + size, inside)
-    mapped.write(start, payload(seed, end - start))
+    stored = mapped.write(start, payload(seed, end - start))
     mapped.sync(libc.MS_SYNC)
-    return end - start
+    return stored
 
 
 @op(mapping, pick(libc.MS_SYNC, libc.MS_ASYNC, libc.MS_SYNC | libc.MS_INVALIDATE))
