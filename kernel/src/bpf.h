@@ -360,6 +360,7 @@ extern const struct inode_operations fbpf_symlink_inode_operations;
 int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask);
 int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags);
+int fbpf_remove_hidden(struct file *file);
 int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr);
 int fbpf_permission_lower(struct inode *inode, int mask);

@@ -104,6 +104,46 @@ int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 	return err;
 }
 
+/*
+ * Set-id bits that our inode does not show, the lower mount being nosuid, and
+ * that the VFS therefore does not know to go with a change.
+ */
+static unsigned int fbpf_hidden_kill(struct inode *inode, unsigned int valid)
+{
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	struct inode *lower = fbpf_lower_inode(inode);
+
+	if (likely(!fb->nosuid))
+		return 0;
+	if (valid & ATTR_SIZE)
+		return setattr_should_drop_suidgid(fb->idmap, lower);
+	/* chown: says so of the set-user-id bit in any case */
+	if (valid & ATTR_KILL_SUID)
+		return setattr_should_drop_sgid(fb->idmap, lower);
+	return 0;
+}
+
+/**
+ * fbpf_remove_hidden - drop set-id bits before data changes
+ * @file: open file, whose inode is locked
+ *
+ * What file_remove_privs() cannot see because the lower mount is nosuid. As the
+ * caller, whose capabilities decide.
+ *
+ * Return: 0 or a negative errno
+ */
+int fbpf_remove_hidden(struct file *file)
+{
+	struct iattr attr = {
+		.ia_valid = fbpf_hidden_kill(file_inode(file), ATTR_SIZE),
+	};
+
+	if (likely(!attr.ia_valid))
+		return 0;
+	attr.ia_valid |= ATTR_FORCE;
+	return fbpf_setattr(&nop_mnt_idmap, file->f_path.dentry, &attr);
+}
+
 int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr)
 {
@@ -115,6 +155,7 @@ int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		if (ff->keep_data)
 			return 0;
 	}
+	attr->ia_valid |= fbpf_hidden_kill(d_inode(dentry), attr->ia_valid);
 	if (unlikely(fbpf_hooked(d_inode(dentry), FBPF_SETATTR)))
 		return fbpf_filter_setattr(dentry, attr);
 	return fbpf_setattr_lower(dentry, attr);

@@ -172,12 +172,11 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	/* Set-id bits that appeared below have to go too */
 	fbpf_refresh(inode);
 	lower = fbpf_lower_to_write(file);
-	if (IS_ERR(lower))
-		ret = PTR_ERR(lower);
-	else if (lower->f_flags & O_APPEND && is_sync_kiocb(iocb) &&
-		 !(iocb->ki_flags & IOCB_APPEND))
+	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
+	if (!ret && lower->f_flags & O_APPEND && is_sync_kiocb(iocb) &&
+	    !(iocb->ki_flags & IOCB_APPEND))
 		ret = fbpf_write_noappend(lower, iter, iocb, &ctx);
-	else
+	else if (!ret)
 		ret = backing_file_write_iter(lower, iter, iocb,
 					      iocb->ki_flags &
 					      ~IOCB_DIO_CALLER_COMP, &ctx);
@@ -228,9 +227,8 @@ ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
 	inode_lock(inode);
 	fbpf_refresh(inode);
 	lower = fbpf_lower_to_write(file);
-	if (IS_ERR(lower))
-		ret = PTR_ERR(lower);
-	else
+	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
+	if (!ret)
 		ret = backing_file_splice_write(pipe, lower, ppos, len, flags,
 						&ctx);
 	inode_unlock(inode);
@@ -368,7 +366,7 @@ static loff_t fbpf_end_change(struct file *file, loff_t ret)
 	fbpf_copy_attr(file_inode(file));
 	if (ret == -EOPNOTSUPP || ret == -EINVAL || ret == -EXDEV)
 		return ret;
-	err = file_remove_privs(file);
+	err = fbpf_remove_hidden(file) ?: file_remove_privs(file);
 	fbpf_copy_attr(file_inode(file));
 	return ret < 0 ? ret : err ?: ret;
 }

@@ -219,7 +219,9 @@ struct posix_acl *fbpf_get_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 /* The mount's capabilities would keep a set-group-id bit below */
 bool fbpf_acl_kills_sgid(struct inode *inode, int type)
 {
-	return inode->i_mode & S_ISGID && type == ACL_TYPE_ACCESS &&
+	/* Of a nosuid lower mount ours does not show it */
+	return fbpf_lower_inode(inode)->i_mode & S_ISGID &&
+	       type == ACL_TYPE_ACCESS &&
 	       !in_group_p(inode->i_gid) &&
 	       !capable_wrt_inode_uidgid(&nop_mnt_idmap, inode, CAP_FSETID);
 }

@@ -13,6 +13,7 @@ import select
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -111,6 +112,74 @@ def test_nosuid_below_gains_nothing(place: Path) -> None:
         assert _effective(mnt / "cat") == ["CapEff:\t0000000000002000"]
         twins.run("mount", "-o", "remount,bind,nosuid", mnt)
         assert as_user(mnt / "id", "-u") == "1000\n"
+
+
+def acting_as(uid: int, group: int, call: Callable[[], None]) -> None:
+    """Call with the ids and rights of a user, and with the descriptors that root has."""
+    os.setgroups([])
+    os.setegid(group)
+    os.seteuid(uid)
+    try:
+        call()
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def set_id_steps(s: Steps) -> None:
+    """What takes set-id bits away, by a stranger, a member of the group and the owner."""
+    path = s.base / "file"
+
+    def fresh(mode: int) -> None:
+        path.write_bytes(b"x" * 8192)
+        os.chown(path, 0, 2000)
+        path.chmod(mode)
+
+    def change(how: str, fd: int) -> None:
+        if how == "splice":
+            out, into = os.pipe()
+            os.write(into, b"y")
+            os.splice(out, fd, 1)
+            os.close(out)
+            os.close(into)
+        elif how == "fallocate":
+            os.posix_fallocate(fd, 0, 16384)
+        elif how == "copy":
+            os.copy_file_range(fd, fd, 100, 0, 4096)
+        elif how == "ftruncate":
+            os.ftruncate(fd, 100)
+        elif how == "truncate":
+            os.truncate(path, 100)
+        elif how == "open O_TRUNC":
+            os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
+        else:
+            os.pwritev(fd, [b"y"], 0, os.RWF_APPEND if how == "append" else 0)
+
+    hows = "write", "append", "splice", "fallocate", "copy", "ftruncate", "truncate", "open O_TRUNC"
+    for how in hows:
+        for uid, group in ((1000, 1000), (1000, 2000), (0, 0)):
+            for mode in (0o6777, 0o6767, 0o2010):
+                fresh(mode)
+                fd = os.open(path, os.O_RDWR)
+                call = partial(acting_as, uid, group, partial(change, how, fd))
+                s.do(f"{how} {uid}:{group} {mode:o}", call)
+                os.close(fd)
+                s.do("mode", lambda: oct(os.stat(path).st_mode))
+    for owner in ((1000, -1), (-1, 2000), (1001, 1001)):
+        fresh(0o6755)
+        s.do(f"chown {owner}", partial(os.chown, path, *owner))
+        s.do("mode", lambda: oct(os.stat(path).st_mode))
+
+
+@pytest.mark.parametrize("flags", ["suid", "nosuid"])
+def test_changes_take_set_id_bits(place: Path, flags: str) -> None:
+    """Also where the lower mount ignores them: another one may not."""
+    twins.run("mount", "--bind", place, place)
+    try:
+        twins.run("mount", "-o", f"remount,bind,{flags}", place)
+        twins.compare(place, set_id_steps)
+    finally:
+        umount(place)
 
 
 def xattr_steps(s: Steps) -> None:
