@@ -30,10 +30,11 @@ _SIZES = {"ext4": 64 << 20, "xfs": 320 << 20}
 
 
 @contextmanager
-def file_system(kind: str, make: tuple[str, ...] = ()) -> Iterator[Path]:
+def file_system(kind: str, make: tuple[str, ...] = (), options: str = "loop") -> Iterator[Path]:
     """A fresh file system that users reach, with set-id bits and devices in force.
 
-    `make` are more options of mkfs. overlay lies on a tmpfs of its own.
+    `make` are more options of mkfs, `options` those of a disk's mount. overlay lies on a tmpfs of
+    its own.
     """
     need_file_system(kind)
     directory = Path(tempfile.mkdtemp(prefix="fusebpf.", dir="/tmp"))
@@ -45,7 +46,7 @@ def file_system(kind: str, make: tuple[str, ...] = ()) -> Iterator[Path]:
             with image.open("wb") as file:
                 file.truncate(_SIZES[kind])
             run(f"mkfs.{kind}", "-q", *make, image)
-            run("mount", "-o", "loop", image, directory)
+            run("mount", "-o", options, image, directory)
         else:
             run("mount", "-t", "tmpfs", "-o", "mode=755", "none", directory)
         try:

@@ -114,13 +114,13 @@ def test_nosuid_below_gains_nothing(place: Path) -> None:
         assert as_user(mnt / "id", "-u") == "1000\n"
 
 
-def acting_as(uid: int, group: int, call: Callable[[], None]) -> None:
+def acting_as(uid: int, group: int, call: Callable[[], object]) -> object:
     """Call with the ids and rights of a user, and with the descriptors that root has."""
     os.setgroups([])
     os.setegid(group)
     os.seteuid(uid)
     try:
-        call()
+        return call()
     finally:
         os.seteuid(0)
         os.setegid(0)
@@ -180,6 +180,48 @@ def test_changes_take_set_id_bits(place: Path, flags: str) -> None:
         twins.compare(place, set_id_steps)
     finally:
         umount(place)
+
+
+def quota_steps(s: Steps) -> None:
+    """Blocks and files of a user, at whose limits root does not stop; all gone at the end."""
+
+    def write(name: str) -> int:
+        with (s.base / name).open("wb", buffering=0) as file:
+            return sum(file.write(bytes(65536)) for _ in range(32))
+
+    def fill(name: str, count: int) -> None:
+        for number in range(count):
+            (s.base / f"{name}{number}").touch()
+
+    s.base.chmod(0o777)
+    s.do("blocks", partial(acting_as, 1000, 1000, partial(write, "blocks")))
+    s.do("size", lambda: (s.base / "blocks").stat().st_size)
+    s.do("more blocks", partial(acting_as, 1000, 1000, partial(write, "more")))
+    s.do("of another", partial(acting_as, 1001, 1001, partial(write, "other")))
+    s.do("of root", partial(write, "root"))
+    (s.base / "root").chmod(0o666)
+    s.do("given away", lambda: os.chown(s.base / "root", 1000, -1))
+    s.do("remove", lambda: os.unlink(s.base / "blocks"))
+    s.do("files", partial(acting_as, 1000, 1000, partial(fill, "file", 40)))
+    s.do("how many", lambda: len(os.listdir(s.base)))
+    for path in s.base.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "option"),
+    [("ext4", ("-O", "quota"), "usrquota"), ("xfs", (), "uquota")],
+    ids=["ext4", "xfs"],
+)
+def test_quotas_hold_for_the_users_of_a_mount(
+    kind: str, make: tuple[str, ...], option: str
+) -> None:
+    """As root below is the mounter, whom no limit would stop."""
+    with twins.file_system(kind, make, f"loop,{option}") as disk:
+        twins.run("xfs_quota", "-f", "-x", "-c", "limit -u bhard=1m ihard=30 1000", disk)
+        # Nor may root there go beyond the limits of others (docs/kernel.md)
+        unlike = {"given away": "EDQUOT", "how many": 32} if kind == "ext4" else {}
+        twins.compare(disk, quota_steps, unlike)
 
 
 def xattr_steps(s: Steps) -> None:
