@@ -93,6 +93,8 @@ def test_as_on_the_bare_twin(pairs: Twins) -> None:
             pytest.fail(f"seed {seed}: {last}\n{file}\n{file.read_text()}", pytrace=False)
         done += LENGTH
         seed += 1
+        if OPERATIONS and done % (10 * LENGTH) == 0:
+            print(f"{done} of {OPERATIONS} operations equal", flush=True)
     rate = done / (time.monotonic() - begin)
     print(f"{done} operations of {len(SPECS)} kinds, {rate:.0f}/s, seeds {SEED} to {seed - 1}")
     assert done
