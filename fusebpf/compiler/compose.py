@@ -96,7 +96,7 @@ def joined(
             out.append(only)
             continue
         function = _whole(hook, found, file, line)
-        out.append(replace(function, name=_free_name(function.name, taken)))
+        out.append(replace(function, name=free_name(function.name, taken)))
         taken.add(out[-1].name)
     return helpers, out
 
@@ -136,7 +136,7 @@ def _named(parts: Sequence[Part]) -> list[Part]:
         for function in (*part.helpers, *part.all_filters):
             name = function.name
             if name in taken:
-                name = _free_name(re.sub(r"\W", "_", f"{part.name}_{name}"), taken)
+                name = free_name(re.sub(r"\W", "_", f"{part.name}_{name}"), taken)
             names[function.name] = name
             taken.add(name)
         out.append(part if all(k == v for k, v in names.items()) else _renamed(part, names))
@@ -155,7 +155,8 @@ def _renamed(part: Part, names: dict[str, str]) -> Part:
     return Part(part.name, *(tuple(map(renamed, functions)) for functions in groups))
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str]) -> str:
+    """``name``, with a number behind it where it is taken."""
     made, number = name, 1
     while made in taken:
         number += 1

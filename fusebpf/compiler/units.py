@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from types import FunctionType
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.compose import Part
+from fusebpf.compiler.compose import Part, free_name
 from fusebpf.compiler.diagnostics import Diagnostic
 from fusebpf.compiler.functions import check_filter
 from fusebpf.compiler.predicates import expand
@@ -79,8 +80,15 @@ def checked(unit: Unit) -> Part:
     unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
     filters = _check_filters(unit)
     predicates = [_guarded(unit, node, hook) for hook, node in expanded]
-    found = tuple(f for f in predicates if f is not None)
-    return Part(unit.fset.name, tuple(unit.order), tuple(filters), found)
+    # Nobody calls them, so they give way: to the author's functions, and to each other where one
+    # function is several predicates.
+    taken = {function.name for function in (*unit.order, *filters)}
+    found: list[ir.Function] = []
+    for function in predicates:
+        if function is not None:
+            found.append(replace(function, name=free_name(function.name, taken)))
+            taken.add(found[-1].name)
+    return Part(unit.fset.name, tuple(unit.order), tuple(filters), tuple(found))
 
 
 def _check_filters(unit: Unit) -> list[ir.Function]:

@@ -139,6 +139,43 @@ def test_a_predicate_is_a_helper_that_gives_a_bool(tmp_path: Path, source: str, 
     assert "E999" not in caught.value.render()
 
 
+ONE_FOR_TWO = """
+@filters.creatable
+@filters.deletable
+def loose(ctx: Context, name: Name) -> bool:
+    return name != "keep"
+"""
+NAMED_ALIKE = """
+def shown_unlink_pre(name: Name) -> bool:
+    return name == "other"
+
+@filters.open.pre
+def shown_mkdir_pre(ctx: Context, req: OpenIn):
+    return -EIO
+
+@filters.rmdir.pre
+def removed(ctx: Context, name: Name):
+    return -EIO if shown_unlink_pre(name) else CONTINUE
+"""
+
+
+@pytest.mark.parametrize("runs", [ONE_FOR_TWO], indirect=True)
+def test_one_function_can_be_several_predicates(runs: Runs) -> None:
+    for op in (*MAKING, "unlink", "rmdir"):
+        assert runs.verdict(op, "keep") == -1
+        assert runs.verdict(op, "other") == 0
+    for old, new in (("keep", "b"), ("b", "keep")):
+        assert runs.verdict("rename2", "", old_name=old, new_name=new) == -1
+
+
+@pytest.mark.parametrize("runs", [VISIBLE + NAMED_ALIKE], indirect=True)
+def test_the_filters_of_a_predicate_take_no_names_from_their_author(runs: Runs) -> None:
+    assert [runs.verdict("rmdir", name) for name in ("a.pem", "other", "b")] == [-2, -5, 0]
+    assert [runs.verdict("unlink", name) for name in ("a.pem", "other")] == [-2, 0]
+    assert [runs.verdict("mkdir", name) for name in ("a.pem", "other")] == [-1, 0]
+    assert runs.verdict("open", "") == -5
+
+
 def test_a_set_that_changes_a_name_says_the_order_itself(tmp_path: Path) -> None:
     path = tmp_path / "asked.py"
     path.write_text(
