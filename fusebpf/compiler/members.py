@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 
-from fusebpf.abi import HOOKS
+from fusebpf.abi import HOOKS, effects
 from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import CONTEXT_METHODS
 from fusebpf.compiler.mapstores import MapStores
@@ -18,11 +18,8 @@ _SET_HELP = "members of argument structs can be set, ctx.tag, name and type of d
 _MOST_TYPE = 15
 
 _LOOKUP = frozenset({"lookup_prefilter", "lookup_postfilter"})
-#: Operations that lack nothing when their failure is taken for success (docs/kernel.md).
-_CLEARABLE = (
-    *("flush", "fsync", "dir_fsync", "setxattr", "removexattr", "setattr", "access"),
-    *("read_iter", "write_iter", "lseek"),
-)
+#: Operations that lack nothing when their failure is taken for success.
+_CLEARABLE = tuple(op for op, effect in effects.EFFECTS.items() if effect.clears)
 
 #: What only some hooks can do: those, and what is wrong with the others.
 EFFECTS: dict[str, tuple[frozenset[str], str, str]] = {
