@@ -18,17 +18,9 @@ def hide(*patterns: str, ignore_case: bool = False, name: str = "hide") -> Filte
     wanted = _patterns("hide", patterns, ignore_case)
     filters = FilterSet(name)
 
-    if ignore_case:
-
-        @filters.visible
-        def other_name(ctx: Context, name: Name) -> bool:
-            return not name.lower().glob(wanted)
-
-    else:
-
-        @filters.visible
-        def other_name(ctx: Context, name: Name) -> bool:
-            return not name.glob(wanted)
+    @filters.visible
+    def other_name(ctx: Context, name: Name) -> bool:
+        return not (name.lower().glob(wanted) if ignore_case else name.glob(wanted))
 
     return filters
 
@@ -44,17 +36,10 @@ def deny(
     wanted = _patterns("deny", patterns, ignore_case)
     filters = FilterSet(name)
 
-    if ignore_case:
-
-        @filters.lookup.pre
-        def denied(ctx: Context, name: Name) -> Verdict:
-            return -errno if name.lower().glob(wanted) else CONTINUE
-
-    else:
-
-        @filters.lookup.pre
-        def denied(ctx: Context, name: Name) -> Verdict:
-            return -errno if name.glob(wanted) else CONTINUE
+    @filters.lookup.pre
+    def denied(ctx: Context, name: Name) -> Verdict:
+        matches = name.lower().glob(wanted) if ignore_case else name.glob(wanted)
+        return -errno if matches else CONTINUE
 
     return filters
 
