@@ -63,9 +63,9 @@ _FILTERS: dict[str, dict[str, tuple[str, str]]] = {
             "ctx, req, out, entries",
             "for entry in entries:\n    if not _P(ctx, entry.name):\n        entry.drop()",
         ),
-        **_refusing(_MAKING, "_EPERM"),
-        **_refusing(_REMOVING, "_ENOENT"),
-        **_moving("_ENOENT", "_EPERM"),
+        # A name is looked up before it is made: the same answer from both.
+        **_refusing({**_MAKING, **_REMOVING}, "_ENOENT"),
+        **_moving("_ENOENT", "_ENOENT"),
     },
     "creatable": {**_refusing(_MAKING, "_EPERM"), **_moving("", "_EPERM")},
     # A rename takes the old name away, and what was at the new one.

@@ -76,7 +76,7 @@ class FilterSet(GeneratedHooks):
     def visible(self, function: NamePredicate) -> NamePredicate:
         """Names for which ``function`` is false do not exist: in no lookup, listing, or change.
 
-        A lookup, removal or move of one gives ENOENT; none can be made (EPERM).
+        To look one up, make, move or remove it gives ENOENT.
         """
         return self._predicate("visible", function)
 

@@ -12,8 +12,7 @@ def hide(*patterns: str, ignore_case: bool = False, name: str = "hide") -> Filte
     """Names that match do not exist: in no lookup, listing, or change of a name.
 
     ``patterns`` are globs (``*``, ``?``, ``[...]``); ``ignore_case`` takes ASCII letters as equal.
-    What is looked up, removed or moved gives ENOENT; none can be made or moved to. Raises
-    ``DslError`` without patterns.
+    To look one up, make, move or remove it gives ENOENT. Raises ``DslError`` without patterns.
     """
     wanted = _patterns("hide", patterns, ignore_case)
     filters = FilterSet(name)

@@ -61,7 +61,7 @@ def test_hide_everywhere(run: Run) -> None:
     kept = run("readdir_postfilter", listing=entries).listing
     assert [entry.name for entry in kept] == [b"id_ed25519.pub", b"id_"]
     moved = {"old_name": b"a", "new_name": b"a.key"}
-    assert run("rename2_prefilter", buffers=moved).verdict == -1
+    assert run("rename2_prefilter", buffers=moved).verdict == -2
     harmless = plain("hide_everywhere")["harmless"]
     assert [harmless(Context(), Name(name)) for name in hidden] == [v == 0 for v in hidden.values()]
 
