@@ -26,6 +26,8 @@ from tests.differential.registry import (
 from tests.differential.script import BELOW, Path, Slot
 from tests.differential.world import NotApplicable, World
 
+_FIFO = "a FIFO below has readers and content of its own"
+
 
 def keep(w: World, s: Slot, opening: Callable[[], int]) -> None:
     """Keep what is opened with O_NONBLOCK, which io_uring would follow on files too."""
@@ -33,12 +35,12 @@ def keep(w: World, s: Slot, opening: Callable[[], int]) -> None:
         fd = opening()
     except OSError as error:
         if w.actor == BELOW and error.errno == errno.ENXIO:
-            raise NotApplicable("a FIFO's readers above are not its readers below") from None
+            raise NotApplicable(_FIFO) from None
         raise
     kind = stat.S_IFMT(os.fstat(fd).st_mode)
     if w.actor == BELOW and kind == stat.S_IFIFO:
         os.close(fd)
-        raise NotApplicable("what is in a FIFO above is not in it below")
+        raise NotApplicable(_FIFO)
     if kind == stat.S_IFREG:
         os.set_blocking(fd, True)
     w.put(s, fd)

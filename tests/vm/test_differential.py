@@ -86,7 +86,7 @@ def test_as_on_the_bare_twin(pairs: Twins) -> None:
         found = pairs.attempt(script)
         if found is not None:
             # Long scripts take long to shrink
-            seconds = 600 if OPERATIONS else 100
+            seconds = 300 if OPERATIONS else 100
             small = shrink(script, found, pairs.attempt, seconds=seconds)
             last = pairs.attempt(small) or found
             file = keep(small, last, pairs.lower, pairs.mount, seed)
