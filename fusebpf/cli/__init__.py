@@ -23,6 +23,7 @@ EXIT_INTERRUPTED = 130
 # Command: where it is, and its line in the help (which then needs no import).
 _COMMANDS = {
     "compile": ("fusebpf.cli.compile:compile_command", "Compile a filter file to an object."),
+    "inspect": ("fusebpf.cli.inspect:inspect", "Show what an object holds and needs."),
     "check": ("fusebpf.cli.check:check", "Compile a filter file and let the kernel verify it."),
     "attach": ("fusebpf.cli.attach:attach", "Mount a directory with filters in force."),
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),

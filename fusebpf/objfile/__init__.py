@@ -4,16 +4,29 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from fusebpf.build.metadata import SECTION, Metadata
 from fusebpf.errors import FusebpfError
+from fusebpf.objfile.btf import Btf
+from fusebpf.objfile.lines import INSTRUCTION_BYTES, SourceLine, source_lines
 
 ELF_MAGIC = b"\x7fELF"
 _EM_BPF = "EM_BPF"
+_BUILD = "build it with: fusebpf compile FILE.py -o OUT"
+# What pyelftools and struct raise, beside ELFError, for a file cut short or overwritten.
+_BROKEN = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 class ObjectFileError(FusebpfError):
@@ -30,22 +43,32 @@ class Section:
 
 @dataclass(frozen=True)
 class ProgramEntry:
-    """A program: its function's name, its section (`struct_ops/...`), its size in bytes."""
+    """A program: its function's name, its section (`struct_ops/...`), its size in bytes.
+
+    `kfuncs` are the kernel functions it calls, `lines` where its instructions come from, counted
+    from its first one.
+    """
 
     name: str
     section: str
     size: int
+    kfuncs: tuple[str, ...] = ()
+    lines: tuple[SourceLine, ...] = ()
 
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """An object: its bytes and what can be told from them alone."""
+    """An object: its bytes and what can be told from them alone.
+
+    `btf_types` is how many types its BTF has.
+    """
 
     path: Path
     data: bytes
     metadata: Metadata
     sections: tuple[Section, ...]
     programs: tuple[ProgramEntry, ...]
+    btf_types: int
 
 
 def is_object(path: str | os.PathLike[str]) -> bool:
@@ -72,20 +95,24 @@ def parse(path: Path, data: bytes) -> ObjectFile:
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
+    if not data.startswith(ELF_MAGIC):
+        raise ObjectFileError(f"{path} is not an ELF object", _BUILD)
     try:
         elf = ELFFile(BytesIO(data))
         if elf["e_machine"] != _EM_BPF:
             raise ObjectFileError(f"{path} is ELF, but not for BPF")
         sections = [(entry, entry.name) for entry in elf.iter_sections()]
         raw = next((entry.data() for entry, name in sections if name == SECTION), None)
-        programs = _programs(sections)
+        btf, lines = _debug({name: entry for entry, name in sections if name})
+        programs = _programs(sections, lines)
         listed = tuple(Section(name, int(entry["sh_size"])) for entry, name in sections if name)
-    except (ELFError, UnicodeDecodeError, KeyError, ValueError, IndexError) as error:
-        raise ObjectFileError(f"{path} is not an ELF object: {error}") from None
+    except (ELFError, *_BROKEN) as error:
+        reason = str(error) or type(error).__name__
+        raise ObjectFileError(f"{path} is a broken ELF object: {reason}", _BUILD) from None
     if raw is None:
         raise ObjectFileError(
             f"{path} was not built by fusebpf (no section {SECTION})",
-            "build it with: fusebpf compile FILE.py -o OUT",
+            _BUILD,
         )
     try:
         metadata = Metadata.from_json(raw.decode("ascii"))
@@ -94,18 +121,55 @@ def parse(path: Path, data: bytes) -> ObjectFile:
             f"{path}: section {SECTION} cannot be read: {error}",
             "build it again with this version: fusebpf compile FILE.py -o OUT",
         ) from None
-    return ObjectFile(path, data, metadata, listed, programs)
+    return ObjectFile(path, data, metadata, listed, programs, 0 if btf is None else btf.count)
 
 
-def _programs(sections: list[tuple[Any, str]]) -> tuple[ProgramEntry, ...]:
+def _debug(sections: dict[str, Any]) -> tuple[Btf | None, dict[str, list[SourceLine]]]:
+    """BTF and the source lines by section."""
+    if ".BTF" not in sections:
+        return None, {}
+    btf = Btf(sections[".BTF"].data())
+    extension = sections.get(".BTF.ext")
+    return btf, {} if extension is None else source_lines(btf, extension.data())
+
+
+def _programs(
+    sections: list[tuple[Any, str]], lines: dict[str, list[SourceLine]]
+) -> tuple[ProgramEntry, ...]:
     """Functions in sections of programs; the order is that of the symbol table."""
     symtab = next((entry for entry, name in sections if name == ".symtab"), None)
+    symbols = list(symtab.iter_symbols()) if symtab is not None else []
+    calls = _calls(sections, symbols)
     found: list[ProgramEntry] = []
-    for symbol in symtab.iter_symbols() if symtab is not None else ():
+    for symbol in symbols:
         index = symbol["st_shndx"]
         if symbol["st_info"]["type"] != "STT_FUNC" or not isinstance(index, int):
             continue
-        section = sections[index][1].lstrip("?")
-        if section.startswith(("struct_ops", "raw_tp")):
-            found.append(ProgramEntry(symbol.name, section, int(symbol["st_size"])))
+        name = sections[index][1]
+        section = name.lstrip("?")
+        if not section.startswith(("struct_ops", "raw_tp")):
+            continue
+        start, size = int(symbol["st_value"]), int(symbol["st_size"])
+        called = {kfunc for at, kfunc in calls.get(index, ()) if start <= at < start + size}
+        first = start // INSTRUCTION_BYTES
+        own = tuple(
+            replace(line, instruction=line.instruction - first)
+            for line in lines.get(name, ())
+            if 0 <= line.instruction - first < size // INSTRUCTION_BYTES
+        )
+        found.append(ProgramEntry(symbol.name, section, size, tuple(sorted(called)), own))
     return tuple(found)
+
+
+def _calls(sections: list[tuple[Any, str]], symbols: list[Any]) -> dict[int, list[tuple[int, str]]]:
+    """Calls of kernel functions, by section: the relocations against undefined symbols."""
+    found: dict[int, list[tuple[int, str]]] = {}
+    for entry, _name in sections:
+        if entry["sh_type"] != "SHT_REL":
+            continue
+        calls = found.setdefault(int(entry["sh_info"]), [])
+        for relocation in entry.iter_relocations():
+            symbol = symbols[relocation["r_info_sym"]]
+            if symbol["st_shndx"] == "SHN_UNDEF":
+                calls.append((int(relocation["r_offset"]), symbol.name))
+    return found

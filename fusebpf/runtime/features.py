@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from fusebpf.errors import PrivilegeError, UnsupportedKernelError
-from fusebpf.runtime.btf import KERNEL_BTF, Btf, module_btf
+from fusebpf.objfile.btf import KERNEL_BTF, Btf, module_btf
 
 MODULE = "fusebpf"
 OPS_STRUCT = "fuse_ops"

@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Any
 
 from fusebpf.errors import FusebpfError
+from fusebpf.objfile.btf import Btf, Field
 from fusebpf.runtime import sysbpf
-from fusebpf.runtime.btf import Btf, Field
 from fusebpf.runtime.signals import uninterrupted
 
 LOG_BUFFER_BYTES = 16 << 20

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from fusebpf.build.metadata import maps_from_list
 from fusebpf.errors import FusebpfError
+from fusebpf.objfile.btf import Btf
 from fusebpf.runtime import sysbpf
-from fusebpf.runtime.btf import Btf
 from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.features import FuseBpf
 from fusebpf.runtime.maps import Maps

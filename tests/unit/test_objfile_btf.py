@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from fusebpf.runtime.btf import KERNEL_BTF, Btf, BtfError
+from fusebpf.objfile.btf import KERNEL_BTF, Btf, BtfError
 from fusebpf.runtime.libbpf import Object
 from tests.unit.runtime_objects import compiled
 

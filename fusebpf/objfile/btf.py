@@ -82,6 +82,11 @@ class Btf:
         self.strings = raw[hdr_len + str_off : hdr_len + str_off + str_len]
         self._base_strings = base_strings
 
+    @property
+    def count(self) -> int:
+        """How many types it has."""
+        return len(self._types)
+
     def string(self, offset: int) -> str:
         """The name at a string offset; offsets below the base's length are the base's."""
         base = len(self._base_strings)
