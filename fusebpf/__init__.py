@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from fusebpf.runtime import detach as detach
     from fusebpf.runtime import ls as ls
     from fusebpf.runtime import mounts as mounts
+    from fusebpf.runtime import replace as replace
 
 # Where a name that is not the language's own lives.
-_ELSEWHERE = dict.fromkeys(("attach", "detach", "ls", "mounts"), "fusebpf.runtime")
+_ELSEWHERE = dict.fromkeys(("attach", "detach", "ls", "mounts", "replace"), "fusebpf.runtime")
 
 
 def __getattr__(name: str) -> Any:

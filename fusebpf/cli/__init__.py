@@ -26,6 +26,7 @@ _COMMANDS = {
     "inspect": ("fusebpf.cli.inspect:inspect", "Show what an object holds and needs."),
     "check": ("fusebpf.cli.check:check", "Compile a filter file and let the kernel verify it."),
     "attach": ("fusebpf.cli.attach:attach", "Mount a directory with filters in force."),
+    "replace": ("fusebpf.cli.replace:replace", "Give a mount other filters, without a gap."),
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),
     "ls": ("fusebpf.cli.ls:ls", "List fuse-bpf mounts and their filters."),
     "show": ("fusebpf.cli.show:show", "Show the maps of a mount's filters."),

@@ -11,7 +11,7 @@ import click
 @click.command()
 @click.argument("filters", type=click.Path(path_type=Path))
 @click.argument("lower", type=click.Path(path_type=Path))
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
 @click.option("--name", "set_name", metavar="NAME", help="Which set, when FILTERS has several.")
 @click.option(
     "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A config value of the set."
@@ -19,7 +19,7 @@ import click
 def attach(
     filters: Path,
     lower: Path,
-    mountpoint: Path,
+    mountpoint: Path | None,
     set_name: str | None,
     settings: tuple[str, ...],
 ) -> None:
@@ -31,4 +31,23 @@ def attach(
     from fusebpf.runtime import attach as mount
     from fusebpf.runtime.config import parse
 
+    if mountpoint is None:
+        raise _without_mountpoint(filters, lower)
     mount(filters, lower, mountpoint, set_name=set_name, config=parse(settings)).close()
+
+
+def _without_mountpoint(filters: Path, lower: Path) -> Exception:
+    """The error for two arguments, which are meant where the mount is there already."""
+    from fusebpf.errors import UsageError
+    from fusebpf.runtime import mountinfo
+
+    try:
+        there = mountinfo.at(lower)
+    except OSError:
+        there = None
+    if there is not None and there.is_fuse_bpf:
+        return UsageError(
+            f"{lower} is a fuse-bpf mount already",
+            f"give it other filters: fusebpf replace {lower} {filters}",
+        )
+    return click.UsageError("Missing argument 'MOUNTPOINT'.", click.get_current_context())

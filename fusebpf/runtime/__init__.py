@@ -4,5 +4,6 @@
 from fusebpf.runtime import mounts
 from fusebpf.runtime.mounting import Mount, attach, detach
 from fusebpf.runtime.mounts import MountStatus, ls
+from fusebpf.runtime.replacing import Replacement, replace
 
-__all__ = ["Mount", "MountStatus", "attach", "detach", "ls", "mounts"]
+__all__ = ["Mount", "MountStatus", "Replacement", "attach", "detach", "ls", "mounts", "replace"]

@@ -102,6 +102,7 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bpf_map__max_entries": (_U32, (_PTR,)),
     "bpf_map__autocreate": (ctypes.c_bool, (_PTR,)),
     "bpf_map__set_autocreate": (_INT, (_PTR, ctypes.c_bool)),
+    "bpf_map__reuse_fd": (_INT, (_PTR, _INT)),
     "bpf_map__initial_value": (_PTR, (_PTR, ctypes.POINTER(ctypes.c_size_t))),
     "bpf_map__attach_struct_ops": (_PTR, (_PTR,)),
     "bpf_link__fd": (_INT, (_PTR,)),
@@ -200,6 +201,7 @@ class Program:
     def __init__(self, owner: Object, pointer: int) -> None:
         self._owner = owner
         self._pointer = pointer
+        self.address = pointer
         lib = library()
         self.name: str = lib.call("bpf_program__name", pointer).decode()
         self.section: str = lib.call("bpf_program__section_name", pointer).decode()
@@ -252,6 +254,11 @@ class Map:
     def autocreate(self, wanted: bool) -> None:
         pointer = self._owner.alive(self._pointer)
         _check(library().call("bpf_map__set_autocreate", pointer, wanted), "set_autocreate")
+
+    def reuse(self, fd: int) -> None:
+        """Have the load take the map behind `fd`, which stays the caller's, for this one."""
+        pointer = self._owner.alive(self._pointer)
+        _check(library().call("bpf_map__reuse_fd", pointer, fd), f"cannot keep map {self.name}")
 
     @property
     def fd(self) -> int:

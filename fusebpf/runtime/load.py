@@ -17,7 +17,7 @@ from fusebpf.abi.opcodes import COVERED
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import EXIT_REJECTED, FusebpfError, PrivilegeError, UnsupportedKernelError
 from fusebpf.runtime.features import OPS_STRUCT, FuseBpf, served_hooks
-from fusebpf.runtime.libbpf import LibbpfError, Map, Object, version
+from fusebpf.runtime.libbpf import LibbpfError, Map, Object, Program, version
 
 OPS_MAP = "fusebpf_ops"
 CASES_MAP = "fusebpf_cases"
@@ -58,10 +58,10 @@ def open_standin(data: bytes) -> Object:
     return _open(data, "standin", "raw_tp")
 
 
-def open_ops(data: bytes, kernel: FuseBpf) -> tuple[Object, str]:
-    """Open an object with its struct_ops programs on, under a name of its own.
+def open_ops(data: bytes, kernel: FuseBpf, name: str = "") -> tuple[Object, str]:
+    """Open an object with its struct_ops programs on, under `name` or a name of its own.
 
-    Returns the object, to be loaded, and that name. Raises UnsupportedKernelError when libbpf is
+    Returns the object, to be loaded, and the name. Raises UnsupportedKernelError when libbpf is
     too old or the kernel lacks a hook that the object uses.
     """
     if version() < (1, 5):
@@ -72,7 +72,7 @@ def open_ops(data: bytes, kernel: FuseBpf) -> tuple[Object, str]:
         )
     opened = _open(data, "fusebpf", "struct_ops")
     try:
-        name = "f" + os.urandom(6).hex()
+        name = name or "f" + os.urandom(6).hex()
         _fill_ops(opened, opened.maps[OPS_MAP], name, kernel)
     except BaseException:
         opened.close()
@@ -110,6 +110,19 @@ def _fill_ops(opened: Object, ops: Map, name: str, kernel: FuseBpf) -> None:
                 raise unserved(field.name)
             # libbpf refuses an object with a member the kernel lacks, unless it is NULL.
             struct.pack_into("=Q", value, field.offset, 0)
+
+
+def ops_programs(opened: Object) -> dict[str, Program]:
+    """The programs in the struct, by hook; before the load libbpf has their addresses there."""
+    value = opened.maps[OPS_MAP].initial_value()
+    programs = {program.address: program for program in opened.programs.values()}
+    found: dict[str, Program] = {}
+    for field in opened.btf.struct_members(OPS_STRUCT) or []:
+        if field.name != "name":
+            (address,) = struct.unpack_from("=Q", value, field.offset)
+            if address:
+                found[field.name] = programs[address]
+    return found
 
 
 def _covered(hook: str, kernel: FuseBpf, filled: set[str]) -> bool:

@@ -16,9 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fusebpf.build.metadata import Metadata
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
-from fusebpf.objfile import is_object, read
 from fusebpf.runtime import features, fsmount, mountinfo
 from fusebpf.runtime.config import choose
 from fusebpf.runtime.events import EventStreams
@@ -26,6 +24,7 @@ from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.load import check_abi, load, open_ops
 from fusebpf.runtime.maps import Maps
+from fusebpf.runtime.objects import object_of
 from fusebpf.runtime.signals import uninterrupted
 from fusebpf.runtime.tables import open_tables
 
@@ -119,7 +118,7 @@ def attach(
     lower_path, target = _checked(lower, mountpoint)
     features.require_root("attach")
     kernel = features.require()
-    data, metadata, path = _object(filters, set_name)
+    data, metadata, path = object_of(filters, set_name)
     check_abi(metadata, path)
     chosen = choose(metadata, config or {})
     with ExitStack() as stack:
@@ -159,7 +158,8 @@ def _checked(
     if there is not None and there.is_fuse_bpf:
         raise UsageError(
             f"{target} is a fuse-bpf mount already",
-            f"take it off first: fusebpf detach {target}",
+            f"give it other filters: fusebpf replace {target} FILTERS\n"
+            f"or take it off first: fusebpf detach {target}",
         )
     return lower_path, target
 
@@ -174,25 +174,6 @@ def _directory(path: str | os.PathLike[str], what: str) -> Path:
     if not real.is_dir():
         raise FusebpfError(f"{what} {path} is not a directory", "name a directory")
     return real
-
-
-def _object(
-    filters: FilterSet | str | os.PathLike[str], set_name: str | None
-) -> tuple[bytes, Metadata, Path]:
-    """Bytes and metadata of the object, built first where it is not one yet."""
-    if not isinstance(filters, (str, os.PathLike)):
-        from fusebpf.build import build_set
-
-        built = build_set(filters, standins=False)
-        return built.data, built.metadata, built.path
-    path = Path(filters)
-    if is_object(path):
-        found = read(path)
-        return found.data, found.metadata, path
-    from fusebpf.build import build_file
-
-    built = build_file(path, set_name, standins=False)
-    return built.data, built.metadata, built.path
 
 
 def _make_mount(

@@ -75,6 +75,21 @@ def open(mountpoint: str | os.PathLike[str]) -> Mount:
     Close it with `close()`, or use it in a `with`; the mount stays.
     Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
     """
+    entry, link_id = filtered(mountpoint, "reading the maps of a mount")
+    try:
+        found = state.loaded_set(link_id, features.require())
+        maps, events = state.open_set(found)
+    except OSError as error:
+        raise FusebpfError(f"cannot read the filters of {mountpoint}: {error}") from None
+    name = entry.super_options.get("root_bpf", "")
+    return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, events, False)
+
+
+def filtered(mountpoint: str | os.PathLike[str], what: str) -> tuple[MountEntry, int]:
+    """The mount at a path and the id of its link, for `what`, which needs root.
+
+    Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
+    """
     try:
         entry = mountinfo.at(mountpoint)
     except OSError as error:
@@ -83,17 +98,11 @@ def open(mountpoint: str | os.PathLike[str]) -> Mount:
         raise UsageError(
             f"{mountpoint} is not a fuse-bpf mount", "fusebpf ls shows those there are"
         )
-    features.require_root("reading the maps of a mount")
+    features.require_root(what)
     link_id = entry.link_id
     if link_id is None or entry.dead:
         raise FusebpfError(
             f"{mountpoint} has no filters in force" + (" (torn off by force)" * entry.dead),
             f"take it off and attach again: fusebpf detach {mountpoint}",
         )
-    try:
-        found = state.loaded_set(link_id, features.require())
-        maps, events = state.open_set(found)
-    except OSError as error:
-        raise FusebpfError(f"cannot read the filters of {mountpoint}: {error}") from None
-    name = entry.super_options.get("root_bpf", "")
-    return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, events, False)
+    return entry, link_id

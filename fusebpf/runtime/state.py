@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fusebpf.build.metadata import maps_from_list
+from fusebpf.build.metadata import MapMeta, maps_from_list
 from fusebpf.errors import FusebpfError
 from fusebpf.objfile.btf import Btf
 from fusebpf.runtime import sysbpf
@@ -112,16 +112,21 @@ def _metadata(fd: int, info: sysbpf.MapInfo) -> dict[str, str]:
 
 def open_set(found: LoadedSet) -> tuple[Maps, EventStreams]:
     """Maps and events of a set, as far as its programs use them. Raises FusebpfError, OSError."""
-    try:
-        declared = maps_from_list(json.loads(found.maps_json))
-    except (ValueError, TypeError):
-        raise FusebpfError(
-            f"the metadata of filter set {found.name!r} cannot be read",
-            "it was built by another version of fusebpf: attach it again",
-        ) from None
+    declared = declared_maps(found)
 
     def descriptor(name: str) -> int | None:
         map_id = found.map_ids.get(name)
         return None if map_id is None else sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, map_id)
 
     return open_tables(declared, descriptor)
+
+
+def declared_maps(found: LoadedSet) -> tuple[MapMeta, ...]:
+    """Maps and events of a set as its author declared them. Raises FusebpfError."""
+    try:
+        return maps_from_list(json.loads(found.maps_json))
+    except (ValueError, TypeError):
+        raise FusebpfError(
+            f"the metadata of filter set {found.name!r} cannot be read",
+            "it was built by another version of fusebpf: attach it again",
+        ) from None

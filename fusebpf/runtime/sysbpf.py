@@ -30,6 +30,7 @@ PROG_GET_FD_BY_ID = 13
 MAP_GET_FD_BY_ID = 14
 OBJ_GET_INFO_BY_FD = 15
 BTF_GET_FD_BY_ID = 19
+LINK_UPDATE = 29
 LINK_GET_FD_BY_ID = 30
 LINK_GET_NEXT_ID = 31
 LINK_DETACH = 34
@@ -46,6 +47,8 @@ PERCPU_MAP_TYPES = frozenset(
 )
 
 LINK_TYPE_STRUCT_OPS = 9
+
+BPF_F_REPLACE = 4
 
 BPF_ANY = 0
 BPF_NOEXIST = 1
@@ -218,6 +221,14 @@ def ids(command: int) -> Iterator[int]:
 def link_detach(fd: int) -> None:
     """Tear the link off by force (BPF_LINK_DETACH), whoever else holds it."""
     bpf(LINK_DETACH, struct.pack("=I", fd))
+
+
+def link_update_map(fd: int, new_map_fd: int, old_map_fd: int) -> None:
+    """Put another struct_ops map behind a link, in one step (BPF_LINK_UPDATE).
+
+    Raises OSError: EPERM when the link's map is no longer the old one, or has been torn off.
+    """
+    bpf(LINK_UPDATE, struct.pack("=IIII", fd, new_map_fd, BPF_F_REPLACE, old_map_fd))
 
 
 def _elem(fd: int, key: bytes | None, value_address: int, flags: int) -> bytes:

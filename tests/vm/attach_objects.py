@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from fusebpf.build.clang import compile_c, find_clang
+from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
 from fusebpf.runtime import mountinfo, sysbpf
 from tests.vm.limits import SLOWNESS
 
@@ -72,3 +74,17 @@ def nothing_left() -> Iterator[None]:
     gone = eventually(lambda: all(in_kernel()[kind] <= ids for kind, ids in before.items()))
     left = {kind: in_kernel()[kind] - ids for kind, ids in before.items()}
     assert gone, f"left in the kernel: {left}"
+
+
+def handwritten(directory: Path, hook: str, body: str, name: str) -> Path:
+    """An object around one filter in C, for what the language does not let pass."""
+    member = hook
+    source = (
+        '#include "fusebpf.h"\n'
+        f'SEC("?struct_ops/{member}") int {name}_ops(__u64 *args) {{ {body} }}\n'
+        f'FUSEBPF_OPS("odd", .{member} = FUSEBPF_PROG({name}))\n'
+    )
+    meta = Metadata("odd", 1, "odd.py", "0" * 64, (HookMeta(hook, name, 7, name),), (), "0", "0")
+    path = directory / f"{name}.o"
+    path.write_bytes(compile_c(find_clang(), source + c_trailer(meta), directory))
+    return path

@@ -18,12 +18,12 @@ import pytest
 
 from fusebpf.build import build_file, load_file
 from fusebpf.build.clang import compile_c, find_clang
-from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
+from fusebpf.build.metadata import Metadata, c_trailer
 from fusebpf.errors import FusebpfError, UnsupportedKernelError, UsageError
 from fusebpf.runtime import attach, detach, ls, mountinfo, mounting, mounts, sysbpf
 from fusebpf.runtime.fsmount import MountError
 from tests.vm import kernelkit as kit
-from tests.vm.attach_objects import GUARD, eventually, fusebpf, nothing_left
+from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, nothing_left
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +138,10 @@ def test_second_attach_at_one_place_is_refused(guard: Path, lower: Path, mnt: Pa
         done = fusebpf("attach", guard, lower, mnt)
         assert done.returncode == 2
         assert f"fusebpf detach {mnt}" in done.stderr
+        assert f"fusebpf replace {mnt}" in done.stderr
+        short = fusebpf("attach", guard, mnt)
+        assert short.returncode == 2
+        assert f"fusebpf replace {mnt} {guard}" in short.stderr
         assert not (mnt / ".env").exists()
 
 
@@ -269,20 +273,6 @@ def test_refused_mount_option_shows_the_kernels_words(
         assert caught.value.log, "the file system says why in its log"
         assert caught.value.log[-1] in str(caught.value)
         assert len(ls()) == 1
-
-
-def handwritten(directory: Path, hook: str, body: str, name: str) -> Path:
-    """An object around one filter in C, for what the language does not let pass."""
-    member = hook
-    source = (
-        '#include "fusebpf.h"\n'
-        f'SEC("?struct_ops/{member}") int {name}_ops(__u64 *args) {{ {body} }}\n'
-        f'FUSEBPF_OPS("odd", .{member} = FUSEBPF_PROG({name}))\n'
-    )
-    meta = Metadata("odd", 1, "odd.py", "0" * 64, (HookMeta(hook, name, 7, name),), (), "0", "0")
-    path = directory / f"{name}.o"
-    path.write_bytes(compile_c(find_clang(), source + c_trailer(meta), directory))
-    return path
 
 
 @pytest.mark.skipif(

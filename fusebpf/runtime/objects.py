@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+"""The object of what the caller names: a set, a filter file, or an object already."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusebpf.build.metadata import Metadata
+from fusebpf.objfile import is_object, read
+
+if TYPE_CHECKING:
+    from fusebpf.dsl import FilterSet
+
+
+def object_of(
+    filters: FilterSet | str | os.PathLike[str], set_name: str | None
+) -> tuple[bytes, Metadata, Path]:
+    """Bytes and metadata of the object, built first where it is not one yet."""
+    if not isinstance(filters, (str, os.PathLike)):
+        from fusebpf.build import build_set
+
+        built = build_set(filters, standins=False)
+        return built.data, built.metadata, built.path
+    path = Path(filters)
+    if is_object(path):
+        found = read(path)
+        return found.data, found.metadata, path
+    from fusebpf.build import build_file
+
+    built = build_file(path, set_name, standins=False)
+    return built.data, built.metadata, built.path
