@@ -56,8 +56,12 @@ def store(key: str, data: bytes) -> Path:
     return path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace `path` by a file with `data`, in one step. Raises OSError."""
+def write_atomically(path: Path, data: bytes, *, keep_mode: bool = False) -> None:
+    """Replace `path` by a file with `data`, in one step. Raises OSError.
+
+    With `keep_mode` the new file has the owner and permissions of the old one.
+    """
+    before = path.stat() if keep_mode else None
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -66,6 +70,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             umask = os.umask(0)
             os.umask(umask)
             os.fchmod(file.fileno(), 0o666 & ~umask)
+            if before is not None:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
         Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

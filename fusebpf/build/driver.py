@@ -65,12 +65,15 @@ class BuiltObject:
     warnings: tuple[Diagnostic, ...] = ()
 
 
-def compile_file(path: str | os.PathLike[str], set_name: str | None = None) -> CompiledSet:
+def compile_file(
+    path: str | os.PathLike[str], set_name: str | None = None, source: str | None = None
+) -> CompiledSet:
     """Import a filter file and translate one of its sets to C.
 
-    `set_name` is needed when the file has several. Raises BuildError with all diagnostics.
+    `set_name` is needed when the file has several; `source` is its text when that is not (yet) in
+    the file. Raises BuildError with all diagnostics.
     """
-    loaded = load_file(path)
+    loaded = load_file(path, source)
     return compile_loaded(loaded.path, loaded.source, loaded.choose(set_name), loaded.namespace)
 
 

@@ -39,7 +39,10 @@ class BuildError(FusebpfError):
 
 
 class RejectedFileError(BuildError):
-    """A filter file that cannot be used at all: empty, not UTF-8, without a filter set."""
+    """A filter file that cannot be used at all: empty, not UTF-8, without a filter set.
+
+    It has no diagnostic of its own; ``E006`` is its code where one is needed.
+    """
 
     def __init__(self, message: str, help: str | None = None) -> None:
         super().__init__(message, help)

@@ -52,14 +52,14 @@ class LoadedFile:
         raise BuildError(f"{self.path} has no filter set {name!r}", f"it has: {names}")
 
 
-def load_file(path: str | os.PathLike[str]) -> LoadedFile:
-    """Import the filter file at `path`.
+def load_file(path: str | os.PathLike[str], source: str | None = None) -> LoadedFile:
+    """Import the filter file at `path`; with `source`, as if it held that text.
 
     Raises BuildError (or RejectedFileError) when it is missing, is no text in UTF-8, does not
     parse, raises while it is imported, or makes no FilterSet.
     """
     file = Path(path)
-    source = _read(file)
+    source = read_source(file) if source is None else source
     if not source.strip():
         raise RejectedFileError(
             f"{file} is empty",
@@ -81,7 +81,8 @@ def load_file(path: str | os.PathLike[str]) -> LoadedFile:
     return LoadedFile(file, source, namespace, sets)
 
 
-def _read(file: Path) -> str:
+def read_source(file: Path) -> str:
+    """The text of a filter file. Raises BuildError."""
     try:
         raw = file.read_bytes()
     except FileNotFoundError:
@@ -104,7 +105,9 @@ def _execute(file: Path, source: str) -> dict[str, Any]:
     try:
         code = compile(source, str(file), "exec", dont_inherit=True)
     except SyntaxError as error:
-        raise _rejected(file, source, _syntax_diagnostic(file, error)) from None
+        from fusebpf.build.raised import syntax_error
+
+        raise _rejected(file, source, syntax_error(str(file), source, error)) from None
     except (ValueError, RecursionError, MemoryError) as error:
         reason = str(error) or "it is nested too deeply"
         raise RejectedFileError(f"{file} does not parse: {reason}") from None
@@ -159,87 +162,35 @@ def _rejected(file: Path, source: str, *diagnostics: Diagnostic) -> BuildError:
     return BuildError(f"{file}: {errors}", None, diagnostics, {str(file): source})
 
 
-def _syntax_diagnostic(file: Path, error: SyntaxError) -> Diagnostic:
-    from fusebpf.compiler import Diagnostic
-
-    line = error.lineno or 1
-    col = error.offset or 1
-    same_line = error.end_lineno in (None, line)
-    end = error.end_offset if same_line and error.end_offset else col + 1
-    return Diagnostic(
-        severity="error",
-        code="E001",
-        message=f"not Python: {error.msg}",
-        file=str(file),
-        line=line,
-        col=col,
-        end_col=max(end, col + 1),
-        help=None,
-        notes=(),
-    )
-
-
 def _raised(file: Path, source: str, error: BaseException) -> BuildError:
     """The error of user code, at the user's own line that it came through last."""
+    from fusebpf.build.raised import Place, raised, syntax_error
+    from fusebpf.compiler import declaration_error
     from fusebpf.dsl.errors import DslError
 
     if isinstance(error, SyntaxError) and error.filename == str(file):
-        return _rejected(file, source, _syntax_diagnostic(file, error))
-    lines = source.splitlines()
+        return _rejected(file, source, syntax_error(str(file), source, error))
     if isinstance(error, DslError) and error.file == str(file):
-        line, word = error.line, error.word
-        code, message, help = error.code, error.message, error.help
-        start, end = _word_span(lines, line, word)
-    elif isinstance(error, DslError):  # in a module that the file imports
-        line, start, end = _innermost(file, lines, error)
-        code, message, help = error.code, f"{error.file}:{error.line}: {error.message}", error.help
-    else:
-        line, start, end = _innermost(file, lines, error)
-        reason = str(error).strip().splitlines()
-        what = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
-        code, message, help = "E002", f"the file raised {what}", None
-    from fusebpf.compiler import Diagnostic
-
-    located = Diagnostic(
-        severity="error",
-        code=code,
-        message=message,
-        file=str(file),
-        line=line,
-        col=start + 1,
-        end_col=max(end, start + 1) + 1,
-        help=help,
-        notes=(),
-    )
-    return _rejected(file, source, located)
+        return _rejected(file, source, declaration_error(error, source))
+    place = Place(str(file), source, *_innermost(file, source, error))
+    return _rejected(file, source, raised(place, error))
 
 
-def _text(lines: list[str], line: int) -> str:
-    return lines[line - 1] if 1 <= line <= len(lines) else ""
-
-
-def _word_span(lines: list[str], line: int, word: str) -> tuple[int, int]:
-    """Columns, from 0, of `word` in a line; of all its text when it is not there."""
-    text = _text(lines, line)
-    at = text.find(word) if word else -1
-    if at >= 0:
-        return at, at + len(word)
-    return len(text) - len(text.lstrip()), len(text.rstrip())
-
-
-def _innermost(file: Path, lines: list[str], error: BaseException) -> tuple[int, int, int]:
+def _innermost(file: Path, source: str, error: BaseException) -> tuple[int, int, int]:
     """Line and columns, from 0, of the last frame of `file` that the error came through."""
+    lines = source.splitlines()
     place = (1, 0, 0)
     trace = error.__traceback__
     while trace is not None:
         code = trace.tb_frame.f_code
         if code.co_filename == str(file):
             line = trace.tb_lineno
-            place = (line, *_word_span(lines, line, ""))
+            text = lines[line - 1] if 1 <= line <= len(lines) else ""
+            place = (line, len(text) - len(text.lstrip()), len(text.rstrip()))
             # One entry for each two-byte unit of bytecode; columns count bytes of UTF-8.
             at = next(itertools.islice(code.co_positions(), trace.tb_lasti // 2, None), None)
             if at and at[0] == at[1] == line and at[2] is not None and at[3] is not None:
-                raw = _text(lines, line).encode()
+                raw = text.encode()
                 start, end = (len(raw[:col].decode("utf-8", "replace")) for col in at[2:4])
                 place = (line, start, end)
         trace = trace.tb_next

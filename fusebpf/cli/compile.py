@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from fusebpf.cli.options import warnings_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +24,16 @@ if TYPE_CHECKING:
 @click.option("--emit", type=click.Choice(["obj", "c"]), default="obj", help="What to write.")
 @click.option("--explain", is_flag=True, help="Say what each filter costs; write nothing.")
 @click.option("--name", "set_name", metavar="NAME", help="Which set, when FILE has several.")
+@click.option("--json", "as_json", is_flag=True, help="Print findings and their edits as JSON.")
+@warnings_option
 def compile_command(
-    file: Path, output: Path | None, emit: str, set_name: str | None, explain: bool
+    file: Path,
+    output: Path | None,
+    emit: str,
+    set_name: str | None,
+    explain: bool,
+    as_json: bool,
+    warnings: str,
 ) -> None:
     """Compile the filters of FILE to an object.
 
@@ -30,11 +41,22 @@ def compile_command(
     --emit c the generated C goes to stdout. --explain tells for each filter how many turns its
     loops can make, its estimated size, and whether the kernel may keep its answers.
     """
-    from fusebpf.build import build_compiled, compile_file
-    from fusebpf.cli.report import diagnostics
+    from fusebpf.build import build_compiled
+    from fusebpf.build.findings import findings, only_set
+    from fusebpf.build.load import read_source
+    from fusebpf.cli.report import conclude
 
-    compiled = compile_file(file, set_name)
-    diagnostics(compiled.warnings, compiled.texts)
+    if as_json and (explain or emit == "c" or str(output) == "-"):
+        raise click.UsageError("--json is for compiling to a file")
+    found = findings(file, read_source(file), set_name)
+    shapes: list[dict[str, Any]] = []
+    if as_json:
+        from fusebpf.compiler.wire import files
+
+        shapes = files(found.diagnostics, found.texts)
+    compiled = only_set(file, found) if not found.failed else None
+    conclude(file, found, warnings, shapes)
+    assert compiled is not None
     if explain:
         for line in _explained(compiled):
             click.echo(line)
@@ -45,7 +67,9 @@ def compile_command(
     built = build_compiled(compiled)
     target = output or Path(f"{file.stem}.bpf.o")
     _write(target, built.data)
-    if str(target) != "-":
+    if as_json:
+        click.echo(json.dumps({"ok": True, "files": shapes, "object": str(target)}))
+    elif str(target) != "-":
         meta = built.metadata
         click.echo(
             f"{target}: set {meta.set}, {_count(len(meta.hooks), 'filter')}, "

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import ast
-from difflib import get_close_matches
 from typing import Literal
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import bounds
+from fusebpf.compiler.mending import Mend, after, last_name
 from fusebpf.compiler.names import as_view, whole
 from fusebpf.compiler.operands import (
     FLEXIBLE,
@@ -33,6 +33,7 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.records import Records
+from fusebpf.compiler.scope import Scope
 from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
@@ -47,6 +48,7 @@ from fusebpf.compiler.types import (
 )
 from fusebpf.compiler.words import describe
 from fusebpf.dsl.values import MAX_ERRNO
+from fusebpf.spelling import closest
 
 HASH_METHODS = ("get", "put", "discard")
 
@@ -125,7 +127,11 @@ class Calls(Records):
     def _args(self, node: ast.Call, name: str, least: int, most: int) -> list[Operand] | None:
         if node.keywords:
             self.error(
-                node, "E252", f"{name}() takes no keyword arguments here", "leave the name out"
+                node,
+                "E252",
+                f"{name}() takes no keyword arguments here",
+                "leave the name out",
+                [Mend(self.source_of(k.value), at=k) for k in node.keywords],
             )
             return None
         if not least <= len(node.args) <= most:
@@ -158,7 +164,14 @@ class Calls(Records):
         if name == "Verdict":
             return self._verdict(node, args[0])
         if name == "abs":
-            return self.error(node, "E201", "abs() is not supported", "write: x if x >= 0 else -x")
+            shown = self.source_of(node.args[0])
+            return self.error(
+                node,
+                "E201",
+                "abs() is not supported",
+                "write: x if x >= 0 else -x",
+                f"max({shown}, -({shown}))",
+            )
         return self._min_max(node, "min" if name == "min" else "max", args)
 
     def _len(self, node: ast.Call, operand: Operand) -> Operand:
@@ -210,7 +223,13 @@ class Calls(Records):
                 "e.g. range(0, n, 2)",
             )
         if step.value == 0:
-            return self.error(node.args[2], "E241", "the step of a range is zero", "leave it out")
+            return self.error(
+                node.args[2],
+                "E241",
+                "the step of a range is zero",
+                "leave it out",
+                Mend("", at=after(node.args[1], node.args[2]), safe=False),
+            )
         return Range(start, stop, step.value)
 
     def _refuse(self, node: ast.Call, operand: Operand) -> Operand:
@@ -235,6 +254,10 @@ class Calls(Records):
                 "E255",
                 "Verdict() needs a constant",
                 "use refuse(number) for a computed refusal",
+                Mend(
+                    f"refuse({self.source_of(node.args[0]).lstrip('-')})",
+                    imports=(("fusebpf", "refuse"),),
+                ),
             )
         if not -MAX_ERRNO <= operand.value <= 5:
             return self.error(
@@ -288,6 +311,7 @@ class Calls(Records):
                 "E260",
                 f"index {operand.value} is outside map {decl.name!r} of {decl.max_entries} entries",
                 f"use 0…{decl.max_entries - 1}",
+                Mend(str(decl.max_entries - 1 if operand.value > 0 else 0), safe=False),
             )
             return None
         if isinstance(operand, Poison):
@@ -295,12 +319,15 @@ class Calls(Records):
         lo, hi = bounds(operand.expr, self.flow)
         if (lo < 0 or hi >= decl.max_entries) and not self.infer:
             shown = self.source_of(node)
+            simple = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+            folded = shown if simple else f"({shown})"
             self.error(
                 node,
                 "E260",
                 f"{shown} is not provably inside map {decl.name!r} of {decl.max_entries} entries",
                 f"guard it: if 0 <= {shown} < {decl.max_entries}: ...; "
                 f"or fold it: {shown} % {decl.max_entries}",
+                Mend(f"{folded} % {decl.max_entries}", safe=False),
             )
             return None
         if operand.expr.type == decl.key:
@@ -319,6 +346,9 @@ class Calls(Records):
                 "E259",
                 f"walk() takes a whole name, not {describe(args[0])}",
                 f"{decl.name}.walk(name)",
+                Mend(view.name.name, safe=False)
+                if view is not None and isinstance(view.name, ir.Local)
+                else None,
             )
         state: ir.Expr | None = ir.Const(U64, 0)
         if len(args) == 2:
@@ -326,22 +356,28 @@ class Calls(Records):
         return POISON if state is None else Value(ir.NameWalk(S64, view.name, decl.name, state))
 
     def _map_method(self, node: ast.Call, decl: ir.MapDecl, name: str) -> Operand:
+        at = last_name(node.func) if isinstance(node.func, ast.Attribute) else node.func
         if decl.is_array:
+            near = closest(name, ("walk",)) if decl.is_automaton else None
             return self.error(
-                node.func,
+                at,
                 "E261",
                 f"an array map has no {name}()",
-                f"every index has a value: {self.source_of(node.func).split('.')[0]}[i]",
+                f"did you mean {near!r}?"
+                if near
+                else f"every index has a value: {self.source_of(node.func).split('.')[0]}[i]",
+                near or _item(self, node, name),
             )
         if name not in HASH_METHODS:
-            near = get_close_matches(name, HASH_METHODS, n=1)
+            near = _SAME.get(name) or closest(name, HASH_METHODS)
             return self.error(
-                node.func,
+                at,
                 "E261",
                 f"a hash has no {name}() in a filter",
-                f"did you mean {near[0]!r}?"
+                f"did you mean {near!r}?"
                 if near
                 else "hashes know get, put, discard, `in` and m[k] += n",
+                near or _membership(self, node, name),
             )
         args = self._args(node, name, *{"get": (1, 2), "put": (2, 2), "discard": (1, 1)}[name])
         if args is None:
@@ -371,3 +407,28 @@ class Calls(Records):
     def no_value(self, operand: Operand) -> bool:
         """Whether the operand is the result of a function without one."""
         return isinstance(operand, Value) and operand.expr.type == NONE
+
+
+#: Methods of Python's own tables, and what does the same here.
+_SAME = {"pop": "discard", "delete": "discard", "remove": "discard", "set": "put", "update": "put"}
+
+
+def _membership(scope: Scope, node: ast.Call, name: str) -> Mend | None:
+    """``m.has(key)`` as ``key in m``."""
+    if name not in ("has", "has_key", "contains", "exists") or len(node.args) != 1:
+        return None
+    assert isinstance(node.func, ast.Attribute)
+    shown = f"{scope.source_of(node.args[0])} in {scope.source_of(node.func.value)}"
+    return Mend(shown, at=node)
+
+
+def _item(scope: Scope, node: ast.Call, name: str) -> Mend | None:
+    """``array.get(i)`` as ``array[i]``, ``array.put(i, x)`` as ``array[i] = x``."""
+    if not isinstance(node.func, ast.Attribute) or not node.args:
+        return None
+    item = f"{scope.source_of(node.func.value)}[{scope.source_of(node.args[0])}]"
+    if name == "get":
+        return Mend(item, at=node)
+    if name in ("put", "set") and len(node.args) == 2:
+        return Mend(f"{item} = {scope.source_of(node.args[1])}", at=node)
+    return None

@@ -7,6 +7,7 @@ import ast
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.calls import Calls
+from fusebpf.compiler.mending import Mend, between
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     Fetch,
@@ -21,7 +22,7 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.operators import COMPARE
-from fusebpf.compiler.types import BOOL
+from fusebpf.compiler.types import BOOL, IntType
 from fusebpf.compiler.words import describe
 
 
@@ -58,7 +59,16 @@ class Comparisons(Calls):
         """``left op right`` for one of == != < <= > >=; None after a mistake."""
         right_node = node.comparators[0]
         if isinstance(left, Nothing) or isinstance(right, Nothing):
-            self.error(node, "E225", "None is compared with ==", "write `is None` or `is not None`")
+            negated = isinstance(op, ast.NotEq)
+            self.error(
+                node,
+                "E225",
+                "None is compared with ==",
+                "write `is None` or `is not None`",
+                Mend(" is not " if negated else " is ", at=between(node.left, right_node))
+                if isinstance(op, ast.Eq | ast.NotEq)
+                else None,
+            )
             return None
         if as_view(left) is not None or as_view(right) is not None:
             return self.name_compare(node, op, left, right)
@@ -95,6 +105,7 @@ class Comparisons(Calls):
                     "they are never equal",
                     f"compare a part: {name}{part} == {other.shown}"
                     + (f"; or the number: == {other.raw[0]}" if width == 1 else ""),
+                    Mend(f"{name}{part}", at=where),
                 )
                 return True
         return False
@@ -126,6 +137,7 @@ class Comparisons(Calls):
                 "E225",
                 "`is` compares with None only",
                 "use == (or != for `is not`)",
+                Mend(" != " if negated else " == ", at=between(node.left, node.comparators[0])),
             )
             return None
         found: ir.Expr
@@ -164,6 +176,10 @@ class Comparisons(Calls):
                     "E263",
                     "`in` on an array map asks nothing: every index has a value",
                     f"compare the value: {self.source_of(where)}[i] != 0",
+                    f"{self.source_of(where)}[{self.source_of(node.left)}] "
+                    f"{'==' if isinstance(node.ops[0], ast.NotIn) else '!='} 0"
+                    if isinstance(right.decl.value, IntType)
+                    else None,
                 )
                 return None
             key = self.key(node.left, right.decl, left)

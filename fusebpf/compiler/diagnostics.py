@@ -3,19 +3,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    from fusebpf.dsl.errors import DslError
+from fusebpf.compiler.edits import Fix, source_lines
 
 Severity = Literal["error", "warning"]
 
 
-def source_lines(source: str) -> list[str]:
-    """Lines as Python's parser counts them: form feeds and the like end none."""
-    return re.split(r"\r\n|\r|\n", source)
+@dataclass(frozen=True)
+class Related:
+    """Another place that a finding has to do with: the call that led into a helper."""
+
+    message: str
+    file: str
+    line: int
+    col: int
+    end_col: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Diagnostic:
     end_col: int
     help: str | None = None
     notes: tuple[str, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+    related: tuple[Related, ...] = ()
 
     def render(self, source: str) -> str:
         """The text form: position and message, the source line with a caret span, the help."""
@@ -48,8 +54,8 @@ class Diagnostic:
             first, *more = self.help.splitlines()
             out.append(f"help: {first}")
             out.extend(f"      {line}" for line in more)
-        for note in self.notes:
-            out.append(f"note: {note}")
+        out.extend(f"note: {r.file}:{r.line}:{r.col}: {r.message}" for r in self.related)
+        out.extend(f"note: {note}" for note in self.notes)
         return "\n".join(out)
 
 
@@ -63,17 +69,3 @@ def render_all(diagnostics: tuple[Diagnostic, ...], source: str) -> str:
         if n
     ]
     return "\n\n".join([d.render(source) for d in diagnostics] + [", ".join(counts)] * bool(counts))
-
-
-def declaration_error(error: DslError, source: str) -> Diagnostic:
-    """A mistake in a declaration, found while the file was imported, as a diagnostic."""
-    lines = source_lines(source)
-    text = lines[error.line - 1] if 0 < error.line <= len(lines) else ""
-    found = re.search(rf"(?<!\w){re.escape(error.word)}(?!\w)", text) if error.word else None
-    if found:
-        start, end = found.span()
-    else:
-        start, end = len(text) - len(text.lstrip()), len(text.rstrip())
-    return Diagnostic(
-        "error", error.code, error.message, error.file, error.line, start + 1, end + 1, error.help
-    )

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import ast
-from difflib import get_close_matches
 
 from fusebpf.abi import STRUCTS
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
 from fusebpf.compiler.comparisons import Comparisons
 from fusebpf.compiler.flow import refine
+from fusebpf.compiler.mending import Mend, between, last_name
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     FLEXIBLE,
@@ -52,6 +52,7 @@ from fusebpf.compiler.types import (
     int_type_of,
 )
 from fusebpf.compiler.words import describe
+from fusebpf.spelling import closest
 
 #: Members of Context and their types. Ids are those of the initial user namespace.
 CONTEXT_FIELDS: dict[str, IntType] = {
@@ -236,14 +237,13 @@ class Expressions(Comparisons):
                 found = getattr(thing, node.attr, None)
                 if found is None and not hasattr(thing, node.attr):
                     known = [k for k in vars(thing) if not k.startswith("_")]
-                    near = get_close_matches(node.attr, known, n=1, cutoff=0.6)
+                    near = closest(node.attr, known)
                     return self.error(
-                        node,
+                        last_name(node),
                         "E206",
                         f"{name} has no {node.attr!r}",
-                        f"did you mean {near[0]!r}?"
-                        if near
-                        else f"it has: {', '.join(known[:12])}",
+                        f"did you mean {near!r}?" if near else f"it has: {', '.join(known[:12])}",
+                        near,
                     )
                 return self.constant(node, found, f"{name}.{node.attr}")
             case MapRef() | EventRef():
@@ -276,13 +276,14 @@ class Expressions(Comparisons):
     def _unknown_member(
         self, node: ast.Attribute, owner: str, known: list[str], near_help: str | None = None
     ) -> Poison:
-        near = get_close_matches(node.attr, known, n=1, cutoff=0.55)
-        help = f"did you mean {near[0]!r}?" if near else near_help
+        near = closest(node.attr, known)
+        help = f"did you mean {near!r}?" if near else near_help
         return self.error(
-            node,
+            last_name(node),
             "E206",
             f"{owner} has no member {node.attr!r}",
             help or f"it has: {', '.join(known)}",
+            near,
         )
 
     def _context_field(self, node: ast.Attribute) -> Operand:
@@ -339,6 +340,7 @@ class Expressions(Comparisons):
                     "E262",
                     f"{name}[{key}] may be missing: {name} is a hash",
                     f"write {name}.get({key}, 0), or check `{key} in {name}`",
+                    f"{name}.get({key}, 0)" if isinstance(decl.value, IntType) else None,
                 )
             index = self.array_index(node.slice, decl)
             if index is None:
@@ -396,10 +398,15 @@ class Expressions(Comparisons):
                 "E224",
                 "`/` makes a float; the kernel has no floating point",
                 f"use //: {self.source_of(node.left)} // {self.source_of(node.right)}",
+                Mend(" // ", at=between(node.left, node.right)),
             )
         if isinstance(node.op, ast.Pow):
             return self.error(
-                node, "E224", "`**` needs small constants", "multiply, or shift: 1 << n is 2 ** n"
+                node,
+                "E224",
+                "`**` needs small constants",
+                "multiply, or shift: 1 << n is 2 ** n",
+                _power(node, self.source_of(node.left), right),
             )
         return self.error(node, "E224", "`@` is not supported in a filter", "use * on numbers")
 
@@ -493,3 +500,10 @@ class Expressions(Comparisons):
         if made is None:
             return POISON
         return Value(ir.Conditional(made[0].type, test, made[0], made[1]))
+
+
+def _power(node: ast.BinOp, base: str, exponent: Operand) -> str | None:
+    """A small power of something simple, written as a product."""
+    if not isinstance(node.left, ast.Name | ast.Attribute) or not isinstance(exponent, Lit):
+        return None
+    return f"({' * '.join([base] * exponent.value)})" if 1 < exponent.value <= 4 else None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FunctionType
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook
@@ -13,6 +13,7 @@ from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.matching import Matching, subject_name
 from fusebpf.compiler.members import EFFECTS
+from fusebpf.compiler.mending import Mend, span
 from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import (
     POISON,
@@ -78,7 +79,11 @@ class FunctionChecker(Matching):
         info = check_helper(self.unit, helper, node, self)
         if node.keywords:
             return self.error(
-                node, "E252", f"{name}() takes positional arguments only", "leave out the names"
+                node,
+                "E252",
+                f"{name}() takes positional arguments only",
+                "leave out the names",
+                _positional(self, node, helper.node),
             )
         if info is None or info.function is None:
             for arg in node.args:
@@ -250,15 +255,42 @@ def _too_deep(unit: Unit, node: ast.FunctionDef, depth: int) -> None:
     )
 
 
-def signature(hook: Hook) -> str:
-    """The parameters of a filter as an author writes them."""
+def signature(hook: Hook, own: Sequence[str] = ()) -> str:
+    """The parameters of a filter as an author writes them, with the names that it has already."""
     words = ["ctx: Context"]
     for arg in hook.args:
         short = {"struct": "req" if arg.direction == "in" else "out"}.get(arg.kind, arg.name)
         if any(word.startswith(f"{short}:") for word in words) and arg.struct:
             short = arg.struct.name.removeprefix("fuse_")
         words.append(f"{short}: {arg_type(arg)}")
+    kept = zip(own, words, strict=False)
+    words[: len(own)] = [f"{name}: {word.split(': ')[1]}" for name, word in kept]
     return ", ".join(words)
+
+
+def _parameters(node: ast.FunctionDef, wanted: str) -> Mend | None:
+    """Other parameters of a function whose ``def`` is written on one line."""
+    first = node.args.args[0] if node.args.args else None
+    if first is None or node.args.args[-1].end_lineno != first.lineno:
+        return None
+    classes = dict.fromkeys(word.split(": ")[1] for word in wanted.split(", "))
+    return Mend(
+        wanted,
+        at=span(first, node.args.args[-1]),
+        safe=False,
+        imports=tuple(("fusebpf", name) for name in classes),
+    )
+
+
+def _positional(scope: FunctionChecker, node: ast.Call, helper: ast.FunctionDef) -> str | None:
+    """A call with keywords, with the values in the order of the parameters."""
+    names = [arg.arg for arg in helper.args.args]
+    given = dict(zip(names, node.args, strict=False))
+    given.update((k.arg, k.value) for k in node.keywords if k.arg is not None)
+    if set(given) != set(names):
+        return None
+    values = ", ".join(scope.source_of(given[name]) for name in names)
+    return f"{scope.source_of(node.func)}({values})"
 
 
 def _filter_params(unit: Unit, node: ast.FunctionDef, hook: Hook) -> tuple[ir.Param, ...] | None:
@@ -282,6 +314,7 @@ def _filter_params(unit: Unit, node: ast.FunctionDef, hook: Hook) -> tuple[ir.Pa
             f"a filter of {shown} takes {len(wanted)} argument{'s' * (len(wanted) != 1)}, "
             f"{node.name} has {count}",
             f"def {node.name}({signature(hook)}):",
+            fix=_parameters(node, signature(hook, [arg.arg for arg in args.args])),
         )
         return None
     out: list[ir.Param] = []
@@ -296,6 +329,7 @@ def _filter_params(unit: Unit, node: ast.FunctionDef, hook: Hook) -> tuple[ir.Pa
                     "E291",
                     f"{arg.arg} of {shown} is {article(str(type_))}, not {text}",
                     f"def {node.name}({signature(hook)}):",
+                    fix=Mend(str(type_), imports=(("fusebpf", str(type_)),)),
                 )
                 fine = False
         out.append(ir.Param(arg.arg, type_, abi_name, writable))
@@ -327,6 +361,7 @@ def _check_return_annotation(unit: Unit, node: ast.FunctionDef) -> None:
             "E291",
             f"a filter returns a Verdict, not {text}",
             f"def {node.name}(...) -> Verdict | None:",
+            fix=Mend("Verdict | None", imports=(("fusebpf", "Verdict"),)),
         )
 
 
@@ -368,10 +403,8 @@ def check_helper(
             "move what both need into a function without a decorator",
         )
         return None
-    unit.stack.append(name)
-    with unit.names_of(helper.function):
+    with unit.called(call, caller.node.name, name), unit.names_of(helper.function):
         info = _check_helper(unit, helper.node)
-    unit.stack.pop()
     unit.helpers[name] = info
     if info.function is not None:
         unit.order.append(info.function)
@@ -387,6 +420,7 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
             "E295",
             f"helper {node.name} has a decorator",
             "helpers are plain functions; leave it out",
+            fix=Mend("", at=node.decorator_list[0], lines=True, safe=False),
         )
         return failed
     before = len(unit.diagnostics)

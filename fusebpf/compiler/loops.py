@@ -9,6 +9,7 @@ from dataclasses import replace
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Bounds, Flow, bounds, longest
 from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.mending import Mend, span
 from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.results import Results
@@ -101,11 +102,22 @@ class Loops(Results):
             "E240",
             "the number of turns of this loop is not known",
             f"give it a bound:\nfor _ in range(100):\n{inner}",
+            self._bounded(node, test, always),
         )
         if not always:
             self.condition(node.test)
         self._poisoned_body(node, None)
         return []
+
+    def _bounded(self, node: ast.While, test: str, always: bool) -> Mend | None:
+        """``while test:`` as a loop of a hundred turns that ends with the test."""
+        if node.body[0].lineno == node.lineno or node.orelse:
+            return None
+        indent = self.unit.lines[node.body[0].lineno - 1][: node.body[0].col_offset]
+        leave = "" if always else f"if not ({test}):\n{indent}    break\n{indent}"
+        at = span(node, node.body[0])
+        at.end_lineno, at.end_col_offset = node.body[0].lineno, node.body[0].col_offset
+        return Mend(f"for _ in range(100):\n{indent}{leave}", at=at, safe=False)
 
     # ------------------------------------------------------------ kinds of loops
 
@@ -168,6 +180,7 @@ class Loops(Results):
             "E240",
             f"the number of turns of this loop is not known: {shown} can be anything",
             f"give it a bound: range(min({shown}, 100))",
+            Mend(f"min({shown}, 100)", safe=False),
         )
 
     def _bytes_of(self, node: ast.For, var: str, name: ir.Expr) -> list[ir.Stmt]:

@@ -8,6 +8,7 @@ from abc import abstractmethod
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.expressions import Expressions
+from fusebpf.compiler.mending import Mend
 from fusebpf.compiler.names import as_view, whole
 from fusebpf.compiler.operands import (
     Builtin,
@@ -49,6 +50,7 @@ class MapStores(Expressions):
                 "E206",
                 f"values of map {decl.name!r} are {decl.value}: they have no members",
                 f"leave .{member} out",
+                self.source_of(node).removesuffix(f".{member}"),
             )
             return None
         members = {m.name: m for m in decl.value.record.members}
@@ -120,6 +122,12 @@ class MapStores(Expressions):
             f"read, compute, store: {shown} = {shown} {op} ..."
             if decl.is_array
             else "read with get(key, 0), compute, store with put",
+            Mend(
+                f"{shown} = {shown} {op} {_wrapped(self.source_of(node.value), node.value)}",
+                safe=False,
+            )
+            if decl.is_array
+            else None,
         )
         return []
 
@@ -157,6 +165,9 @@ class MapStores(Expressions):
                 f"or count with {name}[{key}] += 1"
                 if not member
                 else f"count with {name}[{key}].{member} += 1, or put a whole value",
+                Mend(f"{name}.put({key}, {self.source_of(value)})", at=node)
+                if not member
+                else None,
             )
             return []
         kind: IntType | RecordType | None = decl.value
@@ -191,6 +202,7 @@ class MapStores(Expressions):
                 f"only the whole of a name or buffer that the filter got can be replaced, "
                 f"not {self.source_of(target)}",
                 f"replace all of it: {shown.split('[')[0]}[:] = ...",
+                Mend(f"{shown.split('[')[0]}[:]", safe=False),
             )
             return []
         if self.hook is None:
@@ -264,7 +276,9 @@ class MapStores(Expressions):
         values: list[ir.Expr] = []
         failed = bool(call.keywords)
         if failed:
-            self.error(call, "E252", "debug() takes no keywords", "debug('uid', ctx.uid)")
+            kept = ", ".join(self.source_of(arg) for arg in call.args)
+            shown = f"{self.source_of(call.func)}({kept})"
+            self.error(call, "E252", "debug() takes no keywords", "debug('uid', ctx.uid)", shown)
         for arg in call.args:
             operand = self.expr(arg)
             if isinstance(operand, Text):
@@ -277,6 +291,7 @@ class MapStores(Expressions):
                     "E258",
                     f"debug() cannot print {describe(operand)}",
                     "print len(name) or name[0]; or send it with an event",
+                    Mend(f"len({self.source_of(arg)})", safe=False),
                 )
                 failed = True
                 continue
@@ -313,3 +328,7 @@ class MapStores(Expressions):
         if made is None or not isinstance(made, ir.MakeRecord):
             return []
         return [ir.Emit(node.lineno, decl.name, made)]
+
+
+def _wrapped(text: str, node: ast.expr) -> str:
+    return f"({text})" if isinstance(node, ast.BinOp | ast.BoolOp | ast.IfExp) else text

@@ -8,6 +8,7 @@ import ast
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import refine
 from fusebpf.compiler.loops import Loops
+from fusebpf.compiler.mending import Mend
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import Fetch, Group, Operand, Optional, Poison, Value
 from fusebpf.compiler.types import BOOL, VerdictType
@@ -95,6 +96,7 @@ class Matching(Loops):
                     f"`case {name}` does not compare: it matches everything and assigns {name}",
                     f"compare in a guard: case _ if {shown} == {name}; or name an enum's member: "
                     f"case Colour.{name.upper()}",
+                    self._as_guard(node, pattern, f"{shown} == {name}"),
                 )
                 return None
             case ast.MatchOr(patterns=patterns):
@@ -110,6 +112,7 @@ class Matching(Loops):
                         "E104",
                         f"`case {value}` asks whether {describe(subject)} is {value} itself",
                         f"compare with a number: case {int(value)}",
+                        str(int(value)),
                     )
                 return None
         self.error(
@@ -118,6 +121,12 @@ class Matching(Loops):
             f"this pattern is not supported: {self.source_of(pattern)}",
             "patterns are constants, members of enums, `|` between them, and `_`",
         )
+        return None
+
+    def _as_guard(self, node: ast.Match, pattern: ast.pattern, test: str) -> Mend | None:
+        for case in node.cases:
+            if case.pattern is pattern and case.guard is None:
+                return Mend(f"_ if {test}", safe=False)
         return None
 
     def _any_of(

@@ -6,10 +6,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.globs import Run, literal, segments, unusual_class
+from fusebpf.compiler.mending import Mend, last_name
 from fusebpf.compiler.operands import (
     POISON,
     Joining,
@@ -24,6 +24,7 @@ from fusebpf.compiler.operands import (
 from fusebpf.compiler.operators import Operators
 from fusebpf.compiler.types import BOOL, NAME, S64, TEXTS, U8, most_bytes
 from fusebpf.compiler.words import describe
+from fusebpf.spelling import closest
 
 #: The longest name that a file system takes, in bytes (NAME_MAX of linux/limits.h).
 NAME_MAX = 255
@@ -330,21 +331,29 @@ class Names(Operators):
         view = as_view(method.base)
         assert view is not None
         if method.name not in METHODS:
-            near = get_close_matches(method.name, METHODS, n=1)
-            help = f"did you mean {near[0]!r}?" if near else _METHOD_HELP.get(method.name)
+            near = None if method.name in _METHOD_HELP else closest(method.name, METHODS)
+            help = f"did you mean {near!r}?" if near else _METHOD_HELP.get(method.name)
+            assert isinstance(node.func, ast.Attribute)
             return self.error(
-                node.func,
+                last_name(node.func),
                 "E238",
                 f"{describe(view)} has no method {method.name!r} in a filter",
                 help or f"names know {', '.join(METHODS)}, ==, in, len() and indexing",
+                near or self._other_method(node, node.func),
             )
         if node.keywords:
+            value = node.keywords[0].value
             return self.error(
-                node, "E239", f"{method.name}() takes no keywords", "leave the name out"
+                node,
+                "E239",
+                f"{method.name}() takes no keywords",
+                "leave the name out",
+                Mend(self.source_of(value), at=node.keywords[0]),
             )
         if method.name == "lower":
             if node.args:
-                return self.error(node, "E239", "lower() takes no arguments", "name.lower()")
+                shown = f"{self.source_of(node.func)}()"
+                return self.error(node, "E239", "lower() takes no arguments", "name.lower()", shown)
             return NameView(view.name, True, view.start, view.stop, view.tail)
         if len(node.args) != 1:
             return self.error(
@@ -365,6 +374,17 @@ class Names(Operators):
         how: ir.NameTestKind = "prefix" if method.name == "startswith" else "suffix"
         return Value(self._test(view, how, values))
 
+    def _other_method(self, node: ast.Call, func: ast.Attribute) -> Mend | None:
+        """What asks the same as a method that names do not have here."""
+        name, args = self.source_of(func.value), [self.source_of(arg) for arg in node.args]
+        if func.attr == "contains" and len(args) == 1:
+            return Mend(f"{args[0]} in {name}", at=node)
+        if func.attr in ("match", "fnmatch") and len(args) == 1:
+            return Mend(f"{name}.glob({args[0]})", at=node, safe=False)
+        if func.attr in ("decode", "encode"):
+            return Mend(name, at=node)
+        return None
+
 
 def _merged(tests: Iterable[ir.Expr]) -> list[ir.Expr]:
     """Tests any of which decides, those of one kind as one."""
@@ -381,6 +401,8 @@ def _merged(tests: Iterable[ir.Expr]) -> list[ir.Expr]:
 
 
 _METHOD_HELP = {
+    "contains": "ask whether it is there: 'x' in name",
+    "fnmatch": "use glob: name.glob('*.x')",
     "find": "ask whether it is there: 'x' in name",
     "count": "ask whether it is there: 'x' in name; or count in a `for` loop over the name",
     "match": "use glob: name.glob('*.x')",

@@ -10,6 +10,7 @@ from typing import Literal
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.flow import bounds, excludes_zero
+from fusebpf.compiler.mending import Mend
 from fusebpf.compiler.operands import (
     FLEXIBLE,
     POISON,
@@ -27,6 +28,7 @@ from fusebpf.compiler.operands import (
     Text,
     Value,
 )
+from fusebpf.compiler.rewrites import with_default, with_minus
 from fusebpf.compiler.scope import Scope
 from fusebpf.compiler.types import (
     BOOL,
@@ -130,6 +132,7 @@ class Operators(Scope):
                     f"{self.source_of(node)} may be None",
                     "give a default: get(key, 0); or store it in a local and check "
                     "`is not None` first",
+                    with_default(self, node),
                 )
         return self.error(
             node, "E211", f"{describe(operand)} is not a number", self._number_help(operand)
@@ -157,6 +160,7 @@ class Operators(Scope):
             "E213",
             f"{value} does not fit {target} ({target.lo}…{target.hi})",
             f"use a number in that range, or cut it off: {target}({value})",
+            str(target.lo if value < target.lo else target.hi),
         )
         return None
 
@@ -220,6 +224,11 @@ class Operators(Scope):
             "E215",
             f"{self.source_of(node)} is {expr.type} and {what}; {target} is needed",
             f"cut it off on purpose: {target}({self.source_of(node)})",
+            Mend(
+                f"{target}({self.source_of(node)})",
+                safe=False,
+                imports=(("fusebpf.types", str(target)),),
+            ),
         )
         return None
 
@@ -246,6 +255,7 @@ class Operators(Scope):
                     "E216",
                     "a Verdict has no truth value",
                     f"compare it: {self.source_of(node)} != CONTINUE",
+                    Mend(f"{self.source_of(node)} != CONTINUE", imports=(("fusebpf", "CONTINUE"),)),
                 )
                 return None
             case Optional() | Fetch():
@@ -254,6 +264,7 @@ class Operators(Scope):
                     "E212",
                     f"{self.source_of(node)} may be None, and it may be 0: which is meant?",
                     f"write `{self.source_of(node)} is not None`, or get(key, 0)",
+                    Mend(f"{self.source_of(node)} is not None", safe=False),
                 )
                 return None
         self.error(
@@ -378,6 +389,9 @@ class Operators(Scope):
             "E218",
             f"{shown} can be zero here",
             f"guard it: `{self.source_of(node)} if {shown} else 0`, or `if {shown}:` around",
+            Mend(f"({self.source_of(node)} if {shown} else 0)", at=node, safe=False)
+            if isinstance(node, ast.BinOp)
+            else None,
         )
         return False
 
@@ -393,6 +407,7 @@ class Operators(Scope):
             "E219",
             f"the shift count {shown} is not provably 0…63",
             f"mask it: ({shown} & 63), or guard it: if 0 <= {shown} < 64:",
+            Mend(f"({shown} & 63)", safe=False),
         )
 
     def _shift(
@@ -435,6 +450,7 @@ class Operators(Scope):
                     "E211",
                     f"{self.source_of(node.operand)} already is a Verdict",
                     "leave the minus out",
+                    self.source_of(node.operand),
                 )
         found = self.number(node.operand, operand)
         match found:
@@ -492,6 +508,7 @@ class Operators(Scope):
                     "E220",
                     "a Verdict is compared with an Errno",
                     "write the minus: -ENOENT is the Verdict, ENOENT alone is not",
+                    with_minus(self, node, isinstance(left.type, ErrnoType)),
                 )
                 return None
             if ErrnoType in kinds and len(kinds) > 1:
@@ -500,6 +517,7 @@ class Operators(Scope):
                     "E220",
                     "a number is compared with an Errno",
                     "error_in holds the negated number: compare with -ENOENT",
+                    with_minus(self, node, isinstance(left.type, ErrnoType)),
                 )
                 return None
             if any(isinstance(e, ir.Const) and isinstance(e.type, IntType) for e in (left, right)):

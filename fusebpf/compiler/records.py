@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import ast
-from difflib import get_close_matches
 
 from fusebpf.abi.record import Member, Record
 from fusebpf.compiler import ir
+from fusebpf.compiler.mending import last_name
 from fusebpf.compiler.names import Names, as_view, whole
 from fusebpf.compiler.operands import (
     POISON,
@@ -21,6 +21,7 @@ from fusebpf.compiler.operands import (
 )
 from fusebpf.compiler.types import BUFFER, INT_TYPES, RecordType
 from fusebpf.compiler.words import describe
+from fusebpf.spelling import closest
 
 
 class Records(Names):
@@ -37,14 +38,16 @@ class Records(Names):
             )
         for keyword in node.keywords:
             if keyword.arg is None or keyword.arg not in names:
-                near = get_close_matches(keyword.arg or "", names, n=1)
+                near = closest(keyword.arg or "", names)
+                text = self.source_of(keyword.value)
                 return self.error(
                     keyword,
                     "E252",
                     f"a {record.name} has no member {keyword.arg!r}"
                     if keyword.arg
                     else "** is not supported",
-                    f"did you mean {near[0]!r}?" if near else self._shape(record),
+                    f"did you mean {near!r}?" if near else self._shape(record),
+                    f"{near}={text}" if near else None,
                 )
             if keyword.arg in given:
                 return self.error(
@@ -95,12 +98,13 @@ class Records(Names):
         found = next((m for m in record.members if m.name == node.attr), None)
         if found is None:
             names = [m.name for m in record.members]
-            near = get_close_matches(node.attr, names, n=1)
+            near = closest(node.attr, names)
             return self.error(
-                node,
+                last_name(node),
                 "E206",
                 f"a {record.name} has no member {node.attr!r}",
-                f"did you mean {near[0]!r}?" if near else f"it has: {', '.join(names)}",
+                f"did you mean {near!r}?" if near else f"it has: {', '.join(names)}",
+                near,
             )
         if isinstance(base, Value) and isinstance(base.expr, ir.MakeRecord):
             value = base.expr.values[record.members.index(found)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.mending import Mend
 from fusebpf.compiler.operands import Fetch, Lit, Nothing, Operand, Poison, Value
 from fusebpf.compiler.statements import Statements
 from fusebpf.compiler.types import BOOL, VERDICT, ErrnoType, IntType
@@ -81,15 +82,24 @@ class Results(Statements):
                     "E275",
                     f"{shown} is an Errno, not a Verdict: the minus is missing",
                     f"return -{shown}" if isinstance(expr, ir.Const) else f"return -({shown})",
+                    f"-{shown}" if isinstance(expr, ir.Const) else f"-({shown})",
                 )
             case Lit(value=0):
-                self.error(node, "E275", "0 is a number, not a Verdict", "return CONTINUE")
+                self.error(
+                    node,
+                    "E275",
+                    "0 is a number, not a Verdict",
+                    "return CONTINUE",
+                    Mend("CONTINUE", imports=(("fusebpf", "CONTINUE"),)),
+                )
             case Lit(value=value):
+                name = _errno(value)
                 self.error(
                     node,
                     "E275",
                     f"{value} is a number, not a Verdict",
-                    _number_help(value),
+                    f"return -{name}" if name else _ANY,
+                    Mend(f"-{name}", imports=(("fusebpf.constants", name),)) if name else None,
                 )
             case Value(expr=expr) if expr.type == BOOL:
                 self.error(
@@ -97,6 +107,7 @@ class Results(Statements):
                     "E275",
                     f"{self.source_of(node)} is a bool, not a Verdict",
                     "write: return CONTINUE if allowed else -EACCES",
+                    _allowed(node, self.source_of(node), expr),
                 )
             case Value(expr=expr) if isinstance(expr.type, IntType):
                 shown = self.source_of(node)
@@ -105,13 +116,14 @@ class Results(Statements):
                     "E275",
                     f"{shown} is a number ({expr.type}), not a Verdict",
                     f"a computed refusal is refuse({shown.lstrip('-')})",
+                    Mend(f"refuse({shown.lstrip('-')})", imports=(("fusebpf", "refuse"),)),
                 )
             case _:
                 self.error(
                     node,
                     "E275",
                     f"a filter returns a Verdict, not {describe(operand)}",
-                    "return CONTINUE, or a negated errno such as -ENOENT",
+                    _ANY,
                 )
         return None
 
@@ -129,6 +141,7 @@ class Results(Statements):
                 "E276",
                 f"{names[expr.value]} means nothing in a postfilter: the operation is done",
                 "return CONTINUE, USER_POSTFILTER, CALL_DEFAULT or a negated errno",
+                Mend("CONTINUE", imports=(("fusebpf", "CONTINUE"),)),
             )
         hooks = self.unit.hooks
         post = self.hook.replace("_prefilter", "_postfilter")
@@ -139,6 +152,7 @@ class Results(Statements):
                 "W102",
                 f"POSTFILTER asks for a filter that the set does not have: {op}.post",
                 f"add @filters.{op}.post, or return CONTINUE",
+                Mend("CONTINUE", safe=False, imports=(("fusebpf", "CONTINUE"),)),
             )
 
 
@@ -150,11 +164,24 @@ def _conditionals(node: ast.expr) -> Iterator[ast.expr]:
         yield from _conditionals(node.orelse)
 
 
-def _number_help(value: int) -> str:
+def _allowed(node: ast.AST, shown: str, expr: ir.Expr) -> Mend:
+    """What a bool that a filter returns was meant to say: whether the operation goes on."""
+    names = (("fusebpf", "CONTINUE"), ("fusebpf.constants", "EACCES"))
+    if isinstance(expr, ir.Const):
+        word, needed = ("CONTINUE", names[:1]) if expr.value else ("-EACCES", names[1:])
+        return Mend(word, safe=False, imports=needed)
+    return Mend(f"CONTINUE if {shown} else -EACCES", safe=False, imports=names)
+
+
+_ANY = "return CONTINUE, or a negated errno such as -ENOENT"
+
+
+def _errno(value: int) -> str:
+    """The name of an errno, or ""."""
     import fusebpf.constants as constants
     from fusebpf.dsl.values import Errno
 
     for name, constant in vars(constants).items():
         if isinstance(constant, Errno) and constant.value == abs(value):
-            return f"return -{name}"
-    return "return CONTINUE, or a negated errno such as -ENOENT"
+            return name
+    return ""

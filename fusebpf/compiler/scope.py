@@ -14,15 +14,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
-from fusebpf.compiler.diagnostics import Diagnostic, Severity
+from fusebpf.compiler.diagnostics import Diagnostic, Related, Severity
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
+from fusebpf.compiler.mending import Mend, Mending, column, fix_of, segment
 from fusebpf.compiler.operands import (
     POISON,
     Builtin,
@@ -58,6 +58,7 @@ from fusebpf.dsl.config import Config
 from fusebpf.dsl.events import Events
 from fusebpf.dsl.maps import Map
 from fusebpf.dsl.values import Errno, Verdict, debug, refuse
+from fusebpf.spelling import closest
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -127,6 +128,8 @@ class Unit:
     order: list[ir.Function] = field(default_factory=list)
     #: Names of the helpers being checked, outermost first.
     stack: list[str] = field(default_factory=list)
+    #: The calls that led into them.
+    calls: list[Related] = field(default_factory=list)
     counts_lost: bool = False
     #: Hooks that the set has filters for, those of predicates included.
     hooks: frozenset[str] = frozenset()
@@ -150,13 +153,7 @@ class Unit:
 
     def segment(self, node: ast.AST) -> str:
         """The text of a node."""
-        first, last = getattr(node, "lineno", 0), getattr(node, "end_lineno", 0)
-        if not 0 < first <= last <= len(self.lines):
-            return ""
-        raw = [line.encode() for line in self.lines[first - 1 : last]]
-        raw[-1] = raw[-1][: getattr(node, "end_col_offset", None)]
-        raw[0] = raw[0][getattr(node, "col_offset", 0) :]
-        return b"\n".join(raw).decode("utf-8", "ignore")
+        return segment(self.source, node)
 
     def report(
         self,
@@ -165,32 +162,52 @@ class Unit:
         message: str,
         help: str | None = None,
         severity: Severity = "error",
-        notes: tuple[str, ...] = (),
+        fix: Mending = None,
     ) -> None:
         """Note a finding at a node; the same finding at one place counts once."""
-        line = getattr(node, "lineno", 1)
-        text = self.lines[line - 1] if line <= len(self.lines) else ""
-        col = _column(text, getattr(node, "col_offset", 0))
-        end = len(text)
-        if getattr(node, "end_lineno", line) == line:
-            end = _column(text, getattr(node, "end_col_offset", None) or 0)
+        line, col, end = self.place(node)
         found = Diagnostic(
             severity,
             code,
             message,
             self.source.path,
             line,
-            col + 1,
-            max(end, col + 1) + 1,
+            col,
+            end,
             help,
-            notes,
+            (),
+            fix_of(self.source, node, fix),
+            tuple(self.calls[::-1]),
         )
         if not any(
             (d.file, d.code, d.line, d.col, d.message)
-            == (self.source.path, code, line, col + 1, message)
+            == (self.source.path, code, line, col, message)
             for d in self.diagnostics
         ):
             self.diagnostics.append(found)
+
+    def place(self, node: ast.AST) -> tuple[int, int, int]:
+        """Line, column and end of a node on its first line, in characters from 1."""
+        line = getattr(node, "lineno", 1)
+        text = self.lines[line - 1] if line <= len(self.lines) else ""
+        col = column(text, getattr(node, "col_offset", 0))
+        end = len(text)
+        if getattr(node, "end_lineno", line) == line:
+            end = column(text, getattr(node, "end_col_offset", None) or 0)
+        return line, col + 1, max(end, col + 1) + 1
+
+    @contextmanager
+    def called(self, node: ast.Call, caller: str, name: str) -> Iterator[None]:
+        """Check the function that a call leads into: what is found there tells of the call."""
+        line, col, end = self.place(node)
+        message = f"{caller} calls {name} here"
+        self.calls.append(Related(message, self.source.path, line, col, end))
+        self.stack.append(name)
+        try:
+            yield
+        finally:
+            self.stack.pop()
+            self.calls.pop()
 
 
 def _free(function: FunctionType) -> dict[str, object]:
@@ -200,11 +217,6 @@ def _free(function: FunctionType) -> dict[str, object]:
         with suppress(ValueError):
             found[name] = cell.cell_contents
     return found
-
-
-def _column(text: str, byte: int) -> int:
-    """Character position of a byte position (ast counts bytes of UTF-8)."""
-    return len(text.encode()[:byte].decode("utf-8", "ignore"))
 
 
 class Scope(ABC):
@@ -227,16 +239,30 @@ class Scope(ABC):
 
     # ------------------------------------------------------------ findings
 
-    def error(self, node: ast.AST, code: str, message: str, help: str | None = None) -> Poison:
+    def error(
+        self,
+        node: ast.AST,
+        code: str,
+        message: str,
+        help: str | None = None,
+        fix: Mending = None,
+    ) -> Poison:
         """Report a mistake; the result stands for the expression that made it."""
         if not self.infer:
-            self.unit.report(node, code, message, help)
+            self.unit.report(node, code, message, help, fix=fix)
         return POISON
 
-    def warn(self, node: ast.AST, code: str, message: str, help: str | None = None) -> None:
+    def warn(
+        self,
+        node: ast.AST,
+        code: str,
+        message: str,
+        help: str | None = None,
+        fix: Mending = None,
+    ) -> None:
         """Report something that compiles but is unlikely to be meant."""
         if not self.infer:
-            self.unit.report(node, code, message, help, "warning")
+            self.unit.report(node, code, message, help, "warning", fix)
 
     def source_of(self, node: ast.AST) -> str:
         """The author's text of a node, on one line, shortened when long."""
@@ -271,18 +297,29 @@ class Scope(ABC):
                 "E201",
                 f"{node.id}() cannot run in the kernel",
                 _BUILTIN_HELP.get(node.id, "filters know len, range, min, max, bool and int"),
+                Mend("debug", imports=(("fusebpf", "debug"),)) if node.id == "print" else None,
             )
         known = [*self.local_names, *self.params, *self.unit.namespace, *BUILTINS]
         known = [k for k in known if not k.startswith("__")]
         import fusebpf.constants as constants
 
-        near = get_close_matches(node.id, known, n=1, cutoff=0.6)
-        help = f"did you mean {near[0]!r}?" if near else "assign it first, or import it"
-        if hasattr(constants, node.id):
-            help = f"import it: from fusebpf.constants import {node.id}"
-        elif node.id in _LANGUAGE:
-            help = f"import it: from {_LANGUAGE[node.id]} import {node.id}"
-        return self.error(node, "E200", f"{node.id!r} is not defined", help)
+        message = f"{node.id!r} is not defined"
+        if node.id in _OTHER_LANGUAGES:
+            word = _OTHER_LANGUAGES[node.id]
+            return self.error(node, "E200", message, f"in Python it is {word}", word)
+        module = "fusebpf.constants" if hasattr(constants, node.id) else _LANGUAGE.get(node.id)
+        if module is not None:
+            help = f"import it: from {module} import {node.id}"
+            return self.error(node, "E200", message, help, Mend("", imports=((module, node.id),)))
+        near = closest(node.id, known)
+        if near is not None:
+            return self.error(node, "E200", message, f"did you mean {near!r}?", near)
+        far = closest(node.id, [*(k for k in vars(constants) if k.isupper()), *_LANGUAGE])
+        if far is None:
+            return self.error(node, "E200", message, "assign it first, or import it")
+        module = _LANGUAGE.get(far, "fusebpf.constants")
+        help = f"did you mean {far!r}? from {module} import {far}"
+        return self.error(node, "E200", message, help, Mend(far, imports=((module, far),)))
 
     def foreign_type(self, node: ast.expr) -> bool:
         """Whether an annotation names a Python type that filters do not have (str, list, …)."""
@@ -461,6 +498,8 @@ _BUILTIN_HELP = {
     "dict": "declare a map: filters.hash(...)",
     "open": "filters run inside the kernel; read files where the filter is attached from",
 }
+
+_OTHER_LANGUAGES = {"true": "True", "false": "False", "null": "None", "nil": "None"}
 
 _LANGUAGE = {
     **dict.fromkeys(

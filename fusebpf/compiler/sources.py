@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
-from fusebpf.compiler.diagnostics import source_lines
+from fusebpf.compiler.edits import source_lines
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,18 @@ class Source:
         return source_lines(self.text)
 
     @cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree. Raises SyntaxError or ValueError when it is no Python."""
+        return ast.parse(self.text)
+
+    @cached_property
     def definitions(self) -> dict[tuple[str, int], ast.FunctionDef]:
         """Every function of the file by name and first line.
 
         Raises SyntaxError or ValueError when it is no Python.
         """
         found: dict[tuple[str, int], ast.FunctionDef] = {}
-        for node in ast.walk(ast.parse(self.text)):
+        for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef):
                 line = min([node.lineno, *(d.lineno for d in node.decorator_list)])
                 found[node.name, line] = node

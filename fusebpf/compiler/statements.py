@@ -12,6 +12,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.flow import Flow, bounds, refine
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.members import Members
+from fusebpf.compiler.mending import Mend, between
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
     POISON,
@@ -30,6 +31,7 @@ from fusebpf.compiler.operands import (
 )
 from fusebpf.compiler.operators import BINARY
 from fusebpf.compiler.records import member_local
+from fusebpf.compiler.rewrites import other_statement, single_assignments
 from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
@@ -83,7 +85,16 @@ class Statements(Members):
         out: list[ir.Stmt] = []
         for node in body:
             if not self.flow.alive:
-                self.warn(node, "W101", "this never runs", "the lines above always leave first")
+                self.warn(
+                    node,
+                    "W101",
+                    "this never runs",
+                    "the lines above always leave first",
+                    [
+                        Mend("", at=stmt, lines=True, safe=False)
+                        for stmt in body[body.index(node) :]
+                    ],
+                )
                 break
             out.extend(self.statement(node))
         return tuple(out)
@@ -123,7 +134,8 @@ class Statements(Members):
                 self.flow = self.flow.dead()
                 return [ir.Continue(node.lineno)]
         what, help = _UNSUPPORTED.get(type(node), (type(node).__name__, ""))
-        self.error(_head(node), "E100", f"{what} is not supported in a filter", help or None)
+        fix = other_statement(self, node)
+        self.error(_head(node), "E100", f"{what} is not supported in a filter", help or None, fix)
         return []
 
     @abstractmethod
@@ -171,7 +183,9 @@ class Statements(Members):
             case ast.Subscript():
                 return self.set_item(node, target, value, operand)
             case ast.Tuple() | ast.List():
-                self.error(target, "E102", "several targets are not supported", "assign one by one")
+                fix = single_assignments(self, node) if isinstance(node, ast.Assign) else None
+                message = "several targets are not supported"
+                self.error(target, "E102", message, "assign one by one", fix)
                 return []
         self.error(target, "E102", "this cannot be assigned to in a filter", "use a local")
         return []
@@ -492,6 +506,7 @@ class Statements(Members):
                                 "E272",
                                 f"the verdict of {name}() is thrown away",
                                 f"return it: return {self.source_of(value)}",
+                                f"return {self.source_of(value)}",
                             )
                         return [ir.Do(node.lineno, operand.expr)]
         else:
@@ -506,8 +521,20 @@ class Statements(Members):
             f"return it: return {self.source_of(value)}"
             if verdict
             else "assign the value, test it, or remove the line",
+            f"return {self.source_of(value)}" if verdict else self._assignment(value),
         )
         return []
+
+    def _assignment(self, node: ast.expr) -> Mend:
+        """A comparison of what can be set was meant to set it; anything else can go."""
+        if (
+            isinstance(node, ast.Compare)
+            and isinstance(node.ops[0], ast.Eq)
+            and len(node.ops) == 1
+            and isinstance(node.left, ast.Name | ast.Attribute | ast.Subscript)
+        ):
+            return Mend(" = ", at=between(node.left, node.comparators[0]), safe=False)
+        return Mend("", lines=True, safe=False)
 
 
 def _sums(node: ast.expr) -> Iterator[ast.expr]:

@@ -126,7 +126,6 @@ def _guarded(
     try:
         return check_filter(unit, node, hook, function)
     except RecursionError:
-        unit.stack.clear()
         unit.report(
             at_line(unit, node.lineno),
             "E299",
@@ -134,7 +133,6 @@ def _guarded(
             "split long expressions into several lines, with locals",
         )
     except Exception as error:  # a defect of this compiler must not look like a crash
-        unit.stack.clear()
         defect(unit, at_line(unit, node.lineno), node.name, error)
     return None
 

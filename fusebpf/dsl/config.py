@@ -51,6 +51,8 @@ def make_config(
             f"config value {name!r} is {shown}, not a type of fixed width",
             f"use bool or one of {', '.join(WIDTHS)} from fusebpf.types",
             word=shown,
+            instead=("int", "s64" if default < 0 else "u64") if kind is int else None,
+            needs=("fusebpf.types", "s64" if default < 0 else "u64"),
         )
     first = low if least is None else least
     last = high if most is None else most
@@ -68,6 +70,7 @@ def make_config(
             f"the default {default} of config value {name!r} is not from {first} to {last}",
             "give a default in that range",
             word=str(default),
+            instead=(str(default), str(min(max(default, first), last))),
         )
     made = Config(default)
     made.name, made.kind, made.least, made.most = name, shown, first, last

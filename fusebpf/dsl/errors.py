@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 
 from fusebpf.errors import EXIT_REJECTED, FusebpfError
@@ -17,15 +16,26 @@ class DslError(FusebpfError):
     """A declaration that cannot be meant.
 
     ``file`` and ``line`` are where the author's code made it; ``word`` is the part of that line
-    at fault, when it is one word. ``code`` is the number of the diagnostic.
+    at fault, when it is one word. ``code`` is the number of the diagnostic. ``instead`` is text of
+    the declaration and what mends it, ``needs`` the (module, name) that this uses.
     """
 
     exit_code = EXIT_REJECTED
 
-    def __init__(self, code: str, message: str, help: str | None = None, word: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        help: str | None = None,
+        word: str = "",
+        instead: tuple[str, str] | None = None,
+        needs: tuple[str, str] | None = None,
+    ) -> None:
         super().__init__(message, help)
         self.code = code
         self.word = word
+        self.instead = instead
+        self.needs = needs
         self.file, self.line = caller()
 
 
@@ -39,9 +49,3 @@ def caller() -> tuple[str, int]:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
         frame = frame.f_back
     return frame.f_code.co_filename, frame.f_lineno
-
-
-def closest(word: str, known: list[str]) -> str | None:
-    """The known word most like ``word``, or None."""
-    found = get_close_matches(word, known, n=1, cutoff=0.6)
-    return found[0] if found else None

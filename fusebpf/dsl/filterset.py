@@ -53,6 +53,9 @@ class FilterSet(GeneratedHooks):
                 "E124",
                 f"{name!r} cannot be the name of a filter set",
                 "use 1 to 64 letters, digits, '_', '.' or '-'",
+                instead=(name, re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:64].strip("-") or "filters")
+                if isinstance(name, str) and name
+                else None,
             )
         self.name = name
         self.maps: dict[str, Map] = {}
@@ -166,6 +169,9 @@ class FilterSet(GeneratedHooks):
                 f"the ring of events {name!r} cannot have {size} bytes",
                 "use a power of 2 from 4096, e.g. size=1 << 16",
                 word="size",
+                instead=(str(size), str(max(4096, min(1 << size.bit_length(), 1 << 28))))
+                if isinstance(size, int) and size > 0
+                else None,
             )
         record = record_of(f"events {name!r}", cls, MAX_EVENT)
         self.event_kinds[name] = made = Events(name, cls, record, size)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, NoReturn, TypeVar
 
-from fusebpf.dsl.errors import DslError, UnknownHookError, closest
+from fusebpf.dsl.errors import DslError, UnknownHookError
+from fusebpf.spelling import closest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +44,11 @@ class HookTable:
         """Attributes that hold hooks."""
         return sorted(k for k, v in vars(self).items() if isinstance(v, Hooks))
 
+    @classmethod
+    def declarations(cls) -> list[str]:
+        """Methods of a set: decorators, maps, events and config values."""
+        return [k for k in dir(cls) if not k.startswith("_") and callable(getattr(cls, k))]
+
     def register(self, hook: str, shown: str, function: F) -> F:
         """Note a filter. Raises ``DslError`` when it is no function or the hook is taken."""
         if not isinstance(function, FunctionType):
@@ -66,13 +72,26 @@ class HookTable:
         # Only reached for attributes that do not exist.
         if name.startswith("_"):
             raise AttributeError(name)
-        near = closest(name, self.operations())
+        near = closest(name, [*self.operations(), *self.declarations()])
         raise UnknownHookError(
             "E110",
             f"there is no operation {name!r} to filter",
             f"did you mean {near!r}?" if near else f"operations: {', '.join(self.operations())}",
             word=name,
+            instead=(f".{name}", f".{near}") if near else None,
         )
+
+
+#: Other words for when a filter runs.
+_PHASES = {
+    "before": "pre",
+    "prefilter": "pre",
+    "enter": "pre",
+    "entry": "pre",
+    "after": "post",
+    "postfilter": "post",
+    "exit": "post",
+}
 
 
 class Hooks:
@@ -91,14 +110,17 @@ class Hooks:
             f"{self._op} is an operation, not a decorator",
             f"say when to run: @filters.{self._op}.pre (before) or .post (after)",
             word=self._op,
+            instead=(f".{self._op}", f".{self._op}.pre"),
         )
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("_"):
             raise AttributeError(name)
+        phase = _PHASES.get(name) or closest(name, ("pre", "post"))
         raise UnknownHookError(
             "E110",
             f"{self._op!r} has no phase {name!r}",
             "use .pre (before the operation) or .post (after it)",
             word=name,
+            instead=(f".{name}", f".{phase}") if phase else None,
         )

@@ -247,6 +247,12 @@ MAX_NAME = 15
 MAX_ENTRIES = 1 << 24
 
 
+def identifier(name: str, most: int) -> str:
+    """A name that can be used instead of one with other characters."""
+    kept = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)[:most].rstrip("_")
+    return f"m{kept}"[:most] if not kept or kept[0].isdigit() else kept
+
+
 def check_declaration(
     name: object, types: dict[str, object], max_entries: object, taken: Collection[str]
 ) -> None:
@@ -256,6 +262,7 @@ def check_declaration(
             "E120",
             f"{name!r} cannot be the name of a map",
             "use letters, digits and _ only, not starting with a digit",
+            instead=(str(name), identifier(str(name), MAX_NAME)),
         )
     if len(name) > MAX_NAME:
         raise DslError(
@@ -263,6 +270,7 @@ def check_declaration(
             f"map name {name!r} has {len(name)} characters; the kernel keeps {MAX_NAME}",
             f"shorten it, e.g. {name[:MAX_NAME].rstrip('_')!r}",
             word=name,
+            instead=(name, name[:MAX_NAME].rstrip("_")),
         )
     if name.startswith(("fusebpf_", "bpf_")):
         raise DslError(
@@ -270,6 +278,7 @@ def check_declaration(
             f"map name {name!r} is reserved",
             "names that begin with bpf_ or fusebpf_ belong to the runtime",
             word=name,
+            instead=(name, name.removeprefix("fuse").removeprefix("bpf_")),
         )
     if name in taken:
         raise DslError(
@@ -289,6 +298,8 @@ def check_declaration(
                 f"use one of {', '.join(WIDTHS)} from fusebpf.types, e.g. {what}=u64; or a "
                 "dataclass",
                 word=what,
+                instead=(f"{what}=int", f"{what}=u64") if kind is int else None,
+                needs=("fusebpf.types", "u64"),
             )
     if isinstance(max_entries, bool) or not isinstance(max_entries, int):
         raise DslError("E123", f"max_entries of map {name!r} is not an integer", word="max_entries")

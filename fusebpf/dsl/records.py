@@ -19,6 +19,10 @@ MAX_EVENT = 1024
 _KINDS = (*INT_KINDS, *BYTES_KINDS)
 
 
+#: What a member of another type is mostly meant to be.
+_WIDE = {"int": "u64", "bool": "u8", "str": "bytes64", "bytes": "bytes64"}
+
+
 def record_of(owner: str, cls: type[Any], most: int = MAX_SIZE) -> Record:
     """The layout of a dataclass; ``owner`` names the declaration in errors. Raises ``DslError``."""
     word = cls.__name__
@@ -28,6 +32,8 @@ def record_of(owner: str, cls: type[Any], most: int = MAX_SIZE) -> Record:
             f"{owner}: {word} is not a dataclass",
             f"put @dataclass above class {word}",
             word=word,
+            instead=(f"class {word}", f"@dataclass\nclass {word}"),
+            needs=("dataclasses", "dataclass"),
         )
     try:
         hints = get_type_hints(cls, globalns=_globals())
@@ -44,6 +50,10 @@ def record_of(owner: str, cls: type[Any], most: int = MAX_SIZE) -> Record:
                 f"{owner}: member {field.name!r} of {word} is {kind}, not a type of fixed width",
                 f"use one of {', '.join(_KINDS)} from fusebpf.types",
                 word=word,
+                instead=(f"{field.name}: {kind}", f"{field.name}: {_WIDE[kind]}")
+                if kind in _WIDE
+                else None,
+                needs=("fusebpf.types", _WIDE.get(kind, "u64")),
             )
         members.append((field.name, kind))
     if not members:

@@ -182,7 +182,7 @@ def test_check_takes_an_object_and_shows_the_log(
     short = capfd.readouterr().err
     assert short.startswith("error: odd.py:7: filter wild: the kernel's verifier refused it: ")
     assert "processed " not in short
-    assert run(["check", "--log", str(path)]) == 3
+    assert run(["check", "--verbose", str(path)]) == 3
     assert "processed " in capfd.readouterr().err
 
 

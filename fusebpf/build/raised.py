@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""What Python says of a filter file that it cannot run, as diagnostics with a way out."""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+from dataclasses import dataclass
+
+from fusebpf.compiler.diagnostics import Diagnostic
+from fusebpf.compiler.edits import Edit, Fix, source_lines
+from fusebpf.compiler.mending import imported
+from fusebpf.compiler.sources import Source
+from fusebpf.dsl.errors import DslError
+from fusebpf.spelling import closest
+
+
+def syntax_error(file: str, source: str, error: SyntaxError) -> Diagnostic:
+    """A file that does not parse."""
+    line, col = error.lineno or 1, error.offset or 1
+    same_line = error.end_lineno in (None, line)
+    end = error.end_offset if same_line and error.end_offset else col + 1
+    lines = source_lines(source)
+    text = lines[line - 1] if 0 < line <= len(lines) else ""
+    help, fix = _syntax_help(error.msg, text, line, col)
+    place = (line, col, max(end, col + 1))
+    if fix is not None and fix.edits[0].line == line:
+        edit = fix.edits[0]
+        place = (line, edit.col, max(edit.end_col, edit.col + 1))
+    message = f"not Python: {error.msg}"
+    fixes = () if fix is None else (fix,)
+    return Diagnostic("error", "E001", message, file, *place, help, fixes=fixes)
+
+
+#: Signs of other languages, and what Python has for them.
+_SIGNS = {"&&": "and", "||": "or", "!": "not ", "else if": "elif", "++": " += 1", "--": " -= 1"}
+_SIGN = re.compile(r"&&|\|\||!(?!=)|\belse if\b|\+\+(?=\s*$)|--(?=\s*$)")
+
+
+def _syntax_help(message: str, text: str, line: int, col: int) -> tuple[str | None, Fix | None]:
+    def change(first: int, last: int, new: str) -> Fix:
+        return Fix(f"write {new.strip()}", (Edit(line, first + 1, line, last + 1, new),))
+
+    bare = re.sub(r"\"[^\"]*\"|'[^']*'", lambda m: "_" * len(m[0]), text)
+    bare = bare.split("#")[0].rstrip()
+    found = _SIGN.search(bare)
+    if found is not None:
+        word = _SIGNS[found[0]]
+        first, last = found.span()
+        while word.startswith(" ") and first and text[first - 1] == " ":
+            first -= 1
+        return f"in Python it is `{word.strip()}`", change(first, last, word)
+    if "expected ':'" in message:
+        return "end the line with a colon", change(len(bare), len(bare), ":")
+    if "instead of '='" in message and (equal := re.search(r"(?<![=<>!:])=(?!=)", bare)):
+        return "compare with ==", change(*equal.span(), "==")
+    if "was never closed" in message and text[col - 1 : col] in "([{":
+        shut = {"(": ")", "[": "]", "{": "}"}[text[col - 1]]
+        at = len(bare) - bare.endswith(":")
+        return f"close it with {shut}", change(at, at, shut)
+    if "unterminated string" in message:
+        quote = text[col - 1 : col]
+        at = len(text) - text.endswith((":", ")")) - text.endswith("):")
+        return "end the string with its quote", change(at, at, quote)
+    if "expected an indented block" in message:
+        indent = len(text) - len(text.lstrip())
+        return "indent what belongs to it by four spaces", change(indent, indent, "    ")
+    if "unexpected indent" in message:
+        return "put it at the column of the line above", None
+    if "unmatched" in message:
+        return "take it out", change(col - 1, col, "")
+    if "mixed with" in message or "inconsistent use of tabs" in message:
+        return "indent with spaces alone", None
+    return "correct the line; the mistake may also stand before the place that is shown", None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an exception came out of a file: a line, and columns that count from 0."""
+
+    file: str
+    source: str
+    line: int
+    start: int
+    end: int
+
+    def report(
+        self, code: str, message: str, help: str, word: str = "", new: str = "", needs: str = ""
+    ) -> Diagnostic:
+        """A diagnostic here; at ``word`` when that stands here or soon after.
+
+        ``new`` is written in its place; ``needs`` is the module that it is imported from.
+        """
+        lines = source_lines(self.source)
+        pattern = rf"(?<!\w){re.escape(word)}(?!\w)"
+        at, first, last = self.line, self.start, self.end
+        for number in range(self.line, min(self.line + 20, len(lines)) + 1) if word else ():
+            match = re.search(pattern, lines[number - 1])
+            if match:
+                at, (first, last) = number, match.span()
+                break
+        fixes: tuple[Fix, ...] = ()
+        if needs:
+            edits = imported(Source(self.file, self.source, self.file), needs, new)
+            fixes = (Fix(f"import {new} from {needs}", tuple(edits)),)
+        elif new:
+            fixes = (Fix(f"write {new}", (Edit(at, first + 1, at, last + 1, new),)),)
+        place = (at, first + 1, max(last, first + 1) + 1)
+        return Diagnostic("error", code, message, self.file, *place, help, fixes=fixes)
+
+
+def raised(place: Place, error: BaseException) -> Diagnostic:
+    """An exception that came out of a file's own line."""
+    reason = str(error).strip().splitlines()
+    what = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
+    match error:
+        case DslError(help=help):  # in a module that the file imports
+            message = f"{error.file}:{error.line}: {error.message}"
+            return place.report(error.code, message, help or "mend that file")
+        case ModuleNotFoundError(name=str() as name):
+            near = closest(name, _MODULES)
+            help = f"did you mean {near!r}?" if near else "install it, or leave the import out"
+            return place.report("E003", f"there is no module {name!r}", help, name, near or "")
+        case ImportError() if absent := _ABSENT.match(str(error)):
+            return _not_in_module(place, absent[2], absent[1])
+        case NameError(name=str() as name):
+            return _undefined(place, error, name)
+        case TypeError() if unexpected := _UNEXPECTED.match(str(error)):
+            function, name = unexpected.groups()
+            options = _OPTIONS.get(function, ())
+            near = closest(name, options)
+            help = f"did you mean {near!r}?" if near else f"it takes: {', '.join(options)}"
+            message = f"{function}() has no option {name!r}"
+            return place.report("E005", message, help, name, near or "")
+        case TypeError() if missing := _MISSING.match(str(error)):
+            function, names = missing.groups()
+            first = names.split()[0].strip("',")
+            return place.report("E005", f"{function}() lacks {names}", f"say {first}=...")
+    return place.report("E002", f"the file raised {what}", "it is the file's own code that fails")
+
+
+_ABSENT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
+_UNEXPECTED = re.compile(r"(?:\w+\.)?(\w+)\(\) got an unexpected keyword argument '(\w+)'")
+_MISSING = re.compile(r"(?:\w+\.)?(\w+)\(\) missing .*arguments?: (.*)$")
+
+#: What a filter file imports from this package.
+_MODULES = (
+    "fusebpf",
+    "fusebpf.constants",
+    "fusebpf.types",
+    "fusebpf.filters",
+    "dataclasses",
+    "enum",
+)
+
+_MAP = ("key", "value", "max_entries")
+#: The options of declarations that take some.
+_OPTIONS = {
+    **dict.fromkeys(("hash", "lru_hash", "percpu_hash", "lru_percpu_hash", "lpm_trie"), _MAP),
+    **dict.fromkeys(("array", "percpu_array"), ("value", "max_entries")),
+    "automaton": ("states",),
+    "events": ("size",),
+    "config": ("least", "most"),
+}
+
+
+def _names() -> dict[str, str]:
+    """Everything that a filter file can import from this package, and from where."""
+    import fusebpf.constants as constants
+    import fusebpf.dsl as dsl
+    import fusebpf.types as types
+
+    found = {name: "fusebpf.constants" for name in vars(constants) if name.isupper()}
+    found |= dict.fromkeys(types.__all__, "fusebpf.types")
+    return found | dict.fromkeys(dsl.__all__, "fusebpf")
+
+
+def _not_in_module(place: Place, module: str, name: str) -> Diagnostic:
+    """``from module import name`` of what it does not have."""
+    known = _names()
+    if known.get(name, module) != module:
+        help = f"{name} is in {known[name]}"
+    else:
+        help = "docs/language.md has what there is"
+    own = [k for k, home in known.items() if home == module]
+    if not own:
+        own = [k for k in vars(sys.modules.get(module, sys)) if not k.startswith("_")]
+    near = closest(name, own)
+    if near:
+        help = f"did you mean {near!r}?"
+    return place.report("E003", f"{module} has no {name!r}", help, name, near or "")
+
+
+def _undefined(place: Place, error: NameError, name: str) -> Diagnostic:
+    """A name at the top level that nothing defines."""
+    namespace: dict[str, object] = {}
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == place.file:
+            namespace = {**trace.tb_frame.f_globals, **trace.tb_frame.f_locals}
+        trace = trace.tb_next
+    known = _names()
+    message = f"{name!r} is not defined"
+    if name in known:
+        help = f"import it: from {known[name]} import {name}"
+        return place.report("E004", message, help, name, name, known[name])
+    near = closest(name, [*(k for k in namespace if not k.startswith("__")), *vars(builtins)])
+    help = f"did you mean {near!r}?" if near else "assign it first, or import it"
+    return place.report("E004", message, help, name, near or "")
