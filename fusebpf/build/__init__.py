@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         build_file,
         build_set,
         compile_file,
+        compile_fset,
         compile_loaded,
     )
     from fusebpf.build.errors import BuildError, RejectedFileError
@@ -31,6 +32,7 @@ __all__ = [
     "build_file",
     "build_set",
     "compile_file",
+    "compile_fset",
     "compile_loaded",
     "load_file",
 ]

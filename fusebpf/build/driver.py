@@ -132,6 +132,11 @@ def build_set(fset: FilterSet, *, standins: bool = True) -> BuiltObject:
 
     `standins` is as for `build_file`.
     """
+    return build_compiled(compile_fset(fset), standins=standins)
+
+
+def compile_fset(fset: FilterSet) -> CompiledSet:
+    """Translate a filter set of the running program to C. Raises BuildError."""
     from fusebpf.compiler.units import first_function
     from fusebpf.dsl.parts import members
 
@@ -142,8 +147,7 @@ def build_set(fset: FilterSet, *, standins: bool = True) -> BuiltObject:
         )
     path = functions[0].__code__.co_filename
     source = _text_of(fset.name, path)
-    compiled = compile_loaded(Path(path), source, fset, functions[0].__globals__)
-    return build_compiled(compiled, standins=standins)
+    return compile_loaded(Path(path), source, fset, functions[0].__globals__)
 
 
 def build_compiled(compiled: CompiledSet, *, standins: bool = True) -> BuiltObject:

@@ -242,6 +242,7 @@ def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
         VERDICT,
         tuple(body),
         file,
+        composed=True,
     )
 
 

@@ -7,6 +7,7 @@ refusal into a pass. ``-ENOENT`` is a Verdict; ENOENT alone is not.
 
 from __future__ import annotations
 
+import errno
 import sys
 
 #: The largest error number that a filter can give: above are codes internal to the kernel
@@ -41,7 +42,9 @@ class Verdict:
         raise TypeError("a Verdict has no truth value: compare it, e.g. with CONTINUE")
 
     def __repr__(self) -> str:
-        return _NAMES[self.value] if self.value >= 0 else f"Verdict({self.value})"
+        if self.value >= 0:
+            return _NAMES[self.value]
+        return f"-{errno.errorcode.get(-self.value, f'Errno({-self.value})')}"
 
 
 class Errno:

@@ -49,7 +49,8 @@ class Case:
     """The arguments of one call, by the argument names of the opcode table; the rest is zero.
 
     ``maps`` holds the contents of maps before the call: name -> key -> value. ``ktime`` is the
-    monotonic time in nanoseconds; 0 means the real one.
+    monotonic time in nanoseconds; 0 means the real one. ``opcode`` is that of the operation which a
+    default filter decides; 0 means the hook's own.
     """
 
     structs: dict[str, Values] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Case:
     tag: int = 0
     tag2: int = 0
     ktime: int = 0
+    opcode: int = 0
     maps: dict[str, dict[Cell, Cell]] = field(default_factory=dict)
 
 

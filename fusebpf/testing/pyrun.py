@@ -28,14 +28,11 @@ from fusebpf.testing.case import (
     leaves,
     struct_args,
 )
+from fusebpf.testing.operators import RunError, arithmetic, compare, name_test
 
 _NAME_MAX = 255
 #: The opcode of LOOKUP, the only one that may set a tag.
 _LOOKUP = 1
-
-
-class RunError(Exception):
-    """The program or the case breaks a rule that the front end is meant to enforce."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,9 @@ class _Dirent:
     room: int
     dropped: bool = False
 
+
+#: A function, and the line of one of its statements.
+Step: TypeAlias = tuple[ir.Function, int]
 
 Value: TypeAlias = int | bytes | _Struct | _Dirent | list[_Dirent] | None
 
@@ -68,10 +68,14 @@ class _Return(Exception):
 
 @dataclass
 class _Frame:
-    """One running function."""
+    """One running function; ``line`` is that of the statement that runs."""
 
+    function: ir.Function
+    line: int = 0
     values: dict[str, Value] = field(default_factory=dict)
     present: dict[str, bool] = field(default_factory=dict)
+    #: Where the verdicts that locals hold were returned.
+    origins: dict[str, Step | None] = field(default_factory=dict)
 
 
 class PyRun:
@@ -95,6 +99,10 @@ class PyRun:
         self._opcode = 0
         self._tag: int | None = None
         self._cleared, self._kept_ns = False, 0
+        #: Of the last call: every statement that ran, and the one that gave the verdict.
+        self.steps: list[Step] = []
+        self.decided: Step | None = None
+        self._origin: Step | None = None
 
     def run(self, function: ir.Function, case: Case) -> Outcome:
         """Call one filter.
@@ -105,7 +113,8 @@ class PyRun:
             raise RunError(f"{function.name} is a helper, not a filter")
         hook = hook_of(function.hook)
         self._case = case
-        self._opcode = hook.opcode & FUSE_OPCODE_FILTER
+        self.steps, self.decided, self._origin = [], None, None
+        self._opcode = (case.opcode or hook.opcode) & FUSE_OPCODE_FILTER
         self._tag = None
         self._cleared, self._kept_ns = False, 0
         self._contents = {name: dict(case.maps.get(name, {})) for name in self._maps}
@@ -121,7 +130,7 @@ class PyRun:
             for arg, struct in struct_args(hook)
         }
         listing = [_Dirent(entry, entry.room) for entry in case.listing]
-        frame = _Frame()
+        frame = _Frame(function)
         for param in function.params:
             if param.arg in structs:
                 frame.values[param.name] = structs[param.arg]
@@ -130,6 +139,7 @@ class PyRun:
             else:
                 frame.values[param.name] = case.buffers.get(param.arg, b"")
         verdict = self._body(function, frame)
+        self.decided = self._origin
         return Outcome(
             verdict=verdict if isinstance(verdict, int) else 0,
             structs={name: struct.values for name, struct in structs.items()},
@@ -154,6 +164,7 @@ class PyRun:
             self._block(function.body, frame)
         except _Return as result:
             return result.value
+        self._origin = (function, frame.line or function.line)
         return 0 if function.hook else None
 
     # ------------------------------------------------------------ statements
@@ -163,9 +174,14 @@ class PyRun:
             self._stmt(stmt, frame)
 
     def _stmt(self, stmt: ir.Stmt, frame: _Frame) -> None:
+        frame.line = stmt.line
+        here = (frame.function, stmt.line)
+        self.steps.append(here)
         match stmt:
             case ir.Assign(target=target, value=value):
+                self._origin = None
                 frame.values[target] = self._eval(value, frame)
+                frame.origins[target] = self._origin
             case ir.MapFetch(target=target, map=name, key=key, fields=fields):
                 found = self._find(name, self._key(name, key, frame))
                 frame.present[target] = found is not None
@@ -181,6 +197,7 @@ class PyRun:
             case ir.Replace(param=param, value=value):
                 new_bytes = self._bytes(value, frame)
                 if not 0 < len(new_bytes) <= _NAME_MAX and param in self._names:
+                    self._origin = here
                     raise _Return(-22)
                 frame.values[param] = self._buffers[self._args[param]] = new_bytes
             case ir.MapSet(map=name, index=index, value=value, field=member):
@@ -231,7 +248,10 @@ class PyRun:
             case ir.Continue():
                 raise _Continue
             case ir.Return(value=value):
-                raise _Return(None if value is None else self._eval(value, frame))
+                self._origin = None
+                result = None if value is None else self._eval(value, frame)
+                self._origin = self._origin or here
+                raise _Return(result)
 
     def _turn(self, body: tuple[ir.Stmt, ...], frame: _Frame) -> bool:
         """One turn of a loop; False when it was left by break."""
@@ -268,10 +288,10 @@ class PyRun:
         old = contents.get(key, self._zero(stmt.map))
         if stmt.field:
             before = self._member(stmt.map, old, stmt.field)
-            after = _arithmetic(stmt.op, before, value)
+            after = arithmetic(stmt.op, before, value)
             contents[key] = self._changed(stmt.map, old, stmt.field, after)
         else:
-            contents[key] = self._store(stmt.map, _arithmetic(stmt.op, _number(old), value))
+            contents[key] = self._store(stmt.map, arithmetic(stmt.op, _number(old), value))
 
     # ------------------------------------------------------------ maps
 
@@ -367,6 +387,7 @@ class PyRun:
             case ir.Config(name=name):
                 return self._configs[name]
             case ir.Local(name=name):
+                self._origin = frame.origins.get(name)
                 return frame.values[name]
             case ir.IsPresent(name=name):
                 return int(frame.present[name])
@@ -385,7 +406,7 @@ class PyRun:
                 text, at = self._bytes(inner, frame), self._int(index, frame)
                 return text[at] if -len(text) <= at < len(text) else 0
             case ir.NameTest():
-                return int(_name_test(self._bytes(expr.name, frame), expr))
+                return int(name_test(self._bytes(expr.name, frame), expr))
             case ir.NamePart(name=inner, start=start, stop=stop):
                 text, first = self._bytes(inner, frame), self._int(start, frame)
                 return text[first : None if stop is None else self._int(stop, frame)]
@@ -410,10 +431,10 @@ class PyRun:
                 return int(not self._int(operand, frame))
             case ir.Binary(type=kind, op=op, left=left, right=right):
                 first = self._int(left, frame)
-                return kind.wrap(_arithmetic(op, first, self._int(right, frame)))
+                return kind.wrap(arithmetic(op, first, self._int(right, frame)))
             case ir.Compare(op=op, left=left, right=right):
                 first = self._int(left, frame)
-                return int(_compare(op, first, self._int(right, frame)))
+                return int(compare(op, first, self._int(right, frame)))
             case ir.Chain(ops=ops, operands=operands):
                 return self._chain(ops, operands, frame)
             case ir.OneOf(operand=operand, values=values):
@@ -426,12 +447,16 @@ class PyRun:
                         break
                 return result
             case ir.Conditional(test=test, then=then, other=other):
-                return self._eval(then if self._int(test, frame) else other, frame)
+                chosen = then if self._int(test, frame) else other
+                self._origin = None
+                return self._eval(chosen, frame)
             case ir.MinMax(op=op, operands=operands):
                 numbers = [self._int(operand, frame) for operand in operands]
                 return min(numbers) if op == "min" else max(numbers)
             case ir.Refuse(operand=operand):
-                return -max(1, min(abs(self._int(operand, frame)), 511))
+                number = abs(self._int(operand, frame))
+                self._origin = None
+                return -max(1, min(number, 511))
             case ir.MapGet(map=name, key=key, default=default):
                 wanted = self._key(name, key, frame)
                 fallback = self._int(default, frame)
@@ -468,7 +493,7 @@ class PyRun:
 
     def _call(self, name: str, args: list[Value]) -> Value:
         function = self._helpers[name]
-        inner = _Frame()
+        inner = _Frame(function)
         for param, value in zip(function.params, args, strict=True):
             inner.values[param.name] = value
         return self._body(function, inner)
@@ -495,7 +520,7 @@ class PyRun:
         left = self._int(operands[0], frame)
         for op, operand in zip(ops, operands[1:], strict=True):
             right = self._int(operand, frame)
-            if not _compare(op, left, right):
+            if not compare(op, left, right):
                 return 0
             left = right
         return 1
@@ -523,58 +548,3 @@ def _number(value: object) -> int:
     if not isinstance(value, int):
         raise RunError(f"{value!r} is no number")
     return value
-
-
-def _name_test(text: bytes, test: ir.NameTest) -> bool:
-    if test.fold:
-        text = text.lower()
-    for value in test.values:
-        match test.how:
-            case "equal":
-                found = text == value
-            case "prefix":
-                found = text.startswith(value)
-            case "suffix":
-                found = text.endswith(value)
-            case "at":
-                part = text[test.offset :]
-                found = part == value if test.whole else part.startswith(value)
-        if found:
-            return True
-    return False
-
-
-def _compare(op: str, left: int, right: int) -> bool:
-    return {
-        "==": left == right,
-        "!=": left != right,
-        "<": left < right,
-        "<=": left <= right,
-        ">": left > right,
-        ">=": left >= right,
-    }[op]
-
-
-def _arithmetic(op: str, left: int, right: int) -> int:
-    match op:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "//" | "%":
-            if right == 0:
-                raise RunError("a divisor was not proved non-zero")
-            return left // right if op == "//" else left % right
-        case "&":
-            return left & right
-        case "|":
-            return left | right
-        case "^":
-            return left ^ right
-        case "<<" | ">>":
-            if not 0 <= right < 64:
-                raise RunError(f"shift count {right} was not proved in range")
-            return left << right if op == "<<" else left >> right
-    raise RunError(f"unknown operator {op}")

@@ -151,7 +151,7 @@ class StandIn:
             self._put(self._at(member), value, 8)
         caller = case.caller
         for member, value in (
-            ("opcode", hook.opcode),
+            ("opcode", case.opcode or hook.opcode),
             ("error_in", case.error_in),
             ("fsuid", caller.uid),
             ("fsgid", caller.gid),

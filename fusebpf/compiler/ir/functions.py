@@ -50,6 +50,8 @@ class Function:
     pure: bool = False
     #: Emitter only: a function of its own, verified once for all callers; else it is inlined.
     alone: bool = False
+    #: Made where sets are joined: it calls the filters, and has no lines of its own.
+    composed: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: MIT
+"""Filters called by ``fusebpf.testing``: what an author writes, what they get to see."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fusebpf import (
+    CONTINUE,
+    POSTFILTER,
+    Attr,
+    AttrOut,
+    Context,
+    FilterSet,
+    Name,
+    OpenIn,
+    Verdict,
+)
+from fusebpf.constants import EACCES, ENOENT
+from fusebpf.errors import UsageError
+from fusebpf.testing import DisagreementError, Entry, FilterRun, load
+from fusebpf.testing.pyrun import PyRun
+from fusebpf.types import u32, u64
+
+SOURCE = """\
+from dataclasses import dataclass
+from fusebpf import *
+from fusebpf.constants import *
+from fusebpf.types import *
+
+filters = FilterSet("guard")
+most = filters.config("most", u32, 2, least=1, most=9)
+
+@dataclass
+class Use:
+    made: u64
+    last: u64
+
+@dataclass
+class Who:
+    uid: u32
+    name: bytes32
+
+uses = filters.hash("uses", key=Who, value=Use, max_entries=2)
+total = filters.array("total", value=u64, max_entries=3)
+sent = filters.events("sent", Who)
+
+def private(name: Name) -> bool:
+    if name.startswith("."):
+        return True
+    return name == "core"
+
+@filters.lookup.pre
+def hide(ctx: Context, found: Name):
+    if private(found):
+        return -ENOENT
+    if found.endswith(".TXT"):
+        found[:] = found.lower()
+    ctx.tag = 7
+
+@filters.mkdir.pre
+def made(ctx: Context, req: MkdirIn, name: Name):
+    who = Who(uid=ctx.uid, name=name)
+    uses[who].made += 1
+    total[1] += 1
+    sent.emit(who)
+    use = uses.get(who)
+    return refuse(EDQUOT) if use is not None and use.made > most else CONTINUE
+
+@filters.getattr.post
+def shown(ctx: Context, req: GetattrIn, out: AttrOut):
+    out.attr.uid += 100
+
+@filters.readdir.post
+def listing(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents):
+    for entry in entries:
+        if private(entry.name):
+            entry.drop()
+
+@filters.fsync.post
+def synced(ctx: Context, req: FsyncIn):
+    ctx.clear_error()
+
+@filters.default
+def anything(ctx: Context):
+    if ctx.opcode == 45:
+        return -EPERM
+"""
+
+
+def line_of(text: str) -> int:
+    return next(n for n, line in enumerate(SOURCE.splitlines(), 1) if text in line)
+
+
+@pytest.fixture(params=["python", "kernel"])
+def guard(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FilterRun]:
+    if request.param == "kernel" and os.geteuid() != 0:
+        pytest.skip("loading BPF programs needs root (CAP_BPF)")
+    path = tmp_path / "guard.py"
+    path.write_text(SOURCE)
+    with load(path, run=request.param) as made:
+        yield made
+
+
+def test_a_verdict_and_the_line_that_gave_it(guard: FilterRun) -> None:
+    result = guard.call("lookup.pre", found=".env")
+    assert result.verdict == -ENOENT
+    assert repr(result.verdict) == "-ENOENT"
+    assert result.decided is not None
+    assert (result.decided.line, result.decided.text) == (
+        line_of("return -ENOENT"),
+        "return -ENOENT",
+    )
+    assert [place.line for place in result.trace] == [
+        line_of("if private(found)"),
+        line_of("if name.startswith"),
+        line_of("return True"),
+        line_of("return -ENOENT"),
+    ]
+    assert f"guard.py:{result.decided.line}: return -ENOENT" in repr(result)
+
+
+def test_names_tags_and_arguments_that_change(guard: FilterRun) -> None:
+    result = guard.call("lookup.pre", found="A.TXT")
+    assert result.arguments == {"found": b"a.txt"}
+    assert result.changed == {"found": b"a.txt"}
+    assert result.tag == 7
+    assert result.verdict == CONTINUE
+    assert result.decided is not None
+    assert result.decided.line == line_of("ctx.tag = 7")
+    assert "found = b'a.txt'" in result.describe()
+
+
+def test_maps_are_kept_between_calls_and_hold_dataclasses(guard: FilterRun) -> None:
+    verdicts = [guard.call("mkdir.pre", name="new", uid=5).verdict for _ in range(3)]
+    assert [v.value for v in verdicts] == [0, 0, -122]
+    ((who, use),) = guard.maps["uses"].items()
+    assert (who.uid, who.name, use.made) == (5, b"new", 3)
+    assert (guard.maps["total"][0], guard.maps["total"][1]) == (0, 3)
+    guard.maps["uses"][5, "new"] = (0, 0)
+    assert guard.call("mkdir.pre", name="new", uid=5).verdict == CONTINUE
+    del guard.maps["uses"][who]
+    assert dict(guard.maps["uses"]) == {}
+
+
+def test_events_are_dataclasses(guard: FilterRun) -> None:
+    (event,) = guard.call("mkdir.pre", name="new", uid=5).events["sent"]
+    assert (event.uid, event.name) == (5, b"new")
+
+
+def test_structs_are_written_as_structs(guard: FilterRun) -> None:
+    result = guard.call("getattr.post", out=AttrOut(attr=Attr(uid=5, size=9)))
+    assert result.changed == {"out.attr.uid": 105}
+    assert (result.arguments["out"].attr.uid, result.arguments["out"].attr.size) == (105, 9)
+
+
+def test_a_listing(guard: FilterRun) -> None:
+    entries = ["a", Entry(b".b", type=4), "core", "c"]
+    assert guard.call("readdir.post", entries=entries).names == (b"a", b"c")
+
+
+def test_errors_come_in_and_go(guard: FilterRun) -> None:
+    assert guard.call("fsync.post", error_in=-ENOENT).cleared
+    assert not guard.call("fsync.post").cleared
+
+
+def test_a_hook_without_a_filter_does_what_the_kernel_does(guard: FilterRun) -> None:
+    # The default filter is asked, and sees which operation it is (RENAME2 is 45, MKNOD 8).
+    assert repr(guard.call("rename.pre", old_name="a", new_name="b").verdict) == "-EPERM"
+    assert guard.call("mknod.pre", name="a").verdict == CONTINUE
+    unasked = guard.call("mknod.post", name="a")
+    assert (unasked.verdict, unasked.decided, unasked.trace) == (CONTINUE, None, ())
+
+
+@pytest.mark.parametrize(
+    ("hook", "given", "message"),
+    [
+        ("lookpu.pre", {}, "did you mean 'lookup'"),
+        ("lookup", {}, '"lookup.pre" or "lookup.post"'),
+        ("lookup.pre", {"fond": "x"}, "did you mean 'found'"),
+        ("lookup.pre", {"found": ""}, "1 to 255 bytes"),
+        ("lookup.pre", {"found": "x" * 256}, "at most 255"),
+        ("lookup.pre", {"found": "a\0b"}, "no NUL"),
+        ("lookup.pre", {"found": 5}, "is no text"),
+        ("lookup.pre", {"uid": -1}, "does not fit 32 bits"),
+        ("lookup.pre", {"uid": "root"}, "is no number"),
+        ("mkdir.pre", {"req": {"mode": 1}}, "is no MkdirIn"),
+        ("mkdir.pre", {"req": OpenIn()}, "is no MkdirIn"),
+        ("readdir.post", {"entries": "abc"}, "is no listing"),
+        ("readdir.post", {"entries": [""]}, "1 to 255 bytes"),
+        ("fsync.post", {"error_in": 5}, "the minus is missing"),
+        ("fsync.post", {"error_in": ENOENT}, "the minus is missing"),
+    ],
+)
+def test_wrong_arguments_are_told(
+    tmp_path: Path, hook: str, given: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "guard.py"
+    path.write_text(SOURCE)
+    with pytest.raises(UsageError, match=message):
+        load(path).call(hook, **given)
+
+
+def test_wrong_values_of_maps_and_config_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "guard.py"
+    path.write_text(SOURCE)
+    guard = load(path)
+    with pytest.raises(UsageError, match="no index 3"):
+        guard.maps["total"][3] = 1
+    with pytest.raises(UsageError, match="is no u64"):
+        guard.maps["total"][0] = -1
+    with pytest.raises(UsageError, match="is no Use"):
+        guard.maps["uses"][5, "a"] = 1
+    for name in "ab":
+        guard.maps["uses"][5, name] = (0, 0)
+    with pytest.raises(UsageError, match="full"):
+        guard.maps["uses"][5, "c"] = (0, 0)
+    with pytest.raises(UsageError, match="no config value 'mots'"):
+        load(path, config={"mots": 1})
+    with pytest.raises(UsageError, match="not from 1 to 9"):
+        load(path, config={"most": 10})
+    strict = load(path, config={"most": 1})
+    verdicts = [strict.call("mkdir.pre", name="a").verdict.value for _ in range(2)]
+    assert verdicts == [0, -122]
+
+
+@dataclass
+class Opened:
+    uid: u32
+
+
+local = FilterSet("local")
+opened = local.events("opened", Opened)
+count = local.hash("count", key=u32, value=u64, max_entries=4)
+
+
+@local.open.pre
+def look(ctx: Context, req: OpenIn) -> Verdict:
+    opened.emit(Opened(uid=ctx.uid))
+    return POSTFILTER if ctx.uid == 0 else -EACCES
+
+
+@local.unlink.post
+def counted(ctx: Context, name: Name) -> None:
+    count[ctx.uid] += 1
+
+
+def test_a_set_of_the_running_program() -> None:
+    guard = load(local)
+    result = guard.call("open.pre", uid=3)
+    assert result.verdict == -EACCES
+    assert result.events["opened"] == (Opened(uid=u32(3)),)
+    # There is a postfilter and nothing before it: the kernel goes on to it.
+    assert guard.call("unlink.pre", name="a").verdict == POSTFILTER
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="loading BPF programs needs root (CAP_BPF)")
+def test_runs_that_disagree_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python gets one number of the context wrong.
+    real = PyRun._context
+    monkeypatch.setattr(PyRun, "_context", lambda self, name: real(self, name) + (name == "uid"))
+    with (
+        load(local, run="kernel") as guard,
+        pytest.raises(DisagreementError, match="the kernel did another thing"),
+    ):
+        guard.call("open.pre", uid=3)
+
+
+def test_the_part_that_refused_decides(tmp_path: Path) -> None:
+    path = tmp_path / "whole.py"
+    path.write_text("""\
+from fusebpf import *
+from fusebpf.constants import *
+first, second = FilterSet("first"), FilterSet("second")
+
+@first.unlink.pre
+def one(ctx: Context, name: Name):
+    return POSTFILTER
+
+def check(name: Name) -> Verdict:
+    verdict = CONTINUE
+    if name == "keep":
+        verdict = -EPERM
+    return verdict
+
+@second.unlink.pre
+def two(ctx: Context, name: Name):
+    return -EACCES if name == "a" else check(name)
+
+whole = FilterSet("whole", first, second)
+""")
+    guard = load(path)
+    lines = {"a": "return -EACCES if", "keep": "return verdict", "other": "return POSTFILTER"}
+    for name, text in lines.items():
+        decided = guard.call("unlink.pre", name=name).decided
+        assert decided is not None
+        assert decided.text.startswith(text)
