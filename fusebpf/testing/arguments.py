@@ -8,10 +8,10 @@ from typing import Any
 
 import fusebpf.dsl as dsl
 from fusebpf.abi import Arg, Hook, Struct
-from fusebpf.dsl.errors import closest
 from fusebpf.dsl.objects import Bytes
 from fusebpf.dsl.values import Errno, Verdict
 from fusebpf.errors import UsageError
+from fusebpf.spelling import closest
 from fusebpf.testing.case import Caller, Case, Cell, Entry, Outcome, Values, leaves
 
 _CALLER = ("uid", "gid", "euid", "egid", "pid", "tid")

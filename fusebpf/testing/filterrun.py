@@ -13,10 +13,10 @@ from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
 from fusebpf.build import CompiledSet, build_compiled, compile_file, compile_fset
 from fusebpf.compiler import ir
 from fusebpf.dsl import FilterSet
-from fusebpf.dsl.errors import closest
 from fusebpf.dsl.parts import members
 from fusebpf.dsl.values import POSTFILTER
 from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.spelling import closest
 from fusebpf.testing.arguments import arguments_of, make_case
 from fusebpf.testing.case import Case, Outcome
 from fusebpf.testing.maps import MapView, record_value
