@@ -123,13 +123,18 @@ def getxattr_sized(w: World, p: Path, key: str, size: int) -> int:
 
 @op(xattr_target, follow, weight=3)
 def listxattr(w: World, p: Path, through: bool) -> list[str]:
-    return sorted(os.listxattr(p.path, follow_symlinks=through))
+    names = sorted(os.listxattr(p.path, follow_symlinks=through))
+    if w.rules.lists_trusted and os.geteuid():
+        return [name for name in names if not name.startswith("trusted.")]
+    return names
 
 
 @op(xattr_target, pick(0, 1, 9, 10, 4096))
 def listxattr_sized(w: World, p: Path, size: int) -> int:
     if w.rules.spare_names and size < 4096:
         raise NotApplicable("the room that is said to be needed is too large, on a mount less")
+    if w.rules.lists_trusted and os.geteuid():
+        raise NotApplicable("trusted attributes count, on a mount not")
     return libc.listxattr(p.path, size)
 
 

@@ -37,6 +37,8 @@ class Rules:
     # A daemon that knows files by their names: for an open file without one it says ENOENT, before
     # anybody asks whether the caller may; on a mount that is asked first
     nameless: bool = False
+    # A daemon that lists as root: users see names of trusted attributes, which a mount leaves out
+    lists_trusted: bool = False
     # An overlay's own attributes count in the room that names are said to need
     spare_names: bool = False
 
@@ -46,7 +48,14 @@ RULES = {
     "ext4": Rules(blocks=False, order=True, set_id_first=True, shares=False),
     "xfs": Rules(blocks=False, order=True, set_id_first=True, shares=True, aligned_first=True),
     "overlay": Rules(blocks=True, order=False, set_id_first=False, shares=False, spare_names=True),
-    "bindfs": Rules(blocks=True, order=False, set_id_first=False, shares=False, nameless=True),
+    "bindfs": Rules(
+        blocks=True,
+        order=False,
+        set_id_first=False,
+        shares=False,
+        nameless=True,
+        lists_trusted=True,
+    ),
 }
 
 
