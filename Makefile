@@ -42,7 +42,7 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 	@mkdir -p build/junit
 	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \
 		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py \
-		tests/vm/test_filters_views.py $(ARGS)
+		tests/vm/test_filters_views.py tests/vm/test_filters_examples.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_DIFF_OPS=200000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/differential-long.xml tests/vm/test_differential.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_REPLIES=1000000 $(GUEST_PYTEST) -s \

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Nothing below the mount can be changed through it."""
+"""Nothing below the mount, or below some directories, can be changed through it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,43 @@ from fusebpf.dsl import (
     Verdict,
 )
 from fusebpf.dsl.values import CONTINUE, Errno
+from fusebpf.types import u64
+
+#: ``ctx.tag`` of what lies in a directory that is read-only.
+READ_ONLY = 1
 
 
 def read_only(
-    *, writers: Iterable[int] = (), errno: Errno = EROFS, name: str = "read_only"
+    *,
+    below: Iterable[str] = (),
+    writers: Iterable[int] = (),
+    errno: Errno = EROFS,
+    name: str = "read_only",
 ) -> FilterSet:
     """Every change is refused with ``errno``: of contents, names, attributes and xattrs.
 
-    ``writers`` are user ids (fsuid, initial user namespace) that the mount is writable for. What
-    access(2) says is left to the modes below. Changes below the mount stay possible.
+    ``writers`` are user ids (fsuid, initial user namespace) that the mount is writable for.
+    ``below`` are names of directories: then those alone are meant, with all that lies in them, and
+    ``ctx.tag`` says so. What access(2) says is left to the modes below. Changes below the mount
+    stay possible.
     """
-    allowed = tuple(writers)
+    allowed, tops = tuple(writers), tuple(below)
+    everything = not tops
     filters = FilterSet(name)
 
+    def refused(ctx: Context, tag: u64) -> Verdict:
+        meant = everything or tag == READ_ONLY
+        return -errno if meant and ctx.uid not in allowed else CONTINUE
+
     def changed(ctx: Context) -> Verdict:
-        return CONTINUE if ctx.uid in allowed else -errno
+        return refused(ctx, ctx.tag)
+
+    if tops:
+
+        @filters.lookup.pre
+        def found(ctx: Context, name: Name) -> None:
+            if name in tops:  # else it has the tag of its directory
+                ctx.tag = READ_ONLY
 
     @filters.open.pre
     def opened(ctx: Context, req: OpenIn) -> Verdict:
@@ -64,7 +86,7 @@ def read_only(
 
     @filters.link.pre
     def linked(ctx: Context, req: LinkIn, name: Name) -> Verdict:
-        return changed(ctx)
+        return refused(ctx, READ_ONLY if ctx.tag2 == READ_ONLY else ctx.tag)
 
     @filters.unlink.pre
     def removed(ctx: Context, name: Name) -> Verdict:
@@ -76,7 +98,8 @@ def read_only(
 
     @filters.rename.pre
     def moved(ctx: Context, req: Rename2In, old: Name, new: Name) -> Verdict:
-        return changed(ctx)
+        frozen = ctx.tag2 == READ_ONLY or old in tops or new in tops
+        return refused(ctx, READ_ONLY if frozen else ctx.tag)
 
     @filters.setattr.pre
     def attributes_set(ctx: Context, req: SetattrIn) -> Verdict:
@@ -96,6 +119,6 @@ def read_only(
 
     @filters.copy_file_range.pre
     def copied(ctx: Context, req: CopyFileRangeIn) -> Verdict:
-        return changed(ctx)
+        return refused(ctx, ctx.tag2)
 
     return filters

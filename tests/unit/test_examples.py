@@ -72,14 +72,69 @@ def test_media_only(run: Run) -> None:
         assert looked(run, name) == verdict
 
 
-@example("protect_suffix")
+@example("protect_suffix", {"erofs": True})
 def test_protect_suffix(run: Run) -> None:
-    def removed(name: bytes, uid: int) -> int:
-        return run("unlink_prefilter", buffers={"name": name}, caller=Caller(uid=uid)).verdict
+    user, root = Caller(uid=1000), Caller(uid=0)
+    for name, protected in ((b"app.DB", 1), (b"x.journal", 1), (b"app.txt", 0), (b"db", 0)):
+        assert run("lookup_prefilter", buffers={"name": name}, tag=1 - protected).tag == protected
+        names = {"old_name": b"a", "new_name": name}
+        back = {"old_name": name, "new_name": b"a"}
+        for caller, verdict in ((user, -30 * protected), (root, 0)):
+            removed = run("unlink_prefilter", buffers={"name": name}, caller=caller)
+            moved = [run("rename2_prefilter", buffers=n, caller=caller) for n in (names, back)]
+            assert [done.verdict for done in (removed, *moved)] == [verdict] * 3
+    for flags, size, verdict in ((os.O_RDWR, 8, -30), (os.O_TRUNC, 9, -30), (os.O_APPEND, 1, 0)):
+        asked = {"open_in": {"flags": flags}}
+        assert run("open_prefilter", structs=asked, caller=user, tag=1).verdict == verdict
+        assert run("open_prefilter", structs=asked, caller=user, tag=0).verdict == 0
+        asked = {"setattr_in": {"valid": size}}
+        assert run("setattr_prefilter", structs=asked, caller=user, tag=1).verdict == verdict
+        assert run("setattr_prefilter", structs=asked, caller=root, tag=1).verdict == 0
 
-    assert removed(b"app.DB", 1000) == -1
-    assert removed(b"app.DB", 0) == 0
-    assert removed(b"app.txt", 1000) == 0
+
+@example("frozen_subtree")
+def test_frozen_subtree(run: Run) -> None:
+    # What is looked up in a directory has its tag where none is set.
+    assert run("lookup_prefilter", buffers={"name": b"vendor"}).tag == 1
+    assert run("lookup_prefilter", buffers={"name": b"x"}, tag=1).tag is None
+
+    def refused(op: str, tag: int, tag2: int = 0, uid: int = 5, **names: bytes) -> bool:
+        buffers = names or {"name": b"n"}
+        case = {"buffers": buffers, "tag": tag, "tag2": tag2, "caller": Caller(uid=uid)}
+        return bool(run(f"{op}_prefilter", **case).verdict == -30)
+
+    for op in ("create_open", "mkdir", "symlink", "unlink", "link", "setattr", "removexattr"):
+        assert [refused(op, tag) for tag in (0, 1)] == [False, True]
+        assert not refused(op, 1, uid=0)
+    # Into it, and of the directory itself; but contents may be copied from it.
+    assert [refused("link", 0, tag2) for tag2 in (0, 1)] == [False, True]
+    assert [refused("copy_file_range", 1 - tag2, tag2) for tag2 in (0, 1)] == [False, True]
+    for tags, old, new in (((0, 1), b"a", b"b"), ((0, 0), b".git", b"b"), ((0, 0), b"a", b".git")):
+        assert refused("rename2", *tags, old_name=old, new_name=new)
+    assert not refused("rename2", 0, old_name=b"a", new_name=b"b")
+
+
+@example("redacted_logs")
+def test_redacted_logs(run: Run) -> None:
+    def found(name: bytes, mode: int, error: int = 0) -> tuple[int, int | None]:
+        out = {"entry_out": {"attr.mode": mode}}
+        done = run("lookup_postfilter", buffers={"name": name}, structs=out, tag=9, error_in=error)
+        return done.verdict, done.tag
+
+    # The daemon numbers logs and directories; only logs are marked, and left to it when opened.
+    assert found(b"a.log", 0o100644) == (4, 1)
+    assert found(b"a.txt", 0o100644) == (0, 0)
+    assert found(b"a.log", 0o040755) == (4, 0)
+    assert found(b"a.log", 0, -2)[0] == 0
+    for tag, opened, written in ((0, 0, 0), (1, 1, -13)):
+        assert run("open_prefilter", tag=tag).verdict == opened
+        asked = {"open_in": {"flags": os.O_RDWR}}
+        assert run("open_prefilter", structs=asked, tag=tag).verdict == written
+        assert run("link_prefilter", buffers={"name": b"x"}, tag=tag).verdict == -tag
+    assert run("unlink_prefilter", buffers={"name": b"a.log"}).verdict == -1
+    assert run("create_open_prefilter", buffers={"name": b"a.log"}).verdict == -1
+    text = "card 4111-1111, total 7 €".encode()
+    assert text.translate(plain("redacted_logs")["MASKED"]).decode() == "card ####-####, total # €"
 
 
 @example("workspace")

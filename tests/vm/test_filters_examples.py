@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import fusebpf
+from fusebpf import EntryOut, Name
+from fusebpf.daemon import Call
+from tests.vm import daemonkit
+from tests.vm.programkit import long_only
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -154,24 +161,189 @@ def test_the_filter_of_the_readme_is_enforced(tree: tuple[Path, Path], tmp_path:
     assert (lower / "README").read_text() == "content of README\nmore\n"
 
 
-def test_generated_files_stand_beside_real_ones(tree: tuple[Path, Path]) -> None:
-    """The example is a daemon: it runs as its own process, as its users run it."""
-    lower, mnt = tree
-    command = [sys.executable, str(EXAMPLES / "generated_files.py"), str(lower), str(mnt)]
+@contextmanager
+def daemon_of(example: str, lower: Path, mnt: Path) -> Iterator[None]:
+    """An example with a daemon: it runs as its own process, as its users run it."""
+    command = [sys.executable, str(EXAMPLES / f"{example}.py"), str(lower), str(mnt)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
         assert daemon.stdout is not None
         try:
             assert daemon.stdout.readline() == "serving; Ctrl-C ends it\n"
-            assert set(os.listdir(mnt)) == {*os.listdir(lower), "now", "reads"}
-            assert (mnt / "README").read_text() == (lower / "README").read_text()
-            assert time.strftime("%Y") in (mnt / "now").read_text()
-            assert [(mnt / "reads").read_text() for _ in range(2)] == ["1\n", "2\n"]
-            (mnt / "new").write_text("real")
-            assert (lower / "new").read_text() == "real"
-            with pytest.raises(OSError):
-                (mnt / "now").write_text("x")
-            assert not (lower / "now").exists()
+            yield
         finally:
             daemon.send_signal(signal.SIGINT)
     assert daemon.returncode == 0
     assert not os.path.ismount(mnt)
+
+
+def test_generated_files_stand_beside_real_ones(tree: tuple[Path, Path]) -> None:
+    lower, mnt = tree
+    with daemon_of("generated_files", lower, mnt):
+        assert set(os.listdir(mnt)) == {*os.listdir(lower), "now", "reads"}
+        assert (mnt / "README").read_text() == (lower / "README").read_text()
+        assert time.strftime("%Y") in (mnt / "now").read_text()
+        assert [(mnt / "reads").read_text() for _ in range(2)] == ["1\n", "2\n"]
+        (mnt / "new").write_text("real")
+        assert (lower / "new").read_text() == "real"
+        with pytest.raises(OSError):
+            (mnt / "now").write_text("x")
+        assert not (lower / "now").exists()
+
+
+def failing(action: Callable[[], object]) -> str:
+    """The name of the errno that an action fails with; "" when it succeeds."""
+    try:
+        action()
+    except OSError as error:
+        return errno.errorcode[error.errno or 0]
+    return ""
+
+
+def test_logs_are_redacted_whatever_reads_them(tree: tuple[Path, Path], tmp_path: Path) -> None:
+    lower, mnt = tree
+    text = "card 4111-1111\n" * 1000
+    (lower / "deploy/app.log").write_text(text)
+    (lower / "deploy/more.log").symlink_to("app.log")
+    masked = re.sub("[0-9]", "#", text).encode()
+    with daemon_of("redacted_logs", lower, mnt):
+        path = mnt / "deploy/app.log"
+        for name in (path, mnt / "deploy/more.log"):
+            assert name.read_bytes() == masked
+            assert name.stat().st_size == len(text)
+        copy = tmp_path / "copy"
+        for command in (["cp", str(path), str(copy)], ["dd", f"if={path}", f"of={copy}"]):
+            subprocess.run(command, check=True, capture_output=True)
+            assert copy.read_bytes() == masked
+        with path.open("rb") as file, copy.open("wb") as sink:
+            assert os.pread(file.fileno(), 9, 5) == b"####-####"
+            assert os.sendfile(sink.fileno(), file.fileno(), 0, len(text)) == len(text)
+            assert copy.read_bytes() == masked
+            with mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
+                assert mapped[:] == masked
+        for change in (
+            lambda: path.open("r+"),
+            lambda: path.open("a"),
+            lambda: os.truncate(path, 0),
+            lambda: path.unlink(),
+            lambda: path.rename(mnt / "app.txt"),
+            lambda: os.link(path, mnt / "app.txt"),
+            lambda: (mnt / "README").rename(path),
+            lambda: (mnt / "new.log").touch(),
+        ):
+            assert failing(change) in ("EACCES", "EPERM")
+        # What is done below shows at once, also when a directory is moved.
+        with (lower / "deploy/app.log").open("a") as log:
+            log.write("42\n")
+        (mnt / "deploy").rename(mnt / "old")
+        assert (mnt / "old/app.log").read_bytes() == masked + b"##\n"
+        (lower / "old/app.log").write_text("7")
+        assert (mnt / "old/app.log").read_text() == "#"
+        assert (mnt / "README").read_text() == "content of README\n"
+    assert (lower / "old/app.log").read_text() == "7"
+
+
+def shell(directory: Path, script: str, uid: int = 0) -> str:
+    """What a shell says to a script in a directory: its output, errors without their names."""
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=directory, user=uid, capture_output=True, text=True, check=False
+    )
+    errors = [line.rsplit(": ", 1)[-1] for line in done.stderr.splitlines()]
+    return " ".join([*done.stdout.split(), *errors])
+
+
+def test_parts_of_a_tree_are_protected(tree: tuple[Path, Path]) -> None:
+    lower, mnt = tree
+    for directory in (lower, *lower.parents):
+        if directory != Path("/"):
+            directory.chmod(0o755)
+    for name in ("vendor/lib/a", "app.db", "app.txt"):
+        (lower / name).parent.mkdir(parents=True, exist_ok=True)
+        (lower / name).write_text("old")
+    subprocess.run(["chown", "-R", "1000", str(lower)], check=True)
+    frozen = "Read-only file system"
+    with fusebpf.attach(EXAMPLES / "frozen_subtree.py", lower, mnt):
+        for change in (
+            "echo x > vendor/lib/a",
+            "touch vendor/new",
+            "rm vendor/lib/a",
+            "mv app.txt vendor/",
+            "ln app.txt vendor/lib/b",
+            "ln vendor/lib/a b",
+            "mv vendor elsewhere",
+            "chmod 0 vendor/lib",
+        ):
+            assert shell(mnt, change, 1000) == frozen, change
+        assert shell(mnt, "cp vendor/lib/a b && rm b && echo x > app.txt && cat app.txt") == "x"
+        assert shell(mnt, "cp vendor/lib/a b && rm b && cat app.txt", 1000) == "x"
+        assert shell(mnt, "echo root > vendor/lib/a && cat vendor/lib/a") == "root"
+    for config, said in (({}, "Permission denied"), ({"erofs": True}, frozen)):
+        with fusebpf.attach(EXAMPLES / "protect_suffix.py", lower, mnt, config=config):
+            for change in (
+                "echo x > app.db",
+                "echo x >> app.db",
+                "truncate -s 0 app.db",
+                "rm -f app.db",
+                "mv app.db app.txt",
+                "mv -f app.txt app.db",
+            ):
+                assert shell(mnt, change, 1000) == said, change
+            assert shell(mnt, "cat app.db; echo y > app.txt; cat app.txt", 1000) == "oldy"
+            assert shell(mnt, "echo old > app.db; cat app.db; printf old > app.db") == "old"
+
+
+@long_only
+def test_what_is_hidden_by_patterns_and_types(tree: tuple[Path, Path]) -> None:
+    lower, mnt = tree
+    for name in ("a.key", "id_ed25519", "id_ed25519.pub", "b.JPG"):
+        (lower / name).write_text(name)
+    with fusebpf.attach(EXAMPLES / "hide_everywhere.py", lower, mnt):
+        assert {"b.JPG", "id_ed25519.pub", "pem"} <= set(os.listdir(mnt))
+        assert not {"a.key", "id_ed25519", ".env"} & set(os.listdir(mnt))
+        for name in ("a.key", "id_ed25519", ".env.new"):
+            assert failing((mnt / name).read_text) == "ENOENT"
+    with fusebpf.attach(EXAMPLES / "media_only.py", lower, mnt):
+        assert listed(mnt) == {"README", "b.JPG", "id_ed25519", "id_rsa", "pem"}
+        assert failing((mnt / "deploy/notes.txt").read_text) == "ENOENT"
+
+
+class Closing(daemonkit.Passthrough):
+    """A file system that refuses to look some names up, as one over a network may."""
+
+    def lookup(self, call: Call, name: Name) -> EntryOut:
+        if name.raw in (b"id_rsa", b"pem"):
+            code = errno.EACCES if name.raw == b"id_rsa" else errno.EIO
+            raise OSError(code, os.strerror(code))
+        return super().lookup(call, name)
+
+
+def test_what_may_not_be_looked_up_is_not_there(tree: tuple[Path, Path], tmp_path: Path) -> None:
+    lower, mnt = tree
+    between = tmp_path / "between"
+    between.mkdir()
+    with daemonkit.served(Closing(lower), between):
+        assert failing((between / "id_rsa").stat) == "EACCES"
+        with fusebpf.attach(EXAMPLES / "hide_denied.py", between, mnt):
+            assert failing((mnt / "id_rsa").stat) == "ENOENT"
+            assert failing((mnt / "pem").stat) == "EIO"
+            assert (mnt / "README").read_text() == "content of README\n"
+
+
+@long_only
+def test_examples_of_the_ready_parts(tree: tuple[Path, Path]) -> None:
+    """Each shows that it works; tests/vm/test_filters_parts.py has what the parts do in full."""
+    lower, mnt = tree
+    readme = mnt / "README"
+    with fusebpf.attach(EXAMPLES / "audit_events.py", lower, mnt) as mount:
+        (mnt / "made").mkdir()
+        told = mount.events["audit"].read(timeout=1)
+        assert [(event.name, event.uid, event.error) for event in told] == [(b"made", 0, 0)]
+    with fusebpf.attach(EXAMPLES / "fault_injection.py", lower, mnt, config={"fault_every": 1}):
+        assert failing(readme.read_text) == "EIO"
+    with fusebpf.attach(EXAMPLES / "rate_limit.py", lower, mnt, config={"rate_limit": 3}):
+        assert "EAGAIN" in [failing(readme.read_text) for _ in range(1000)]
+    with fusebpf.attach(EXAMPLES / "uid_shift.py", lower, mnt):
+        assert readme.stat().st_uid == 100000
+    with fusebpf.attach(EXAMPLES / "workspace.py", lower, mnt):
+        assert failing((mnt / ".env").read_text) == "ENOENT"
+        assert failing(lambda: readme.write_text("x")) == "EROFS"
+    assert (lower / "README").read_text() == "content of README\n"
