@@ -34,6 +34,7 @@ from fusebpf.compiler.types import (
     BOOL,
     ERRNO,
     NAME,
+    OPAQUE,
     S64,
     TEXTS,
     U64,
@@ -186,6 +187,14 @@ class Operators(Scope):
             return None
         if isinstance(operand, Value) and operand.expr.type == target:
             return operand.expr
+        if isinstance(operand, Value) and operand.expr.type == OPAQUE:
+            self.error(
+                node,
+                "E214",
+                f"{self.source_of(node)} holds entries of a lookup: nothing can be asked of them",
+                "leave it out: helpers do not take it",
+            )
+            return None
         self.error(
             node,
             "E214",
