@@ -430,6 +430,8 @@ class FunctionEmitter:
                 self._put("continue;")
             case ir.Return(value=returned):
                 self._return(returned)
+            case _:
+                raise AssertionError(f"no C for {type(stmt).__name__}")
 
     def _replace(self, param: str, value: ir.Expr) -> None:
         target = self.locals[param]

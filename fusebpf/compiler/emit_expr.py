@@ -76,8 +76,8 @@ def strip(text: str) -> str:
     """Without the outer parentheses, where a statement has its own."""
     if not text.startswith("(") or text.startswith("({"):
         return text
-    depth, quoted, i = 0, False, 0
-    while i < len(text):
+    depth, quoted, i = 1, False, 1
+    while depth:
         char = text[i]
         if quoted:
             if char == "\\":
@@ -90,10 +90,8 @@ def strip(text: str) -> str:
             depth += 1
         elif char == ")":
             depth -= 1
-            if depth == 0:
-                return text[1:-1] if i == len(text) - 1 else text
         i += 1
-    return text
+    return text[1:-1] if i == len(text) else text
 
 
 def constant(value: int, type_: Type) -> str:
