@@ -212,6 +212,76 @@ def test_listing_with_any_buffer_size_shows_each_name_once(
         assert set(names) - {".", ".."} == wanted, f"buffer of {size} bytes"
 
 
+JOINED = """
+def part(name: str, digit: int, asks: bool):
+    filters = FilterSet(name)
+
+    @filters.mkdir.pre
+    def before(ctx: Context, req: MkdirIn, name: Name):
+        order[0] = order[0] * 16 + digit
+        if name == "closed":
+            return -EPERM if digit == 2 else CONTINUE
+        return POSTFILTER if asks and name != "plain" else CONTINUE
+
+    @filters.mkdir.post
+    def after(ctx: Context, req: MkdirIn, name: Name):
+        order[0] = order[0] * 16 + digit + 8
+        if name == "late" and digit == 2:
+            return refuse(digit + 19)
+
+    @filters.removexattr.post
+    def cleared(ctx: Context, name: Name):
+        seen[digit] = u64(0 - ctx.error_in)
+        if digit == 3:
+            ctx.clear_error()
+        elif digit == 1 and name == "user.refused":
+            return -EXDEV
+
+    return filters
+
+
+shared = FilterSet("shared")
+order = shared.array("order", value=u64, max_entries=1)
+seen = shared.array("seen", value=u64, max_entries=4)
+filters = FilterSet("all", shared, part("a", 1, False), part("b", 2, True), part("c", 3, False))
+"""
+
+
+def test_joined_sets_go_in_order_and_back(attach: Callable[[str], Mount], lower: Path) -> None:
+    mount = attach(JOINED)
+    top = mount.mountpoint
+
+    def made(name: str) -> tuple[int, str]:
+        """Errno of a mkdir, and whose filters ran: a, b, c have 1, 2, 3 and 9, a, b."""
+        mount.maps["order"][0] = 0
+        try:
+            os.mkdir(top / name)
+        except OSError as error:
+            return error.errno or 0, f"{mount.maps['order'][0]:x}"
+        return 0, f"{mount.maps['order'][0]:x}"
+
+    # One that asks has all postfilters run, in reverse; none where nobody asks.
+    assert made("new") == (0, "123ba9")
+    assert made("plain") == (0, "123")
+    # The first refusal is the last that runs. What a postfilter refuses was done.
+    assert made("closed") == (errno.EPERM, "12")
+    assert made("late") == (21, "123ba")
+    assert sorted(os.listdir(lower)) == ["file", "late", "new", "plain"]
+
+    def removed(name: str) -> int:
+        try:
+            os.removexattr(top / "file", name)
+        except OSError as error:
+            return error.errno or 0
+        return 0
+
+    # Every postfilter sees the error of the operation, also behind one that cleared it; a refusal
+    # counts for more than that.
+    for name, code in (("user.none", 0), ("user.refused", errno.EXDEV)):
+        assert removed(name) == code
+        assert [mount.maps["seen"][digit] for digit in (1, 2, 3)] == [errno.ENODATA] * 3
+
+
 def open_errno(path: Path, flags: int) -> int:
     """Errno of open(2) itself: os.open would try again after EINTR. 0 when it succeeds."""
     libc = ctypes.CDLL(None, use_errno=True)
