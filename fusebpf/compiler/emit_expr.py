@@ -351,12 +351,13 @@ class ExprEmitter:
 
     def _one_of(self, expr: ir.OneOf) -> str:
         if not expr.values:
-            return f"({self.expr(expr.operand)}, (_Bool)0)"
+            # Not with a comma: it would part the arguments of a macro.
+            return f"({{ (void){self._tight(expr.operand)}; (_Bool)0; }})"
         type_ = expr.operand.type
         text = self.expr(expr.operand)
         fits = [v for v in expr.values if _fits(v, type_)]
         if not fits:
-            return f"((void){self._tight(expr.operand)}, (_Bool)0)"
+            return f"({{ (void){self._tight(expr.operand)}; (_Bool)0; }})"
         if isinstance(expr.operand, ir.Local | ir.StructField) and len(fits) <= 4:
             return f"({' || '.join(f'({text} == {constant(v, type_)})' for v in fits)})"
         self.temporaries += 1
