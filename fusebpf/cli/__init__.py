@@ -25,6 +25,7 @@ _COMMANDS = {
     "compile": ("fusebpf.cli.compile:compile_command", "Compile a filter file to an object."),
     "inspect": ("fusebpf.cli.inspect:inspect", "Show what an object holds and needs."),
     "check": ("fusebpf.cli.check:check", "Compile a filter file and let the kernel verify it."),
+    "test": ("fusebpf.cli.test:test", "Run the tests of filter files, without a mount."),
     "attach": ("fusebpf.cli.attach:attach", "Mount a directory with filters in force."),
     "replace": ("fusebpf.cli.replace:replace", "Give a mount other filters, without a gap."),
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),

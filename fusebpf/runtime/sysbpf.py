@@ -91,6 +91,11 @@ def bpf(command: int, attr: ctypes.Array[ctypes.c_char] | bytes) -> int:
     return syscall(_nr_bpf(), command, ctypes.addressof(attr), ctypes.sizeof(attr))
 
 
+def array_map(size: int) -> int:
+    """A new array map with one value of `size` bytes, as a descriptor. Raises OSError."""
+    return bpf(0, struct.pack("=IIII", MAP_TYPE_ARRAY, 4, size, 1))  # BPF_MAP_CREATE
+
+
 def possible_cpus() -> int:
     """Number of CPUs the kernel may ever use: the length of a per-CPU value."""
     text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()

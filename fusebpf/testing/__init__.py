@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fusebpf.testing.case import Entry
-    from fusebpf.testing.filterrun import DisagreementError, FilterRun, Loader, load
+    from fusebpf.testing.filterrun import DisagreementError, FilterRun, LoadFilters, load
     from fusebpf.testing.result import Place, Result
 
-__all__ = ["DisagreementError", "Entry", "FilterRun", "Loader", "Place", "Result", "load"]
+__all__ = ["DisagreementError", "Entry", "FilterRun", "LoadFilters", "Place", "Result", "load"]
 
 _MODULES = {"Entry": "case", "Place": "result", "Result": "result"}
 

@@ -9,6 +9,7 @@ from typing import Any
 import fusebpf.dsl as dsl
 from fusebpf.abi import Arg, Hook, Struct
 from fusebpf.dsl.objects import Bytes
+from fusebpf.dsl.objects import Struct as DslStruct
 from fusebpf.dsl.values import Errno, Verdict
 from fusebpf.errors import UsageError
 from fusebpf.spelling import closest
@@ -56,6 +57,14 @@ def struct_of(struct: Struct, values: Mapping[str, int]) -> object:
             inner = getattr(inner, name)
         setattr(inner, member, value)
     return made
+
+
+def shown(value: object) -> str:
+    """An argument as its author would write it: a struct without its zeros."""
+    if not isinstance(value, DslStruct):
+        return repr(value)
+    members = {k: shown(v) for k, v in vars(value).items() if v and shown(v)[-2:] != "()"}
+    return f"{type(value).__name__}({', '.join(f'{k}={v}' for k, v in members.items())})"
 
 
 def _text(shown: str, arg: Arg, given: object) -> bytes:

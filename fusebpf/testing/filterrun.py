@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
 from fusebpf.build import CompiledSet, build_compiled, compile_file, compile_fset
@@ -17,7 +17,7 @@ from fusebpf.dsl.parts import members
 from fusebpf.dsl.values import POSTFILTER
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.spelling import closest
-from fusebpf.testing.arguments import arguments_of, make_case
+from fusebpf.testing.arguments import arguments_of, make_case, shown
 from fusebpf.testing.case import Case, Outcome
 from fusebpf.testing.maps import MapView, record_value
 from fusebpf.testing.pyrun import PyRun, Step
@@ -125,10 +125,10 @@ class FilterRun:
         steps: list[Step],
     ) -> Result:
         arguments, changed = arguments_of(table, names, case, outcome)
-        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        written = ", ".join(f"{key}={shown(value)}" for key, value in given.items())
         verdict = Decision(outcome.verdict)
         verdict.result = result = Result(
-            call=f"{call}({shown})",
+            call=f"{call}({written})",
             run=self.run,
             verdict=verdict,
             arguments=arguments,
@@ -224,11 +224,37 @@ def _check_config(program: ir.Program, config: Mapping[str, int]) -> None:
             )
 
 
+class LoadFilters(Protocol):
+    """The fixture ``load_filters``: a filter file, from beside the test, in the test's run."""
+
+    def __call__(
+        self,
+        filters: str | os.PathLike[str] | FilterSet,
+        *,
+        name: str | None = None,
+        config: Mapping[str, int] | None = None,
+    ) -> FilterRun:
+        """As ``fusebpf.testing.load``."""
+        ...
+
+
 class Loader:
-    """Loads filter files, each once: for many tests of the same files."""
+    """Compiles filter files, and loads them on the kernel, each once: for many tests of them."""
 
     def __init__(self) -> None:
+        self._compiled: dict[object, CompiledSet] = {}
         self._loaded: dict[object, _Loaded] = {}
+
+    def compile(
+        self, filters: str | os.PathLike[str] | FilterSet, name: str | None = None
+    ) -> CompiledSet:
+        """A set as C. Raises BuildError."""
+        if isinstance(filters, FilterSet):
+            return compile_fset(filters)
+        key = (Path(filters).resolve(), name)
+        if key not in self._compiled:
+            self._compiled[key] = compile_file(filters, name)
+        return self._compiled[key]
 
     def load(
         self,
@@ -243,7 +269,7 @@ class Loader:
         key = (path, name, tuple(sorted((config or {}).items())))
         loaded = self._loaded.get(key)
         if loaded is None:
-            loaded = self._loaded[key] = _compiled(filters, name, config or {})
+            loaded = self._loaded[key] = _Loaded(self.compile(filters, name), config or {})
         return FilterRun(loaded, run, lambda: None)
 
     def close(self) -> None:
@@ -251,14 +277,6 @@ class Loader:
         for loaded in self._loaded.values():
             loaded.close()
         self._loaded.clear()
-
-
-def _compiled(
-    filters: str | os.PathLike[str] | FilterSet, name: str | None, config: Mapping[str, int]
-) -> _Loaded:
-    if isinstance(filters, FilterSet):
-        return _Loaded(compile_fset(filters), config)
-    return _Loaded(compile_file(filters, name), config)
 
 
 def load(
@@ -274,5 +292,5 @@ def load(
     too, which needs root, clang and Linux 6.4; both must do the same. ``name`` says which set of
     the file; ``config`` replaces defaults of config values. Raises BuildError for a rejected file.
     """
-    loaded = _compiled(filters, name, config or {})
+    loaded = _Loaded(Loader().compile(filters, name), config or {})
     return FilterRun(loaded, run, loaded.close)

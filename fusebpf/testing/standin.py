@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 
+from fusebpf.build.clang import find_clang
+from fusebpf.build.errors import BuildError
 from fusebpf.compiler import ir
 from fusebpf.compiler.types import IntType, RecordType
 from fusebpf.runtime import sysbpf
@@ -37,6 +40,24 @@ from fusebpf.testing.case import (
 
 _CASES = "fusebpf_cases"
 _OPS = "fusebpf_ops"
+
+
+def unavailable() -> str | None:
+    """Why filters cannot run on this host's kernel here; None when they can."""
+    if os.geteuid() != 0:
+        return "it needs root (CAP_BPF)"
+    release = os.uname().release
+    if tuple(int(part) for part in re.findall(r"\d+", release)[:2]) < (6, 4):
+        return f"it needs Linux 6.4, this is {release}"
+    try:
+        os.close(sysbpf.array_map(4))
+    except OSError as error:
+        return f"this kernel refuses bpf(2): {error.strerror}"
+    try:
+        find_clang()
+    except BuildError as error:
+        return error.message
+    return None
 
 
 class StandIn:

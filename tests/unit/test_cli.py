@@ -17,10 +17,10 @@ from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
 from fusebpf.cli import _COMMANDS, cli, run
 from fusebpf.runtime import features, mountinfo
+from tests.unit.ordinary import as_nobody
 from tests.unit.runtime_objects import needs_root
 from tests.unit.test_build_object import GUARD
 
-NOBODY = 65534
 HERE = features.probe() is not None
 without_fuse_bpf = pytest.mark.skipif(HERE, reason="this kernel has fuse-bpf")
 
@@ -184,36 +184,6 @@ def test_check_takes_an_object_and_shows_the_log(
     assert "processed " not in short
     assert run(["check", "--verbose", str(path)]) == 3
     assert "processed " in capfd.readouterr().err
-
-
-def as_nobody(tmp_path: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the CLI as an ordinary user, with a cache of theirs.
-
-    The tree may lie where that user cannot go (a clone in /root): a bind mount in a namespace of
-    its own brings it below `tmp_path`.
-    """
-    for path in (tmp_path, *tmp_path.parents[:2]):
-        path.chmod(0o755)
-    cache, tree = tmp_path / "theirs", tmp_path / "tree"
-    cache.mkdir()
-    tree.mkdir()
-    os.chown(cache, NOBODY, NOBODY)
-    root = Path(__file__).resolve().parents[2]
-    python = tree / Path(sys.executable).relative_to(root)
-    enter = """
-        mount --bind "$1" "$2"
-        shift 2
-        exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
-    """
-    command = ["unshare", "--mount", "sh", "-ec", enter, "sh", str(root), str(tree)]
-    return subprocess.run(
-        [*command, str(python), "-m", "fusebpf.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "FUSEBPF_CACHE": str(cache), "PYTHONPATH": str(tree)},
-    )
 
 
 @needs_root

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf test`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import pytest
+
+#: pytest's statuses (pytest.ExitCode) that mean something else here.
+_INTERRUPTED, _NO_TESTS = 2, 5
+
+
+@click.command()
+@click.argument(
+    "files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--run",
+    type=click.Choice(["python", "kernel", "both"]),
+    default="both",
+    show_default=True,
+    help="Run filters as typed Python, on this host's kernel (root), or both where that can be.",
+)
+@click.option("-k", "only", metavar="EXPR", help="Only tests whose names fit, as pytest -k.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; what pytest says to stderr.")
+def test(files: tuple[Path, ...], run: str, only: str | None, as_json: bool) -> int:
+    """Run the tests of filter files. Nothing is mounted, and no root needed.
+
+    The tests of guard.py are test_guard.py beside it, or in the directory tests there; `fusebpf
+    new` writes an example. Last come the lines of each filter file that no test reached.
+    """
+    tests = [_tests_of(file) for file in files]
+    _check_pytest()
+    if run == "kernel":
+        _check_kernel()
+    # A rejected file is told as by `fusebpf check`, before any test runs.
+    seen = _Seen(files, tests)
+    for file in files:
+        seen.session.coverage(str(file))
+    status = _pytest(tests, run, only, seen, as_json)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(seen.report(), indent=2))
+    if status == _INTERRUPTED:
+        raise KeyboardInterrupt
+    if status == _NO_TESTS:
+        from fusebpf.errors import FusebpfError
+
+        listed = ", ".join(map(str, tests))
+        raise FusebpfError(f"no test to run in {listed}", "tests are functions named test_...")
+    return 1 if status else 0
+
+
+def _tests_of(file: Path) -> Path:
+    from fusebpf.errors import FusebpfError, UsageError
+    from fusebpf.testing.naming import PREFIX, filter_file, test_file
+
+    if file.name.startswith(PREFIX) and (wanted := filter_file(file.resolve())):
+        raise UsageError(
+            f"{file} has the tests", f"name the filter file: {os.path.relpath(wanted)}"
+        )
+    if file.is_dir():
+        raise UsageError(f"{file} is a directory", f"name filter files: {file}/*.py")
+    if not file.is_file():
+        raise FusebpfError(f"{file} does not exist")
+    found = test_file(file)
+    if found is None:
+        name = f"{PREFIX}{file.name}"
+        raise FusebpfError(
+            f"{file} has no tests",
+            f"write {file.parent / name}, or tests/{name} beside {file.name}",
+        )
+    return found
+
+
+def _check_pytest() -> None:
+    from importlib.util import find_spec
+
+    from fusebpf.errors import FusebpfError
+
+    if find_spec("pytest") is None:
+        raise FusebpfError("fusebpf test needs pytest", "pip install 'fusebpf[test]'")
+
+
+def _check_kernel() -> None:
+    from fusebpf.errors import FusebpfError, PrivilegeError
+    from fusebpf.testing.standin import unavailable
+
+    reason = unavailable()
+    if reason is not None:
+        kind = FusebpfError if os.geteuid() == 0 else PrivilegeError
+        raise kind(f"no kernel run: {reason}", "--run python needs nothing")
+
+
+def _pytest(tests: list[Path], run: str, only: str | None, seen: _Seen, as_json: bool) -> int:
+    from importlib.metadata import entry_points
+
+    import pytest
+
+    arguments = [*map(str, tests), "-q", f"--fusebpf-run={run}"]
+    arguments += [f"--fusebpf-coverage={file}" for file in seen.files]
+    if only is not None:
+        arguments += ["-k", only]
+    if not entry_points(group="pytest11", name="fusebpf"):  # run from a tree, not installed
+        arguments += ["-p", "fusebpf.testing.plugin"]
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        return int(pytest.main(arguments, plugins=[seen]))
+
+
+class _Seen:
+    """A pytest plugin that remembers how each test ended."""
+
+    def __init__(self, files: tuple[Path, ...], tests: list[Path]) -> None:
+        from fusebpf.testing.plugin import Session
+
+        self.files = files
+        self.session = Session()
+        self._owners = {path.resolve(): str(file) for file, path in zip(files, tests, strict=True)}
+        self._tests: list[dict[str, Any]] = []
+        self._root = Path()
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        from fusebpf.testing.plugin import SESSION
+
+        config.stash[SESSION] = self.session
+        self._root = config.rootpath
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        from fusebpf.testing.plugin import DECIDED, RUN
+
+        if report.when != "call" and report.passed:
+            return
+        known = dict(report.user_properties)
+        path = (self._root / report.nodeid.partition("::")[0]).resolve()
+        self._tests.append(
+            {
+                "file": self._owners.get(path),
+                "test": report.nodeid,
+                "run": known.get(RUN),
+                "outcome": report.outcome,
+                "seconds": round(report.duration, 3),
+                "message": _message(report),
+                "decided": known.get(DECIDED),
+            }
+        )
+
+    def report(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        outcomes = [entry["outcome"] for entry in self._tests]
+        coverage = [self.session.coverage(str(file)) for file in self.files]
+        return {
+            "passed": outcomes.count("passed"),
+            "failed": outcomes.count("failed"),
+            "skipped": outcomes.count("skipped"),
+            "kernel_unavailable": self.session.unavailable,
+            "tests": self._tests,
+            "coverage": [
+                {"file": entry.file, "lines": entry.lines, "missed": entry.missed}
+                for entry in coverage
+            ],
+        }
+
+
+def _message(report: pytest.TestReport) -> str | None:
+    if report.passed:
+        return None
+    if isinstance(report.longrepr, tuple):
+        return str(report.longrepr[2])
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message) if crash is not None else report.longreprtext
