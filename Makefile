@@ -54,7 +54,7 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
 
 test-unit: dev ## unit and golden tests: no guest, seconds
-	@$(PYTHON) -m pytest -q tests/unit tests/golden $(ARGS)
+	@$(PYTHON) -m pytest -q tests/unit tests/golden examples/tests $(ARGS)
 
 test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=debian12, patched or debug
 	@mkdir -p build/junit

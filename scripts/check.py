@@ -115,7 +115,7 @@ def guest_step(
 
 STEPS: tuple[Step, ...] = (
     Step("lint", ["scripts/lint.sh", "quick"]),
-    pytest_step("unit", "host", "tests/unit", "tests/golden"),
+    pytest_step("unit", "host", "tests/unit", "tests/golden", "examples/tests"),
     pytest_step("property", "host", "tests/property"),
     Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"]),
     Step(
