@@ -47,9 +47,9 @@ def test(files: tuple[Path, ...], run: str, only: str | None, as_json: bool) -> 
         seen.session.coverage(str(file))
     status = _pytest(tests, run, only, seen, as_json)
     if as_json:
-        import json
+        from fusebpf.cli.output import json_out
 
-        click.echo(json.dumps(seen.report(), indent=2))
+        json_out(seen.report())
     if status == _INTERRUPTED:
         raise KeyboardInterrupt
     if status == _NO_TESTS:

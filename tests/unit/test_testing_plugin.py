@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fusebpf.testing.standin import unavailable
+from tests.unit import json_schemas
 from tests.unit.ordinary import as_nobody
 from tests.unit.runtime_objects import needs_root
 
@@ -96,6 +97,7 @@ def test_json_has_what_the_text_has(project: Path) -> None:
     (project / "test_guard.py").write_text(TESTS.format(verdict="-EPERM"))
     done = run(project, "fusebpf.cli", "test", "guard.py", "--run", "python", "--json")
     found = json.loads(done.stdout)
+    json_schemas.check("test", found)
     assert (done.returncode, found["passed"], found["failed"], found["skipped"]) == (1, 1, 1, 0)
     hidden, shown = found["tests"]
     assert (hidden["file"], hidden["run"], hidden["outcome"]) == ("guard.py", "python", "passed")
