@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fusebpf.dsl import *  # noqa: F403
+    from fusebpf.dsl.generated import *  # noqa: F403  (mypy does not see these in dsl.__all__)
     from fusebpf.runtime import attach as attach
     from fusebpf.runtime import detach as detach
     from fusebpf.runtime import ls as ls
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 _ELSEWHERE = dict.fromkeys(("attach", "detach", "ls", "mounts", "replace"), "fusebpf.runtime")
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # which would take every name for known
 
-    if name == "__all__":
-        return import_module("fusebpf.dsl").__all__
-    if name.startswith("_"):
-        raise AttributeError(name)
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
 
-    found = getattr(import_module(_ELSEWHERE.get(name, "fusebpf.dsl")), name, None)
-    if found is None:
-        raise AttributeError(f"module 'fusebpf' has no attribute {name!r}")
-    return found
+        if name == "__all__":
+            return import_module("fusebpf.dsl").__all__
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+        found = getattr(import_module(_ELSEWHERE.get(name, "fusebpf.dsl")), name, None)
+        if found is None:
+            raise AttributeError(f"module 'fusebpf' has no attribute {name!r}")
+        return found

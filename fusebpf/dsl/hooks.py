@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fusebpf.dsl.errors import DslError, UnknownHookError
 from fusebpf.spelling import closest
@@ -68,7 +68,7 @@ class HookTable:
         self.filters.append(Filter(hook, function, function.__code__.co_firstlineno))
         return function
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def _missing(self, name: str) -> NoReturn:
         # Only reached for attributes that do not exist.
         if name.startswith("_"):
             raise AttributeError(name)
@@ -80,6 +80,9 @@ class HookTable:
             word=name,
             instead=(f".{name}", f".{near}") if near else None,
         )
+
+    if not TYPE_CHECKING:  # which would take every attribute for known
+        __getattr__ = _missing
 
 
 #: Other words for when a filter runs.
@@ -113,7 +116,7 @@ class Hooks:
             instead=(f".{self._op}", f".{self._op}.pre"),
         )
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def _missing(self, name: str) -> NoReturn:
         if name.startswith("_"):
             raise AttributeError(name)
         phase = _PHASES.get(name) or closest(name, ("pre", "post"))
@@ -124,3 +127,6 @@ class Hooks:
             word=name,
             instead=(f".{name}", f".{phase}") if phase else None,
         )
+
+    if not TYPE_CHECKING:  # which would take every attribute for known
+        __getattr__ = _missing

@@ -162,7 +162,7 @@ def test_a_filter_is_a_function() -> None:
 def test_mistakes_carry_their_line() -> None:
     filters = FilterSet("wrong")
     with pytest.raises(UnknownHookError, match="there is no operation 'opne'") as caught:
-        filters.opne  # noqa: B018
+        filters.opne  # type: ignore[attr-defined]  # noqa: B018
     assert caught.value.file == __file__
     assert caught.value.line == caught.tb.tb_lineno
     assert caught.value.help == "did you mean 'open'?"
