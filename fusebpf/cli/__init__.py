@@ -22,6 +22,7 @@ EXIT_INTERRUPTED = 130
 
 # Command: where it is, and its line in the help (which then needs no import).
 _COMMANDS = {
+    "new": ("fusebpf.cli.new:new", "Begin a filter: a file, its tests and settings for them."),
     "compile": ("fusebpf.cli.compile:compile_command", "Compile a filter file to an object."),
     "inspect": ("fusebpf.cli.inspect:inspect", "Show what an object holds and needs."),
     "check": ("fusebpf.cli.check:check", "Compile a filter file and let the kernel verify it."),
