@@ -108,6 +108,8 @@ def _pytest(tests: list[Path], run: str, only: str | None, seen: _Seen, as_json:
 
     arguments = [*map(str, tests), "-q", f"--fusebpf-run={run}"]
     arguments += [f"--fusebpf-coverage={file}" for file in seen.files]
+    # pytest would rewrite the assertions of its plugin, which has none.
+    arguments += ["-W", "ignore:Module already imported so cannot be rewritten; fusebpf"]
     if only is not None:
         arguments += ["-k", only]
     if not entry_points(group="pytest11", name="fusebpf"):  # run from a tree, not installed

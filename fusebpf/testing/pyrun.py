@@ -283,7 +283,7 @@ class PyRun:
             else self._key(stmt.map, stmt.key, frame)
         )
         value = self._int(stmt.value, frame)
-        if not array and key not in contents and len(contents) >= decl.max_entries:
+        if not array and key not in contents and not self._has_room(stmt.map):
             return  # counted as lost
         old = contents.get(key, self._zero(stmt.map))
         if stmt.field:
@@ -299,6 +299,16 @@ class PyRun:
         kind = self._maps[name].value
         assert isinstance(kind, RecordType)
         return kind.record
+
+    def _has_room(self, name: str) -> bool:
+        """Whether a key can be added. An LRU map makes room: which entry goes is the kernel's."""
+        decl, contents = self._maps[name], self._contents[name]
+        if len(contents) < decl.max_entries:
+            return True
+        if not decl.forgets:
+            return False
+        del contents[next(iter(contents))]
+        return True
 
     def _zero(self, name: str) -> Cell:
         kind = self._maps[name].value
@@ -511,7 +521,7 @@ class PyRun:
             stored = self._same_prefix(name, key)
             if stored is not None:
                 del contents[stored]
-        if key not in contents and len(contents) >= self._maps[name].max_entries:
+        if key not in contents and not self._has_room(name):
             return 0
         contents[key] = self._store(name, value)
         return 1

@@ -71,6 +71,7 @@ def test_what_new_writes_passes_everything_at_once(bin_dir: Path, project: Path)
     for command in (("fusebpf", "test", "guard.py"), ("pytest",)):
         said = done(bin_dir / command[0], *command[1:], cwd=project)
         assert f"filters: 2 tests as Python, {here} on this kernel" in said
+        assert "warning" not in said
     tools = Path(sys.executable).parent
     done(tools / "ruff", "check", ".", cwd=project)
     done(tools / "ruff", "format", "--check", ".", cwd=project)

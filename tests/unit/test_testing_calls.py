@@ -24,6 +24,7 @@ from fusebpf import (
 from fusebpf.constants import EACCES, ENOENT
 from fusebpf.errors import UsageError
 from fusebpf.testing import DisagreementError, Entry, FilterRun, load
+from fusebpf.testing.filterrun import Run
 from fusebpf.testing.pyrun import PyRun
 from fusebpf.types import u32, u64
 
@@ -300,3 +301,26 @@ whole = FilterSet("whole", first, second)
         decided = guard.call("unlink.pre", name=name).decided
         assert decided is not None
         assert decided.text.startswith(text)
+
+
+recent = FilterSet("recent")
+seen = recent.lru_hash("seen", key=u32, value=u64, max_entries=2)
+
+
+@recent.unlink.pre
+def remembered(ctx: Context, name: Name) -> Verdict:
+    known = ctx.uid in seen
+    seen[ctx.uid] += 1
+    return CONTINUE if known else -EACCES
+
+
+@pytest.mark.parametrize("run", ["python", "kernel"])
+def test_a_full_lru_map_forgets(run: Run) -> None:
+    if run == "kernel" and os.geteuid() != 0:
+        pytest.skip("loading BPF programs needs root (CAP_BPF)")
+    with load(recent, run=run) as filters:
+        for uid in (1, 2, 3):
+            assert filters.call("unlink.pre", name="a", uid=uid).verdict == -EACCES
+        assert filters.call("unlink.pre", name="a", uid=3).verdict == CONTINUE
+        assert filters.maps["seen"][3] == 2
+        assert len(filters.maps["seen"]) <= 2

@@ -70,6 +70,11 @@ class MapDecl:
         return self.kind in ("array", "percpu_array")
 
     @property
+    def forgets(self) -> bool:
+        """Whether it is never full, but forgets what was not used for longest."""
+        return self.kind.startswith("lru_")
+
+    @property
     def is_automaton(self) -> bool:
         """Whether it holds states of an automaton, and the language knows nothing else of it."""
         return isinstance(self.value, RecordType) and self.value.record.name == "Transitions"
