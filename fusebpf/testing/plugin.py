@@ -208,7 +208,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             elif run == "kernel":
                 skipped += 1
     if any(counts.values()) or skipped:
-        text = f"filters: {counts['python']} tests as Python, {counts['kernel']} on this kernel"
+        tests = "1 test" if counts["python"] == 1 else f"{counts['python']} tests"
+        text = f"filters: {tests} as Python, {counts['kernel']} on this kernel"
         if skipped:
             text += f", {skipped} not: {session.unavailable or 'skipped'}"
         write(text)

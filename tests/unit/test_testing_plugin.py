@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from fusebpf.testing.standin import unavailable
 from tests.unit import json_schemas
 from tests.unit.ordinary import as_nobody
 from tests.unit.runtime_objects import needs_root
+
+ROOT = Path(__file__).resolve().parents[2]
 
 FILTERS = """\
 from fusebpf import CONTINUE, Context, FilterSet, Name, Verdict
@@ -177,3 +180,25 @@ def test_other_projects_do_not_pay_for_the_plugin(project: Path) -> None:
     done = run(project, "pytest")
     assert done.returncode == 0, done.stdout
     assert "filters:" not in done.stdout
+
+
+def test_what_the_page_for_users_says_is_so(project: Path) -> None:
+    pages = (ROOT / "README.md", ROOT / "docs/testing-filters.md")
+    for page, file in zip(pages, ("guard.py", "test_guard.py"), strict=True):
+        block = re.search(r"```python\n(.*?)```", page.read_text(), re.S)
+        assert block is not None
+        (project / file).write_text(block[1])
+    page_text = pages[1].read_text()
+    done = run(project, "fusebpf.cli", "test", "guard.py", "--run", "python", "-k", "keys")
+    assert done.returncode == 0, done.stdout
+    assert "filters: 1 test as Python, " in done.stdout
+    coverage = next(line for line in done.stdout.splitlines() if line.startswith("guard.py: "))
+    assert coverage in page_text
+    # The failure that the page shows
+    filters = project / "guard.py"
+    filters.write_text(filters.read_text().replace('".env", "id_rsa"', '".env", "README"'))
+    done = run(project, "fusebpf.cli", "test", "guard.py", "--run", "python")
+    shown = re.findall(r"^(?:>|E) .*$", done.stdout, re.M)
+    assert len(shown) == 4
+    for line in shown:
+        assert f"    {line}\n" in page_text
