@@ -8,6 +8,7 @@ import ast
 from fusebpf.abi import STRUCTS
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
+from fusebpf.compiler.always import warn_if_known
 from fusebpf.compiler.comparisons import Comparisons
 from fusebpf.compiler.flow import refine
 from fusebpf.compiler.mending import Mend, between, last_name
@@ -416,21 +417,24 @@ class Expressions(Comparisons):
             return test
         return ir.Compare(BOOL, "!=", test, ir.Const(test.type, 0))
 
-    def condition(self, node: ast.expr) -> ir.Expr | None:
+    def condition(self, node: ast.expr, beside: ast.expr | None = None) -> ir.Expr | None:
         if isinstance(node, ast.BoolOp):
             return self._all_conditions(node)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             test = self.condition(node.operand)
             return None if test is None else self.negate(test)
-        return self.truth(node, self.expr(node))
+        test = self.truth(node, self.expr(node))
+        if test is not None:
+            warn_if_known(self, node, test, beside)
+        return test
 
     def _all_conditions(self, node: ast.BoolOp) -> ir.Expr | None:
         before = self.flow
         is_and = isinstance(node.op, ast.And)
         tests: list[ir.Expr] = []
         failed = False
-        for value in node.values:
-            test = self.condition(value)
+        for index, value in enumerate(node.values):
+            test = self.condition(value, None if is_and or not index else node.values[index - 1])
             if test is None:
                 failed = True
                 continue

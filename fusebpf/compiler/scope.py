@@ -276,8 +276,11 @@ class Scope(ABC):
         """Check an expression."""
 
     @abstractmethod
-    def condition(self, node: ast.expr) -> ir.Expr | None:
-        """Check an expression for its truth; None after a mistake."""
+    def condition(self, node: ast.expr, beside: ast.expr | None = None) -> ir.Expr | None:
+        """Check an expression for its truth; None after a mistake.
+
+        ``beside`` is the test before it in an ``or``.
+        """
 
     @abstractmethod
     def call_helper(self, node: ast.Call, helper: HelperRef) -> Operand:
