@@ -51,6 +51,9 @@ def _syntax_help(message: str, text: str, line: int, col: int) -> tuple[str | No
         while word.startswith(" ") and first and text[first - 1] == " ":
             first -= 1
         return f"in Python it is `{word.strip()}`", change(first, last, word)
+    opened = _open_bracket(bare)
+    if message == "invalid syntax" and opened and bare.endswith(":") and col == len(bare):
+        return f"close the bracket with {opened}", change(col - 1, col - 1, opened)
     if "expected ':'" in message:
         return "end the line with a colon", change(len(bare), len(bare), ":")
     if "instead of '='" in message and (equal := re.search(r"(?<![=<>!:])=(?!=)", bare)):
@@ -73,6 +76,17 @@ def _syntax_help(message: str, text: str, line: int, col: int) -> tuple[str | No
     if "mixed with" in message or "inconsistent use of tabs" in message:
         return "indent with spaces alone", None
     return "correct the line; the mistake may also stand before the place that is shown", None
+
+
+def _open_bracket(text: str) -> str:
+    """What closes the innermost bracket that a line leaves open, or ""."""
+    waiting: list[str] = []
+    for sign in text:
+        if sign in "([{":
+            waiting.append({"(": ")", "[": "]", "{": "}"}[sign])
+        elif waiting and sign == waiting[-1]:
+            waiting.pop()
+    return waiting[-1] if waiting else ""
 
 
 @dataclass(frozen=True)
