@@ -28,7 +28,7 @@ kernel serves. A set with a hook that is not served is refused when it is attach
 `@filters.default` takes the context alone and runs for operations without a filter of their own.
 """
 
-_VERDICTS = {
+VERDICT_MEANINGS = {
     "CONTINUE": "go on; from a prefilter: without a postfilter",
     "USER": "leave the whole operation to the daemon",
     "USER_PREFILTER": "ask the daemon first",
@@ -38,7 +38,8 @@ _VERDICTS = {
 }
 
 
-def _arg(arg: Arg) -> str:
+def argument(arg: Arg) -> str:
+    """An argument and its class; in bold when a filter may change it."""
     kind = (
         arg.struct.py_name
         if arg.struct
@@ -55,7 +56,7 @@ def _row(op: Op) -> str:
     shown = f"{words[op.name]}`, `{op.name}" if op.name in words else op.name
     return (
         f"| `{shown}` | {op.opcode_name} {op.opcode} | {op.doc}{slot} | {op.deciding} "
-        f"| {', '.join(map(_arg, op.pre)) or '-'} | {', '.join(map(_arg, outs)) or '-'} |"
+        f"| {', '.join(map(argument, op.pre)) or '-'} | {', '.join(map(argument, outs)) or '-'} |"
     )
 
 
@@ -71,7 +72,9 @@ def _struct(struct: Struct) -> Iterator[str]:
 def render() -> str:
     """The whole page as text."""
     lines = [_HEAD, "## Verdicts", "", "| verdict | value | meaning |", "|-|-|-|"]
-    lines += [f"| `{name}` | {value} | {_VERDICTS[name]} |" for name, value in VERDICTS.items()]
+    lines += [
+        f"| `{name}` | {value} | {VERDICT_MEANINGS[name]} |" for name, value in VERDICTS.items()
+    ]
     lines += ["| `-ERRNO` | < 0 | fail with that errno |", "", "## Operations", ""]
     lines += [
         "| operation | opcode | what | deciding inode | inputs | outputs |",

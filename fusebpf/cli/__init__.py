@@ -28,6 +28,7 @@ _COMMANDS = {
     "check": ("fusebpf.cli.check:check", "Compile a filter file and let the kernel verify it."),
     "test": ("fusebpf.cli.test:test", "Run the tests of filter files, without a mount."),
     "explain": ("fusebpf.cli.explain:explain", "Tell what the code of a finding means."),
+    "lsp": ("fusebpf.cli.lsp:lsp", "Serve an editor: findings, edits, completion, hover."),
     "attach": ("fusebpf.cli.attach:attach", "Mount a directory with filters in force."),
     "replace": ("fusebpf.cli.replace:replace", "Give a mount other filters, without a gap."),
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),
