@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fusebpf.compiler import Diagnostic
+
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_REJECTED = 3
@@ -18,6 +25,9 @@ class FusebpfError(Exception):
     """
 
     exit_code = EXIT_FAILURE
+    #: Findings of the filter file that it comes from, and the texts of the files they name.
+    diagnostics: tuple[Diagnostic, ...] = ()
+    sources: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, message: str, help: str | None = None) -> None:
         super().__init__(message)

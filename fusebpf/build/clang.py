@@ -72,7 +72,6 @@ class ClangError(BuildError):
     """clang refused C that we generated. `messages` are parsed, `output` is all it said."""
 
     def __init__(self, clang: Clang, output: str) -> None:
-        self.output = output
         self.messages = tuple(
             ClangMessage(m["file"], int(m["line"]), int(m["col"]), m["kind"], m["text"])
             for m in _MESSAGE.finditer(output)
@@ -83,6 +82,7 @@ class ClangError(BuildError):
             f"{clang.path} {clang.version} refused the generated C: {where}",
             "this is a defect of fusebpf; `fusebpf compile --emit c` shows the C",
         )
+        self.output = output
 
 
 def find_clang() -> Clang:

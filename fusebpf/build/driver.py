@@ -182,6 +182,15 @@ def build_compiled(compiled: CompiledSet, *, standins: bool = True) -> BuiltObje
     return BuiltObject(cache.entry_path(key), data, c_source, metadata, compiled.warnings)
 
 
+#: Words of clang's back end for BPF, and what they mostly come from.
+_CLANG_CAUSES = (
+    ("stack", "the filter keeps more in locals and records than the kernel's stack holds"),
+    ("out of", "a branch leads too far: the filter is too large, split it"),
+    ("built-in function", "a copy of memory became a call of a function that the kernel lacks"),
+    ("too many args", "a helper takes more than five arguments"),
+)
+
+
 def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
     """clang's errors as diagnostics where #line leads to the filter file."""
     from fusebpf.compiler import Diagnostic
@@ -204,12 +213,18 @@ def _located(compiled: CompiledSet, error: ClangError) -> BuildError:
                 col=len(text) - len(text.lstrip()) + 1,
                 end_col=len(text) + 1,
                 help=error.help,
-                notes=(),
+                notes=tuple(
+                    f"usual cause: {cause}"
+                    for words, cause in _CLANG_CAUSES
+                    if words in message.text
+                ),
             )
         )
     if not found:
         return error
-    return BuildError(error.message, error.help, found, compiled.texts)
+    located = BuildError(error.message, error.help, found, compiled.texts)
+    located.output = error.output
+    return located
 
 
 def _type_name(kind: IntType | RecordType) -> str:

@@ -30,6 +30,8 @@ class BuildError(FusebpfError):
         super().__init__(message, help)
         self.diagnostics = tuple(diagnostics)
         self.sources = dict(sources or {})
+        #: All that clang said, where it is clang that refused.
+        self.output = ""
         self.exit_code = EXIT_REJECTED if self.diagnostics else EXIT_FAILURE
 
     def render(self) -> str:

@@ -43,7 +43,7 @@ def findings(path: Path, source: str, set_name: str | None = None) -> Findings:
         found = Diagnostic("error", "E006", error.message, str(path), 1, 1, 2, error.help)
         return Findings((found,), {str(path): source})
     except BuildError as error:
-        return Findings(error.diagnostics, error.sources)
+        return Findings(error.diagnostics, dict(error.sources))
     chosen = [s for s in loaded.sets if not s.part_of] or list(loaded.sets)
     if set_name is not None:
         chosen = [loaded.choose(set_name)]

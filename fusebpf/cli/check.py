@@ -49,13 +49,13 @@ def check(
         if fix:
             raise click.UsageError("--fix takes a filter file, not an object")
         found = read(file)
-        judged = _judge(file, found.data, found.metadata, verbose)
+        judged = _judge(file, found.data, found.metadata, verbose, as_json)
         _show(as_json, [], judged)
         return
     findings = _mended(file, set_name, unsafe_fixes, diff) if fix else None
     if diff:
         return
-    from fusebpf.build import build_compiled
+    from fusebpf.build import BuildError, build_compiled
     from fusebpf.build.findings import findings as find
     from fusebpf.build.findings import only_set
     from fusebpf.build.load import read_source
@@ -65,8 +65,13 @@ def check(
         findings = find(file, read_source(file), set_name)
     shapes = _files(findings) if as_json else []
     conclude(file, findings, warnings, shapes)
-    built = build_compiled(only_set(file, findings))
-    _show(as_json, shapes, _judge(file, built.data, built.metadata, verbose))
+    try:
+        built = build_compiled(only_set(file, findings))
+    except BuildError as error:
+        if verbose and error.output:
+            click.echo(error.output, err=True)
+        raise
+    _show(as_json, shapes, _judge(file, built.data, built.metadata, verbose, as_json))
 
 
 def _mended(file: Path, set_name: str | None, unsafe: bool, diff: bool) -> Findings | None:
@@ -107,7 +112,9 @@ def _files(findings: Findings) -> list[dict[str, Any]]:
     return files(findings.diagnostics, findings.texts)
 
 
-def _judge(file: Path, data: bytes, metadata: Metadata, verbose: bool) -> dict[str, Any]:
+def _judge(
+    file: Path, data: bytes, metadata: Metadata, verbose: bool, as_json: bool
+) -> dict[str, Any]:
     """Load the programs; what came out."""
     from fusebpf.runtime.load import VerifierError, check_abi
     from fusebpf.runtime.verify import verify
@@ -116,8 +123,15 @@ def _judge(file: Path, data: bytes, metadata: Metadata, verbose: bool) -> dict[s
     try:
         outcome = verify(data, metadata)
     except VerifierError as error:
+        error.name_file(file)
         if verbose:
             click.echo(error.log, err=True)
+        if as_json:
+            from fusebpf.compiler.wire import files
+
+            shapes = files(error.diagnostics, error.sources)
+            click.echo(json.dumps({"ok": False, "files": shapes, "error": error.message}))
+            raise click.exceptions.Exit(error.exit_code) from None
         raise
     said = {
         "fuse-bpf": "verified by this kernel's fuse-bpf",

@@ -55,8 +55,7 @@ def _print(text: str) -> None:
 
 def report(error: FusebpfError) -> None:
     """Print an error, its diagnostics first."""
-    if isinstance(error, BuildError) and error.diagnostics:
-        diagnostics(error.diagnostics, error.sources)
+    diagnostics(error.diagnostics, error.sources)
     _print(f"error: {error}")
 
 

@@ -366,6 +366,11 @@ class Object:
         file = Path(path)
         return cls(file.read_bytes(), file.name.split(".", 1)[0])
 
+    @property
+    def data(self) -> bytes:
+        """The object file."""
+        return self._data
+
     def alive(self, pointer: int) -> int:
         """`pointer`, or LibbpfError when the object was closed and it points nowhere."""
         if self._pointer is None:

@@ -10,14 +10,20 @@ import errno
 import os
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusebpf.abi import ABI_VERSION
 from fusebpf.abi.opcodes import COVERED
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import EXIT_REJECTED, FusebpfError, PrivilegeError, UnsupportedKernelError
+from fusebpf.runtime import verdicts
 from fusebpf.runtime.features import OPS_STRUCT, FuseBpf, served_hooks
 from fusebpf.runtime.libbpf import LibbpfError, Map, Object, Program, version
+
+if TYPE_CHECKING:
+    from fusebpf.objfile.lines import SourceLine
 
 OPS_MAP = "fusebpf_ops"
 CASES_MAP = "fusebpf_cases"
@@ -31,17 +37,40 @@ _UNSUPPORTED = re.compile(r"attach to unsupported member (\w+) of struct fuse_op
 class VerifierError(FusebpfError):
     """The kernel's verifier refused a program that the compiler had accepted.
 
-    `log` is the verifier's log, `program` the name of the program, or None.
+    `log` is the verifier's log, `program` the name of the program, or None. The diagnostic is at
+    the line of the filter file, if the object's tables have it.
     """
 
     exit_code = EXIT_REJECTED
 
-    def __init__(self, message: str, log: str, program: str | None) -> None:
+    def __init__(
+        self, message: str, log: str, program: str | None, at: SourceLine | None = None
+    ) -> None:
+        refusal = verdicts.read(log)
         super().__init__(
-            message, "this is a defect of fusebpf: report it with what fusebpf check --log shows"
+            message,
+            f"{refusal.help}; --verbose shows the whole log. A filter that compiles should be "
+            "accepted: please report it",
         )
         self.log = log
         self.program = program
+        if at is not None:
+            from fusebpf.compiler import Diagnostic
+
+            text = at.text.rstrip()
+            start = len(text) - len(text.lstrip())
+            found = f"the kernel's verifier refused what this line became: {refusal.reason}"
+            notes = (f"usual cause: {refusal.cause}",) if refusal.cause else ()
+            place = (at.file, at.line, start + 1, max(len(text), start + 1) + 1)
+            self.diagnostics = (Diagnostic("error", "E950", found, *place, refusal.help, notes),)
+            self.sources = {at.file: "\n" * (at.line - 1) + text}
+
+    def name_file(self, path: Path) -> None:
+        """Let the diagnostic name the filter file by the path that the user gave."""
+        self.diagnostics = tuple(
+            replace(d, file=str(path)) if d.file == path.name else d for d in self.diagnostics
+        )
+        self.sources = {str(path) if k == path.name else k: v for k, v in self.sources.items()}
 
 
 def check_abi(metadata: Metadata, path: Path) -> None:
@@ -150,11 +179,11 @@ def load(opened: Object, metadata: Metadata) -> None:
     try:
         opened.load()
     except LibbpfError as error:
-        raise explained(error, metadata) from error
+        raise explained(error, metadata, opened.data) from error
 
 
-def explained(error: LibbpfError, metadata: Metadata) -> FusebpfError:
-    """The error to show for a failed load."""
+def explained(error: LibbpfError, metadata: Metadata, data: bytes = b"") -> FusebpfError:
+    """The error to show for a failed load of the object `data`."""
     if match := _UNSUPPORTED.search(error.log):
         return unserved(match[1])
     if error.program is None or not error.log:
@@ -173,15 +202,16 @@ def explained(error: LibbpfError, metadata: Metadata) -> FusebpfError:
         ),
         f"{metadata.source_file}: program {error.program}",
     )
-    return VerifierError(f"{where}: {_reason(error.log)}", error.log, error.program)
+    refusal = verdicts.read(error.log)
+    at = _line(data, error.program, refusal) if data else None
+    reason = f"the kernel's verifier refused it: {refusal.reason}"
+    return VerifierError(f"{where}: {reason}", error.log, error.program, at)
 
 
-def _reason(log: str) -> str:
-    """The verifier's verdict: its last line before the statistics."""
-    for line in reversed(log.splitlines()):
-        text = line.strip()
-        if text and not text.startswith(
-            ("processed ", "verification time", "stack depth", "max_", "-- ")
-        ):
-            return f"the kernel's verifier refused it: {text}"
-    return "the kernel's verifier refused it"
+def _line(data: bytes, program: str, refusal: verdicts.Refusal) -> SourceLine | None:
+    """The author's line of the instruction that was refused, by the object's own tables."""
+    from fusebpf.objfile.layout import Layout
+
+    if refusal.instruction is None:
+        return None
+    return Layout(data).line(program, refusal.instruction)
