@@ -37,7 +37,7 @@ test: dev ## everything that CI runs
 	@$(PYTHON) scripts/check.py
 
 test-long: vm ## everything with a big count, and all tests on the other kernels (hours; docs/testing.md)
-	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 FUSEBPF_FAULTS=all $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
+	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 FUSEBPF_CARETS=2000 FUSEBPF_FAULTS=all $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 	$(PYTHON) scripts/costliest.py
 	@mkdir -p build/junit
 	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \

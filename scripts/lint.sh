@@ -28,7 +28,7 @@ shell_scripts() {
 
 # No typing errors: struct classes (OpenIn), the kernel's own words, mistakes made on purpose.
 codespell_identifiers='\b[A-Z][a-z]+(In|Out)\b|\bcaf\b'
-codespell_words=iput,iput_final,wronly,opne,fliters,nmae,limt
+codespell_words=iput,iput_final,wronly,opne,fliters,nmae,limt,retrun,fro,imort
 
 what=${1:-all}
 

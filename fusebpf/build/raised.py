@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import keyword
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fusebpf.compiler.diagnostics import Diagnostic
-from fusebpf.compiler.edits import Edit, Fix, source_lines
-from fusebpf.compiler.mending import imported
+from fusebpf.compiler.diagnostics import Diagnostic, Related
+from fusebpf.compiler.edits import Edit, Fix, apply, source_lines
+from fusebpf.compiler.mending import column, definition, imported
 from fusebpf.compiler.sources import Source
 from fusebpf.dsl.errors import DslError
 from fusebpf.spelling import closest
@@ -23,7 +25,12 @@ def syntax_error(file: str, source: str, error: SyntaxError) -> Diagnostic:
     end = error.end_offset if same_line and error.end_offset else col + 1
     lines = source_lines(source)
     text = lines[line - 1] if 0 < line <= len(lines) else ""
-    help, fix = _syntax_help(error.msg, text, line, col)
+    help: str | None
+    fix = _one_word(source, lines, line)
+    if fix is not None:
+        line, help = fix.edits[0].line, f"did you mean {fix.edits[0].text!r}?"
+    else:
+        help, fix = _syntax_help(error.msg, text, line, col)
     place = (line, col, max(end, col + 1))
     if fix is not None and fix.edits[0].line == line:
         edit = fix.edits[0]
@@ -31,6 +38,34 @@ def syntax_error(file: str, source: str, error: SyntaxError) -> Diagnostic:
     message = f"not Python: {error.msg}"
     fixes = () if fix is None else (fix,)
     return Diagnostic("error", "E001", message, file, *place, help, fixes=fixes)
+
+
+#: Words that begin or join statements.
+_WORDS = tuple(word for word in keyword.kwlist if len(word) > 1)
+
+
+def _one_word(source: str, lines: list[str], line: int) -> Fix | None:
+    """The one misspelled keyword, or ; for :, without which the file would parse."""
+    for number in (line, line - 1):
+        text = lines[number - 1] if 0 < number <= len(lines) else ""
+        for found in re.finditer(r"[A-Za-z]+|;", text):
+            for word in _meant(found[0]):
+                edit = Edit(number, found.start() + 1, number, found.end() + 1, word)
+                fix = Fix(f"write {word}", (edit,))
+                try:
+                    ast.parse(apply(source, [fix])[0])
+                except (SyntaxError, ValueError):
+                    continue
+                return fix
+    return None
+
+
+def _meant(word: str) -> list[str]:
+    if word == ";":
+        return [":"]
+    if keyword.iskeyword(word):
+        return []
+    return [known for known in _WORDS if closest(word, [known])]
 
 
 #: Signs of other languages, and what Python has for them.
@@ -219,6 +254,19 @@ def _undefined(place: Place, error: NameError, name: str) -> Diagnostic:
     if name in known:
         help = f"import it: from {known[name]} import {name}"
         return place.report("E004", message, help, name, name, known[name])
-    near = closest(name, [*(k for k in namespace if not k.startswith("__")), *vars(builtins)])
+    own = [k for k in namespace if not k.startswith("__")]
+    near = closest(name, own) or closest(name, vars(builtins))
     help = f"did you mean {near!r}?" if near else "assign it first, or import it"
-    return place.report("E004", message, help, name, near or "")
+    found = place.report("E004", message, help, name, near or "")
+    return replace(found, related=_made_at(place, near)) if near else found
+
+
+def _made_at(place: Place, name: str) -> tuple[Related, ...]:
+    """Where the file makes a name."""
+    source = Source(place.file, place.source, place.file)
+    node = definition(source.tree, name)
+    if node is None:
+        return ()
+    line, first = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+    col = column(source.lines[line - 1], first) + 1
+    return (Related(f"{name!r} is made here", place.file, line, col, col + len(name)),)

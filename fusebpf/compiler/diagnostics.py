@@ -42,21 +42,29 @@ class Diagnostic:
         """The text form: position and message, the source line with a caret span, the help."""
         out = [f"{self.file}:{self.line}:{self.col}: {self.severity}: {self.message} [{self.code}]"]
         lines = source_lines(source)
-        if 0 < self.line <= len(lines):
-            text = lines[self.line - 1]
-            # A tab stays a tab under the line, so that the carets keep their place.
-            lead = "".join(c if c == "\t" else " " for c in text[: self.col - 1])
-            end = min(max(self.end_col, self.col + 1), max(len(text), self.col) + 1)
-            number = str(self.line)
-            out.append(f" {number} | {text}")
-            out.append(f" {' ' * len(number)} | {lead}{'^' * (end - self.col)}")
+        out += _marked(lines, self.line, self.col, self.end_col)
         if self.help:
             first, *more = self.help.splitlines()
             out.append(f"help: {first}")
             out.extend(f"      {line}" for line in more)
-        out.extend(f"note: {r.file}:{r.line}:{r.col}: {r.message}" for r in self.related)
+        for other in self.related:
+            out.append(f"note: {other.file}:{other.line}:{other.col}: {other.message}")
+            if other.file == self.file:
+                out += _marked(lines, other.line, other.col, other.end_col)
         out.extend(f"note: {note}" for note in self.notes)
         return "\n".join(out)
+
+
+def _marked(lines: list[str], line: int, col: int, end_col: int) -> list[str]:
+    """A line with carets under a span of it; nothing when there is no such line."""
+    if not 0 < line <= len(lines):
+        return []
+    text = lines[line - 1]
+    # A tab stays a tab under the line, so that the carets keep their place.
+    lead = "".join(c if c == "\t" else " " for c in text[: col - 1])
+    end = min(max(end_col, col + 1), max(len(text), col) + 1)
+    number = str(line)
+    return [f" {number} | {text}", f" {' ' * len(number)} | {lead}{'^' * (end - col)}"]
 
 
 def render_all(diagnostics: tuple[Diagnostic, ...], source: str) -> str:

@@ -141,6 +141,19 @@ def _order(name: str) -> tuple[int, str]:
     return kind, name
 
 
+def definition(tree: ast.Module, name: str, inside: ast.AST | None = None) -> ast.AST | None:
+    """Where a name is made: in a function or in the file, whichever is asked; None if nowhere."""
+    for node in ast.walk(inside or tree):
+        match node:
+            case ast.Name(id=found, ctx=ast.Store()) | ast.arg(arg=found) if found == name:
+                at = ast.copy_location(ast.Pass(), node)
+                at.end_lineno, at.end_col_offset = node.lineno, node.col_offset + len(name.encode())
+                return at
+            case ast.alias(name=found, asname=None) if found == name:
+                return node
+    return None
+
+
 def last_name(node: ast.Attribute) -> ast.AST:
     """A node that spans the last name of ``a.b.c``."""
     at = ast.Pass()

@@ -22,7 +22,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.diagnostics import Diagnostic, Related, Severity
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
-from fusebpf.compiler.mending import Mend, Mending, column, fix_of, segment
+from fusebpf.compiler.mending import Mend, Mending, column, definition, fix_of, segment
 from fusebpf.compiler.operands import (
     POISON,
     Builtin,
@@ -197,6 +197,18 @@ class Unit:
         return line, col + 1, max(end, col + 1) + 1
 
     @contextmanager
+    def pointing(self, node: ast.AST | None, message: str) -> Iterator[None]:
+        """Let what is reported point at another place, too."""
+        if node is None:
+            yield
+            return
+        self.calls.append(Related(message, self.source.path, *self.place(node)))
+        try:
+            yield
+        finally:
+            self.calls.pop()
+
+    @contextmanager
     def called(self, node: ast.Call, caller: str, name: str) -> Iterator[None]:
         """Check the function that a call leads into: what is found there tells of the call."""
         line, col, end = self.place(node)
@@ -316,7 +328,12 @@ class Scope(ABC):
             return self.error(node, "E200", message, help, Mend("", imports=((module, node.id),)))
         near = closest(node.id, known)
         if near is not None:
-            return self.error(node, "E200", message, f"did you mean {near!r}?", near)
+            if not self.infer:
+                inside = self.node if near in {*self.local_names, *self.params} else None
+                made = definition(self.unit.source.tree, near, inside)
+                with self.unit.pointing(made, f"{near!r} is made here"):
+                    self.unit.report(node, "E200", message, f"did you mean {near!r}?", fix=near)
+            return POISON
         far = closest(node.id, [*(k for k in vars(constants) if k.isupper()), *_LANGUAGE])
         if far is None:
             return self.error(node, "E200", message, "assign it first, or import it")

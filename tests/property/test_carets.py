@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: MIT
+"""A damaged token of an example is pointed at.
+
+``FUSEBPF_CARETS`` sets how many damages are tried, 60 by default. What is found is what a reader
+sees: at least 95 of 100 have a caret on the token, where a damaged name is made in a note.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from tests.property.carets import Damage, damage, hit
+
+COUNT = int(os.environ.get("FUSEBPF_CARETS", "60"))
+SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
+
+
+@pytest.mark.filterwarnings("ignore::SyntaxWarning")  # of the damaged sources
+@pytest.mark.timeout(3600)
+def test_the_caret_is_on_the_damaged_token() -> None:
+    rng = random.Random(SEED)
+    missed: list[Damage] = []
+    hits = notes = harmless = 0
+    while hits + len(missed) < COUNT:
+        made = damage(rng)
+        outcome = None if made is None else hit(made)
+        if made is None or outcome is None:
+            harmless += 1
+            assert harmless < 10 * COUNT, "the damage is too mild to mean anything"
+        elif outcome:
+            hits += 1
+            notes += outcome == "note"
+        else:
+            missed.append(made)
+    for made in missed:
+        print(f"\n{made.path.name}:{made.line}:{made.col}: {made.old} -> {made.new}")
+    print(
+        f"\n{hits} of {COUNT} carets on the token ({notes} of them in a note: where a name is made "
+        f"that is used otherwise), {harmless} damages without a mistake"
+    )
+    assert hits >= 0.95 * COUNT
