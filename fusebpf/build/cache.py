@@ -26,19 +26,24 @@ def lookup(key: str) -> bytes | None:
     Only a file of our own counts: root may be pointed at a cache that others can write.
     """
     path = entry_path(key)
+    data = read_own(path)
+    if data is None or not data.startswith(b"\x7fELF"):  # a crash may have left it empty
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # the oldest are dropped first
+    return data
+
+
+def read_own(path: Path) -> bytes | None:
+    """A file's bytes; None when it is not there, or somebody else may have written it."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
             if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
                 return None
-            data = file.read()
+            return file.read()
     except OSError:
         return None
-    if not data.startswith(b"\x7fELF"):  # a crash may have left it empty
-        return None
-    with contextlib.suppress(OSError):
-        os.utime(path)  # the oldest are dropped first
-    return data
 
 
 def store(key: str, data: bytes) -> Path:
@@ -52,7 +57,7 @@ def store(key: str, data: bytes) -> Path:
             f"cannot write the cache {cache_dir()}: {error.strerror}",
             "set FUSEBPF_CACHE to a directory that you may write",
         ) from None
-    _trim(path.parent)
+    trim(path.parent)
     return path
 
 
@@ -81,7 +86,8 @@ def write_atomically(path: Path, data: bytes, *, keep_mode: bool = False) -> Non
         raise
 
 
-def _trim(shard: Path) -> None:
+def trim(shard: Path) -> None:
+    """Drop the oldest files of a directory that has too many."""
     entries: list[tuple[float, Path]] = []
     for path in shard.iterdir():
         with contextlib.suppress(OSError):

@@ -41,14 +41,24 @@ def compile_command(
     --emit c the generated C goes to stdout. --explain tells for each filter how many turns its
     loops can make, its estimated size, and whether the kernel may keep its answers.
     """
-    from fusebpf.build import build_compiled
-    from fusebpf.build.findings import findings, only_set
+    from fusebpf.build import unchanged
     from fusebpf.build.load import read_source
-    from fusebpf.cli.report import conclude
 
+    target = output or Path(f"{file.stem}.bpf.o")
     if as_json and (explain or emit == "c" or str(output) == "-"):
         raise click.UsageError("--json is for compiling to a file")
-    found = findings(file, read_source(file), set_name)
+    source = read_source(file)
+    plain = not (as_json or explain or emit == "c")
+    same = unchanged.lookup(file, source, set_name) if plain else None
+    if same is not None:
+        data, said = same
+        _finish(target, data, said)
+        return
+    from fusebpf.build import build_compiled
+    from fusebpf.build.findings import findings, only_set
+    from fusebpf.cli.report import conclude
+
+    found = findings(file, source, set_name)
     shapes: list[dict[str, Any]] = []
     if as_json:
         from fusebpf.compiler.wire import files
@@ -65,16 +75,21 @@ def compile_command(
         _write(output or Path("-"), compiled.c_source.encode())
         return
     built = build_compiled(compiled)
-    target = output or Path(f"{file.stem}.bpf.o")
-    _write(target, built.data)
+    meta = built.metadata
+    said = f"set {meta.set}, {_count(len(meta.hooks), 'filter')}, {_count(len(meta.maps), 'map')}"
+    if not found.diagnostics:
+        unchanged.store(file, source, set_name, built.path, said)
     if as_json:
+        _write(target, built.data)
         click.echo(json.dumps({"ok": True, "files": shapes, "object": str(target)}))
-    elif str(target) != "-":
-        meta = built.metadata
-        click.echo(
-            f"{target}: set {meta.set}, {_count(len(meta.hooks), 'filter')}, "
-            f"{_count(len(meta.maps), 'map')}"
-        )
+        return
+    _finish(target, built.data, said)
+
+
+def _finish(target: Path, data: bytes, said: str) -> None:
+    _write(target, data)
+    if str(target) != "-":
+        click.echo(f"{target}: {said}")
 
 
 def _explained(compiled: CompiledSet) -> Iterator[str]:
