@@ -11,6 +11,7 @@ from fusebpf.dsl import (
     Context,
     CopyFileRangeIn,
     CreateIn,
+    DslError,
     FallocateIn,
     FilterSet,
     LinkIn,
@@ -42,9 +43,18 @@ def read_only(
     ``writers`` are user ids (fsuid, initial user namespace) that the mount is writable for.
     ``below`` are names of directories: then those alone are meant, with all that lies in them, and
     ``ctx.tag`` says so. What access(2) says is left to the modes below. Changes below the mount
-    stay possible.
+    stay possible. Raises ``DslError`` for others.
     """
     allowed, tops = tuple(writers), tuple(below)
+    if not all(isinstance(top, str) and top for top in tops) or not all(
+        isinstance(uid, int) for uid in allowed
+    ):
+        raise DslError(
+            "E130",
+            "read_only() takes names of directories below, and numbers of users as writers",
+            "e.g. read_only(below=['vendor'], writers=[0])",
+            word="read_only",
+        )
     everything = not tops
     filters = FilterSet(name)
 

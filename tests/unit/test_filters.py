@@ -211,6 +211,8 @@ def test_a_part_twice(runs: Runs) -> None:
     [
         ("hide()", "[E130]"),
         ("deny('')", "[E130]"),
+        ("read_only(below=['vendor', 1.5])", "[E130]"),
+        ("read_only(writers=['root'])", "[E130]"),
         ("hide('a/b')", "[E232]"),
         ("rate_limit(0)", "[E125]"),
         ("audit(size=3)", "[E123]"),
