@@ -144,6 +144,13 @@ def shift_range(w: World, s: Slot, how: int, at: int, blocks: int) -> None:
     libc.fallocate(w.fd(s), how, at * 4096, blocks * 4096)
 
 
+def to_copy(w: World, s: Slot) -> int:
+    """The descriptor as the target of a copy that may be refused; see `to_write`."""
+    fd = to_write(w, s)
+    _refuse_late(fd, late=w.rules.copies_late)
+    return fd
+
+
 def _late(w: World, how: int) -> bool:
     return w.rules.set_id_first and how not in (0, 1, 3)
 
@@ -156,7 +163,7 @@ def _refuse_late(fd: int, late: bool) -> None:
 
 @op(slot, offset, slot, offset, length, weight=4)
 def copy_file_range(w: World, s: Slot, at: int, to: Slot, to_at: int, size: int) -> int:
-    return os.copy_file_range(w.fd(s), to_write(w, to), size, at, to_at)
+    return os.copy_file_range(w.fd(s), to_copy(w, to), size, at, to_at)
 
 
 @op(slot, slot, pick(None, 0, 100, 5000), read_length, weight=3)
@@ -183,13 +190,13 @@ def splice(w: World, s: Slot, at: int, to: Slot, to_at: int, size: int) -> tuple
 
 @op(slot, slot)
 def clone(w: World, s: Slot, to: Slot) -> None:
-    libc.clone(to_write(w, to), w.fd(s))
+    libc.clone(to_copy(w, to), w.fd(s))
 
 
 @op(slot, below(5), slot, below(5), below(4), pick(0, 0, 1, 100))
 def clone_range(w: World, s: Slot, at: int, to: Slot, to_at: int, blocks: int, more: int) -> None:
     """Whole blocks, which are what can be shared; rarely some bytes more."""
-    libc.clone_range(to_write(w, to), w.fd(s), at * 4096, blocks * 4096 + more, to_at * 4096)
+    libc.clone_range(to_copy(w, to), w.fd(s), at * 4096, blocks * 4096 + more, to_at * 4096)
 
 
 @op(slot, below(5), slot, below(5), below(4))

@@ -32,6 +32,8 @@ class Rules:
     set_id_first: bool
     # Files can share blocks
     shares: bool
+    # What cannot be cloned or copied is refused after set-id bits went
+    copies_late: bool = False
     # A direct write that is not aligned is refused before set-id bits go
     aligned_first: bool = False
     # A daemon that knows files by their names: for an open file without one it says ENOENT, before
@@ -47,7 +49,14 @@ RULES = {
     "tmpfs": Rules(blocks=True, order=False, set_id_first=False, shares=False),
     "ext4": Rules(blocks=False, order=True, set_id_first=True, shares=False),
     "xfs": Rules(blocks=False, order=True, set_id_first=True, shares=True, aligned_first=True),
-    "overlay": Rules(blocks=True, order=False, set_id_first=False, shares=False, spare_names=True),
+    "overlay": Rules(
+        blocks=True,
+        order=False,
+        set_id_first=False,
+        shares=False,
+        copies_late=True,
+        spare_names=True,
+    ),
     "bindfs": Rules(
         blocks=True,
         order=False,
