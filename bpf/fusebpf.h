@@ -474,21 +474,29 @@ static __always_inline __s64 fusebpf_name_walk(const struct fusebpf_buf *name, v
 					       __u64 state)
 {
 	__u32 key = (__u32)state;
+	struct bpf_iter_num walk;
+	__s64 last = -22;
+	int *i;
 
 	if (name->kernel)
 		return bpf_fuse_name_walk(name->kernel, dfa, state);
 	if (state != key)
 		return -22;
-	for (__u32 i = 0; i <= 255; i++) {
+	/* The verifier goes through an iterator's loop once or twice, through a plain one 256 times */
+	bpf_iter_num_new(&walk, 0, 256);
+	while ((i = bpf_iter_num_next(&walk))) {
 		const __u16 *next = bpf_map_lookup_elem(dfa, &key);
 
 		if (!next)
-			return -22;
-		if (i >= name->len)
-			return key;
-		key = next[name->data[i]];
+			break;
+		if (*i >= (int)name->len) {
+			last = key;
+			break;
+		}
+		key = next[name->data[*i & 255]];
 	}
-	return -22;
+	bpf_iter_num_destroy(&walk);
+	return last;
 }
 
 /* Give the entry another DT_* type. Returns 0 or a negative errno. */
