@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from fusebpf.abi import Hook
 from fusebpf.testing.case import leaves, struct_args
@@ -19,7 +19,9 @@ POST_VERDICTS = ("CONTINUE", "USER_POSTFILTER", "CALL_DEFAULT")
 
 CTX_FIELDS = (
     *("uid", "gid", "euid", "egid", "pid", "tid", "nodeid", "opcode", "error_in", "tag", "tag2"),
+    "ktime",
 )
+NARROW = ("u8", "u16", "u32", "s8", "s16", "s32")
 
 
 @dataclass
@@ -37,6 +39,21 @@ class Scope:
     #: Names and buffers that the filter may replace.
     changeable: list[str] = field(default_factory=list)
     constant_only: bool = False
+    #: Arguments of which a filter can ask nothing.
+    opaque: list[str] = field(default_factory=list)
+    #: Whether there is a context: in filters, their helpers, and predicates.
+    ctx: bool = False
+    #: Whether a loop can be left.
+    inside: bool = False
+    #: Calls of the helpers that were made for this hook; none twice, none in loops.
+    own: list[str] = field(default_factory=list)
+    #: Helpers that take a directory entry.
+    entry_helpers: list[str] = field(default_factory=list)
+
+    def inner(self, **changes: Any) -> Scope:
+        """A copy for a block, with changes; locals made inside stay inside."""
+        made = replace(self, locals=dict(self.locals), fixed=set(self.fixed))
+        return replace(made, **changes)
 
 
 class Expressions:
@@ -51,7 +68,10 @@ class Expressions:
         self._calls = 0
         #: Calls of helpers in the filter so far: each is as large as its helper.
         self._used = 0
+        #: Questions to names so far, in what is called for every entry.
+        self._searches = 0
         self._maps: list[MapShape] = []
+        self._automata: list[MapShape] = []
         self._helpers: list[tuple[str, list[str], str]] = []
         #: Helpers with loops.
         self._heavy: set[str] = set()
@@ -86,7 +106,9 @@ class Expressions:
         return text if shape.key.endswith("64") else f"{shape.key}({text})"
 
     def _verdict(self, scope: Scope) -> str:
-        form = self._chooser.below(6)
+        form = self._chooser.below(7)
+        if form == 6 and scope.hook:
+            return f"refuse({self._int(scope, self._pick(('s64', 'u64')), 1)})"
         verdicts = POST_VERDICTS if scope.hook and scope.hook.phase == "post" else VERDICTS
         if form < 2:
             return self._pick(verdicts)
@@ -98,7 +120,7 @@ class Expressions:
         """An expression of exactly the type ``kind`` (s64 or u64)."""
         if depth <= 0 or self._chance(3):
             return self._atom(scope, kind)
-        form = self._chooser.below(9)
+        form = self._chooser.below(12)
         self.counts[f"int form {form}"] += 1
         left = self._int(scope, kind, depth - 1)
         if form < 3:
@@ -119,8 +141,16 @@ class Expressions:
             other = "u64" if kind == "s64" else "s64"
             return f"{kind}({self._int(scope, other, depth - 1)})"
         if form == 7:
-            narrow = self._pick(("u8", "u16", "u32", "s8", "s16", "s32"))
-            return f"{kind}({narrow}({left}))"
+            return f"{kind}({self._pick(NARROW)}({left}))"
+        if form in (9, 10):
+            how = self._pick(("min", "max"))
+            others = [self._int(scope, kind, depth - 1) for _ in range(1 + self._chooser.below(2))]
+            narrow = self._pick(NARROW) if self._chance(3) else kind
+            values = ", ".join(f"{narrow}({value})" for value in (left, *others))
+            return f"{kind}({how}({values}))"
+        if form == 11:
+            joiner = self._pick(("and", "or"))
+            return f"({left} {joiner} {self._int(scope, kind, depth - 1)})"
         other_value = self._int(scope, kind, depth - 1)
         return f"({left} if {self._bool(scope, depth - 1)} else {other_value})"
 
@@ -130,14 +160,18 @@ class Expressions:
         same += [f"{kind}({name})" for name, local in scope.locals.items() if local == "byte"]
         if same:
             options += ["local", "local"]
-        if scope.hook:
+        if scope.ctx:
             options.append("ctx")
-            if scope.structs:
-                options += ["field", "field"]
-            if scope.names:
-                options += ["len", "byte", "byte at"]
-            if scope.entry:
-                options.append("entry")
+        if scope.structs:
+            options += ["field", "field"]
+        if scope.names:
+            options += ["len", "byte", "byte at"]
+            if self._automata and not scope.loops and self._used < 6:
+                options.append("walk")
+        if scope.entry:
+            options.append("entry")
+        if any(shape.kind.endswith("array") for shape in self._maps):
+            options.append("item")
         # Loops in loops in helpers would take longer than a filter may.
         helpers = [h for h in self._helpers if not scope.loops or h[0] not in self._heavy]
         if helpers and scope.hook and self._calls < 2 and scope.loops < 2 and self._used < 6:
@@ -145,6 +179,8 @@ class Expressions:
         choice = self._pick(options)
         self.counts[f"atom {choice}"] += 1
         if choice == "literal":
+            if self._chance(8):
+                return "s64(-2**63)" if kind == "s64" else "u64(2**64 - 1)"
             value = self._pick(EDGES + EDGES_64)
             return f"{kind}({-value})" if kind == "s64" and self._chance(3) else f"{kind}({value})"
         if choice == "config":
@@ -159,6 +195,15 @@ class Expressions:
             return f"{kind}({self._bytes(scope)}[{self._int(scope, 's64', 1)}])"
         if choice == "byte":
             return f"{kind}({self._pick(scope.names)}[{self._chooser.below(6) - 2}])"
+        if choice == "walk":
+            self._used += 2
+            shape = self._pick(self._automata)
+            state = f", {self._int(scope, 'u64', 0)}" if self._chance(3) else ""
+            return f"{kind}({shape.name}.walk({self._pick(scope.names)}{state}))"
+        if choice == "item":
+            shape = self._pick([shape for shape in self._maps if shape.kind.endswith("array")])
+            member = f".{self._pick(('hits', 'seen', 'low'))}" if shape.value in RECORDS else ""
+            return f"{kind}({shape.name}[{self._index(scope, shape)}]{member})"
         if choice == "entry":
             return f"{kind}({scope.entry}.{self._pick(('ino', 'type'))})"
         if choice == "helper":
@@ -178,12 +223,12 @@ class Expressions:
         booleans = [name for name, local in scope.locals.items() if local == "bool"]
         if booleans:
             options.append("local")
-        if scope.names:
+        if scope.names and (scope.loops < 2 or self._searches < 2):
             options += ["name", "name"]
         if any(not shape.kind.endswith("array") for shape in self._maps):
             options.append("has")
         if depth > 0:
-            options += ["logic", "not", "chain", "mixed", "oneof"]
+            options += ["logic", "not", "chain", "mixed", "oneof", "narrow", "same"]
         choice = self._pick(options)
         self.counts[f"bool {choice}"] += 1
         op = self._pick(("==", "!=", "<", "<=", ">", ">="))
@@ -206,17 +251,39 @@ class Expressions:
             return f"{self._key(scope, shape)} in {shape.name}"
         if choice == "not":
             return f"not ({self._bool(scope, depth - 1)})"
+        if choice == "narrow":
+            sides = [self._int(scope, "s64", 1), f"u32({self._int(scope, 'u64', 1)})"]
+            if self._chance(2):
+                sides.reverse()
+            return f"{sides[0]} {op} {sides[1]}"
+        if choice == "same":
+            left = self._bool(scope, depth - 1)
+            return f"({left}) {self._pick(('==', '!='))} ({self._bool(scope, depth - 1)})"
         if choice == "oneof":
-            return f"{self._int(scope, kind, 1)} in {{1, 2, 64, LIMIT}}"
+            form = self._chooser.below(5)
+            if form == 3:
+                return f"{self._int(scope, kind, 1)} in NOBODY"
+            if form == 4:
+                return f"u8({self._int(scope, kind, 1)}) in {{256, 300}}"
+            if form == 2:
+                return f"{self._int(scope, kind, 1)} in range(2, {3 + self._chooser.below(90)})"
+            return f"{self._int(scope, kind, 1)} {self._pick(('in', 'not in'))} {{1, 2, 64, LIMIT}}"
         joiner = self._pick(("and", "or"))
         return f"({self._bool(scope, depth - 1)} {joiner} {self._bool(scope, depth - 1)})"
 
     def _name_test(self, scope: Scope) -> str:
         name = self._bytes(scope)
-        if scope.loops and name.startswith("b"):
+        if scope.loops > 1 or (scope.loops and name.startswith("b")):
             name = f"{name}[:9]"  # searching all of a buffer in every turn takes too long
-        form = self._chooser.below(12)
+        form = self._chooser.below(14)
         self.counts[f"name form {form}"] += 1
+        self._searches += 1
+        if form == 12:
+            test = self._pick(("== 'readme.md'", "in {'a', 'pem'}", "!= 'id_rsa'", "in SECRETS"))
+            return f"{name}.lower() {test}"
+        if form == 13:
+            how = self._pick(("startswith", "endswith"))
+            return f"{name}{self._pick(('', '.lower()'))}.{how}({self._pick(('()', repr('re')))})"
         if form == 7:
             return f"{name}{self._pick(('', '.lower()'))}.glob({self._glob()!r})"
         if form == 8:
@@ -270,7 +337,7 @@ class Expressions:
         values: list[str] = []
         for member, kind in RECORDS[name]:
             if kind.startswith("bytes"):
-                value = repr(self._pick(NAMES[:7]))
+                value = repr(self._pick((*NAMES[:7], "")))
                 if scope.names and self._chance(2):
                     value = self._bytes(scope)
             elif member == "prefixlen":

@@ -51,7 +51,7 @@ def compare(generated: Generated, chooser: Chooser, cases: int) -> int:
     with StandIn(data, program, generated.config) as standin:
         for function in program.filters:
             for _ in range(cases):
-                case = make_case(chooser, generated, generated.filters[function.name])
+                case = make_case(chooser, generated, function.hook or "")
                 expected = python.run(function, case)
                 got = standin.run(function, case)
                 if got != expected:

@@ -16,7 +16,19 @@ T = TypeVar("T")
 EDGES = (0, 1, 2, 3, 7, 8, 63, 64, 127, 128, 255, 256, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1)
 EDGES_64 = (2**32, 2**33 + 5, 2**62, 2**63 - 1)
 
-NAMES = ("a", ".env", "id_rsa", "key.pem", ".pem", "README.md", "x" * 255, "é", "a.b.c", "pem")
+NAMES = (
+    "a",
+    ".env",
+    "id_rsa",
+    "key.pem",
+    ".pem",
+    "README.md",
+    "x" * 255,
+    "é",
+    "a.b.c",
+    "pem",
+    '"?\\\\',
+)
 PIECES = (".pem", ".", "id_", "READ", "a", "é", ".env", "x" * 20)
 
 #: Dataclasses of generated sets: members by name and kind.
@@ -97,6 +109,10 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
         for arg, struct in struct_args(hook)
     }
 
+    def row(states: int) -> bytes:
+        """A state of an automaton: where each byte leads to."""
+        return b"".join(chooser.below(states + 1).to_bytes(2, "little") for _ in range(8)) * 32
+
     def cell(kind: str, key: int | None = None) -> Cell:
         if kind not in RECORDS:
             return number(int(kind[1:]), kind.startswith("s")) if key is None else key
@@ -113,6 +129,10 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
 
     maps: dict[str, dict[Cell, Cell]] = {}
     for shape in generated.maps:
+        if shape.kind == "automaton":
+            states = shape.max_entries
+            maps[shape.name] = {state: row(states) for state in range(chooser.below(states + 1))}
+            continue
         key_max = shape.max_entries if shape.kind.endswith("array") else 6
         count = chooser.below(min(key_max, shape.max_entries) + 1)
         if shape.kind == "lpm_trie":
@@ -134,5 +154,6 @@ def make_case(chooser: Chooser, generated: Generated, hook_name: str) -> Case:
         error_in=pick((0, 0, -2, -13)) if hook.phase == "post" else 0,
         tag=number(64, False),
         tag2=number(64, False),
+        ktime=max(number(63, False), 1),  # 0 is the real time
         maps=maps,
     )

@@ -59,7 +59,7 @@ def known(generated: Generated, chooser: RandomChooser, inputs: int) -> Known:
     calls: list[tuple[str, object, object]] = []
     for function in program.filters:
         for _ in range(inputs):
-            case = make_case(chooser, generated, generated.filters[function.name])
+            case = make_case(chooser, generated, function.hook or "")
             calls.append((function.name, case, run.run(function, case)))
     return Known(generated.source, generated.config, calls)
 
