@@ -52,7 +52,7 @@ RULES = {
     "overlay": Rules(
         blocks=True,
         order=False,
-        set_id_first=False,
+        set_id_first=True,
         shares=False,
         copies_late=True,
         spare_names=True,

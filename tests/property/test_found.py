@@ -31,7 +31,11 @@ def load(path: Path) -> Generated:
     return Generated(
         path.read_text(encoding="utf-8"),
         [
-            MapShape(decl.name, decl.kind, str(decl.key), str(decl.value), decl.max_entries)
+            MapShape(
+                decl.name,
+                "automaton" if str(decl.value) == "Transitions" else decl.kind,
+                *(str(decl.key), str(decl.value), decl.max_entries),
+            )
             for decl in program.maps
         ],
         {function.name: function.hook or "" for function in program.filters},
