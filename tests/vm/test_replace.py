@@ -25,7 +25,7 @@ from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
 from tests.vm.attach_objects import fusebpf, handwritten, nothing_left
 
-REPLACEMENTS = int(os.environ.get("FUSEBPF_REPLACEMENTS", "60"))
+REPLACEMENTS = int(os.environ.get("FUSEBPF_REPLACEMENTS", "20"))
 
 # Both hide .env and count opens in one map; each hides a name of its own, too.
 FILTERS = """from fusebpf import Context, FilterSet, Name, OpenIn
