@@ -22,7 +22,7 @@ SCRIPT ?=
 LOWER ?=
 MOUNT ?=
 
-.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module clean
+.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,9 @@ ifeq ($(KVER),)
 else
 	@$(PYTHON) kernel/build.py module --root / --kver $(KVER)
 endif
+
+man: dev ## write man pages and shell completion, made from the commands' help, into build/
+	@$(PYTHON) -m fusebpf.cli.pages build && echo "build/man build/completion"
 
 clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

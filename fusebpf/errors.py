@@ -16,6 +16,17 @@ EXIT_REJECTED = 3
 EXIT_NO_FUSE_BPF = 4
 EXIT_PERMISSION = 5
 
+EXIT_CODES = {
+    0: "done",
+    EXIT_FAILURE: "failed: the message says why and how to mend it",
+    EXIT_USAGE: "wrong usage",
+    EXIT_REJECTED: "the filter file was rejected",
+    EXIT_NO_FUSE_BPF: "the kernel has no fuse-bpf: load the module, or use `fusebpf vm run`",
+    EXIT_PERMISSION: "not permitted: root is needed",
+    130: "interrupted",
+}
+"""What the status of a command means; the table of docs/commands.md and of the man pages."""
+
 
 class FusebpfError(Exception):
     """Base of every error of this package.

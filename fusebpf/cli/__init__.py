@@ -34,6 +34,7 @@ _COMMANDS = {
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),
     "ls": ("fusebpf.cli.ls:ls", "List fuse-bpf mounts and their filters."),
     "show": ("fusebpf.cli.show:show", "Show the maps of a mount's filters."),
+    "doctor": ("fusebpf.cli.doctor:doctor", "Try what fusebpf needs of this machine."),
     "vm": ("fusebpf.cli.vm:vm", "Run commands in a VM with fuse-bpf."),
 }
 

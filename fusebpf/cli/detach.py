@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from fusebpf.cli import arguments
+
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@arguments.mountpoint()
 @click.option("--lazy", is_flag=True, help="Take it out of sight now, end it with its last user.")
 def detach(mountpoint: Path, lazy: bool) -> None:
     """Take the fuse-bpf mount at MOUNTPOINT off, filters and all; plain umount does the same."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 
+from fusebpf.cli import arguments
+
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@arguments.mountpoint()
 @click.argument("filters", type=click.Path(path_type=Path))
 @click.option("--name", "set_name", metavar="NAME", help="Which set, when FILTERS has several.")
 @click.option(

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from fusebpf.cli import arguments
+
 
 @click.command()
-@click.argument("mountpoint", type=click.Path(path_type=Path))
+@arguments.mountpoint()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: values by key by map.")
 def show(mountpoint: Path, as_json: bool) -> None:
     """Show the maps of the filters in force at MOUNTPOINT; per-CPU values as their sum."""

@@ -93,12 +93,7 @@ def open_ops(data: bytes, kernel: FuseBpf, name: str = "") -> tuple[Object, str]
     Returns the object, to be loaded, and the name. Raises UnsupportedKernelError when libbpf is
     too old or the kernel lacks a hook that the object uses.
     """
-    if version() < (1, 5):
-        found = ".".join(map(str, version()))
-        raise UnsupportedKernelError(
-            f"libbpf {found} cannot attach to a kernel module; 1.5 can",
-            "install libbpf1 of Debian 13, or name a newer libbpf.so in FUSEBPF_LIBBPF",
-        )
+    require_libbpf()
     opened = _open(data, "fusebpf", "struct_ops")
     try:
         name = name or "f" + os.urandom(6).hex()
@@ -107,6 +102,16 @@ def open_ops(data: bytes, kernel: FuseBpf, name: str = "") -> tuple[Object, str]
         opened.close()
         raise
     return opened, name
+
+
+def require_libbpf() -> None:
+    """Raise UnsupportedKernelError when libbpf is too old to attach to a module."""
+    if version() < (1, 5):
+        found = ".".join(map(str, version()))
+        raise UnsupportedKernelError(
+            f"libbpf {found} cannot attach to a kernel module; 1.5 can",
+            "install libbpf1 of Debian 13, or name a newer libbpf.so in FUSEBPF_LIBBPF",
+        )
 
 
 def _open(data: bytes, name: str, kind: str) -> Object:

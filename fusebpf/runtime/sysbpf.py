@@ -23,6 +23,7 @@ MAP_LOOKUP_ELEM = 1
 MAP_UPDATE_ELEM = 2
 MAP_DELETE_ELEM = 3
 MAP_GET_NEXT_KEY = 4
+PROG_LOAD = 5
 PROG_TEST_RUN = 10
 PROG_GET_NEXT_ID = 11
 MAP_GET_NEXT_ID = 12
@@ -203,6 +204,15 @@ def btf_bytes(btf_id: int) -> bytes:
         return data.raw
     finally:
         os.close(fd)
+
+
+def prog_load_nothing() -> int:
+    """Load a socket filter that returns 0, to see whether programs can be loaded at all."""
+    code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0), 16)
+    licence = ctypes.create_string_buffer(b"GPL")
+    addresses = (ctypes.addressof(code), ctypes.addressof(licence))
+    socket_filter, count = 1, 2
+    return bpf(PROG_LOAD, struct.pack("=IIQQ", socket_filter, count, *addresses) + bytes(40))
 
 
 def fd_by_id(command: int, object_id: int) -> int:

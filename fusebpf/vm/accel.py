@@ -27,8 +27,7 @@ def accelerator(spec: MachineSpec) -> str:
         return named
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return "tcg"
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    answer = cache_dir() / f"accel-{boot_id}"
+    answer = _answer()
     if answer.is_file():
         return answer.read_text()
     found = "kvm" if _boots(spec) else "tcg"
@@ -38,6 +37,17 @@ def accelerator(spec: MachineSpec) -> str:
     draft.write_text(found)
     draft.rename(answer)
     return found
+
+
+def known() -> str | None:
+    """What was found to work since this host booted, or None when it was not tried yet."""
+    answer = _answer()
+    return answer.read_text() if answer.is_file() else None
+
+
+def _answer() -> Path:
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return cache_dir() / f"accel-{boot_id}"
 
 
 def _boots(spec: MachineSpec) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from fusebpf.cli import run
 from fusebpf.compiler.edits import Edit, Fix, apply
 from fusebpf.spelling import closest
+from tests.unit import json_schemas
 
 BROKEN = """\
 from fusebpf import Context, FilterSet, Name
@@ -103,6 +104,7 @@ def test_json_has_the_shape_that_editors_read(
     told = capsys.readouterr()
     assert told.err == ""
     data = json.loads(told.out)
+    json_schemas.check("check", data)
     assert not data["ok"]
     (file,) = data["files"]
     assert file["uri"] == broken.as_uri()
@@ -126,6 +128,7 @@ def test_compile_json_names_the_object(
     Path("guard.py").write_text(MENDED, encoding="utf-8")
     assert run(["compile", "--json", "guard.py"]) == 0
     data = json.loads(capsys.readouterr().out)
+    json_schemas.check("compile", data)
     assert data["ok"]
     assert data["object"] == "guard.bpf.o"
     assert data["files"][0]["diagnostics"] == []

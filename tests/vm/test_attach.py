@@ -22,6 +22,7 @@ from fusebpf.build.metadata import Metadata, c_trailer
 from fusebpf.errors import FusebpfError, UnsupportedKernelError, UsageError
 from fusebpf.runtime import attach, detach, ls, mountinfo, mounting, mounts, sysbpf
 from fusebpf.runtime.fsmount import MountError
+from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
 from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, nothing_left
 
@@ -69,9 +70,11 @@ def test_command_line_from_file_to_detach(shared: Path, lower: Path, mnt: Path) 
         with pytest.raises(OSError, match="Read-only file system"):
             (mnt / "plain").write_text("changed")
         shown = json.loads(fusebpf("show", "--json", mnt).stdout)
+        json_schemas.check("show", shown)
         assert shown["hits"]["0"] >= 3
         assert shown["trusted"] == {}
-        (row,) = json.loads(fusebpf("ls", "--json").stdout)
+        (row,) = listed = json.loads(fusebpf("ls", "--json").stdout)
+        json_schemas.check("ls", listed)
         assert (row["mountpoint"], row["lower"], row["state"]) == (str(mnt), str(lower), "active")
         assert (row["filter_set"], row["hooks"]) == (
             "guard",

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MIT
+"""What fusebpf needs of this machine, each probed by trying it, with the command that mends it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fusebpf.errors import FusebpfError
+
+State = Literal["ok", "slow", "missing", "untried"]
+
+PURPOSES = {
+    "compile": "compile filter files",
+    "attach": "attach filters on this machine",
+    "module": "build the kernel module for this kernel",
+    "vm": "run commands in the VM",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One requirement: what was found and, unless it is "ok", how to mend it.
+
+    "slow" works, but slower than it could; "untried" could not be tried before another is mended.
+    """
+
+    name: str
+    purposes: tuple[str, ...]
+    state: State
+    found: str
+    mend: str = ""
+
+
+_Outcome = tuple[State, str, str]
+
+
+def _ok(found: str) -> _Outcome:
+    return "ok", found, ""
+
+
+def examine(purposes: Iterable[str] = PURPOSES) -> list[Finding]:
+    """Try everything that is needed for `purposes`."""
+    wanted = set(purposes)
+    found = []
+    for name, needed_for, probe in _PROBES:
+        if wanted & set(needed_for):
+            try:
+                outcome = probe()
+            except FusebpfError as error:
+                outcome = ("missing", error.message, error.help or "")
+            found.append(Finding(name, needed_for, *outcome))
+    return found
+
+
+def _clang() -> _Outcome:
+    from fusebpf.build.clang import compile_c, find_clang
+
+    clang = find_clang()
+    compile_c(clang, "int one(void) { return 1; }\n", Path("/"))
+    return _ok(f"{clang.path} {clang.version} compiles to BPF")
+
+
+def _libbpf() -> _Outcome:
+    from fusebpf.runtime.libbpf import library, version
+    from fusebpf.runtime.load import require_libbpf
+
+    require_libbpf()
+    return _ok(f"{library().path} is version {'.'.join(map(str, version()))}")
+
+
+def _kernel_btf() -> _Outcome:
+    from fusebpf.objfile.btf import KERNEL_BTF
+
+    path = KERNEL_BTF / "vmlinux"
+    try:
+        with path.open("rb") as file:
+            magic = file.read(2)
+    except OSError as error:
+        return (
+            "missing",
+            f"cannot read {path}: {error.strerror}",
+            "boot a kernel with CONFIG_DEBUG_INFO_BTF, as Debian's have it",
+        )
+    if magic != struct.pack("=H", 0xEB9F):
+        return "missing", f"{path} is no BTF", "boot a kernel of your distribution"
+    return _ok(f"{path} is there")
+
+
+def _capabilities() -> _Outcome:
+    from fusebpf.runtime import fsmount, sysbpf
+
+    if os.geteuid() != 0:
+        return "missing", "this process is not root", "sudo fusebpf doctor"
+    try:
+        os.close(sysbpf.prog_load_nothing())
+        with fsmount.FsContext("tmpfs"):
+            pass
+    except OSError as error:
+        return (
+            "missing",
+            f"the kernel does not let this process load BPF programs and mount: {error.strerror}",
+            "run it outside containers that withhold CAP_SYS_ADMIN and CAP_BPF",
+        )
+    return _ok("this process may load BPF programs and mount")
+
+
+def _module() -> _Outcome:
+    from fusebpf.runtime import features, fsmount
+
+    kernel = features.probe()
+    if kernel is None:
+        release = os.uname().release
+        if features.fs_type() is not None:
+            return (
+                "missing",
+                "fuse-bpf is loaded, but has no BTF that can be read",
+                f"make module KVER={release}, and load what it builds instead",
+            )
+        if _runs("modinfo", "fusebpf"):
+            return "missing", "the module fusebpf is not loaded", "modprobe fusebpf"
+        return (
+            "missing",
+            f"kernel {release} has no fuse-bpf",
+            f"insmod $(make -s module KVER={release}), or use the VM: fusebpf vm run -- COMMAND",
+        )
+    if os.geteuid() != 0:
+        return "untried", f"type {kernel.fs_type} is there; opening it needs root", ""
+    try:
+        with fsmount.FsContext(kernel.fs_type):
+            pass
+    except OSError as error:
+        return "missing", f"type {kernel.fs_type} cannot be mounted: {error.strerror}", ""
+    return _ok(f"type {kernel.fs_type}, {len(features.served_hooks())} hooks")
+
+
+def _device() -> _Outcome:
+    from fusebpf.runtime import features
+
+    path = Path(features.device())
+    if features.fs_type() is None:
+        return "untried", f"{path} comes with fuse-bpf", ""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return "missing", f"cannot open {path}: {error.strerror}", "udevadm trigger, or be root"
+    return _ok(f"{path} opens")
+
+
+_SECURE_BOOT = Path("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
+
+
+def _secure_boot() -> _Outcome:
+    """Secure Boot keeps the kernel from loading modules that no enrolled key has signed."""
+    from fusebpf.runtime import features
+
+    lockdown = _words(Path("/sys/kernel/security/lockdown"))
+    if "[confidentiality]" in lockdown:
+        return (
+            "missing",
+            "the kernel is locked down: it reads no memory for BPF",
+            "disable lockdown",
+        )
+    try:
+        enabled = _SECURE_BOOT.read_bytes()[4:5] == b"\1"
+    except OSError:
+        enabled = False
+    if (enabled or "[integrity]" in lockdown) and features.fs_type() is None:
+        return (
+            "missing",
+            "Secure Boot is on: the module must be signed with a key that the firmware knows",
+            "mokutil --import CERT.der once, reboot, then sign it: "
+            f"/usr/src/linux-headers-{os.uname().release}/scripts/sign-file sha256 KEY CERT.der "
+            "fusebpf.ko",
+        )
+    return _ok("Secure Boot is on, the module is loaded" if enabled else "not in force")
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").split()
+    except OSError:
+        return []
+
+
+def _headers() -> _Outcome:
+    release = os.uname().release
+    built = Path(f"/lib/modules/{release}/build")
+    if not (built / "Makefile").exists():
+        return (
+            "missing",
+            f"no headers of kernel {release} ({built})",
+            f"apt-get install linux-headers-{release}",
+        )
+    return _ok(f"{built}")
+
+
+def _tools() -> _Outcome:
+    needed = {"make": "make", "gcc": "gcc", "pahole": "dwarves"}
+    absent = [package for tool, package in needed.items() if not _runs(tool, "--version")]
+    if absent:
+        return (
+            "missing",
+            f"not installed: {', '.join(absent)}",
+            f"apt-get install {' '.join(absent)}",
+        )
+    return _ok("make, gcc and pahole run")
+
+
+def _qemu() -> _Outcome:
+    if not _runs("qemu-system-x86_64", "--version"):
+        return "missing", "QEMU is not installed", "apt-get install qemu-system-x86"
+    return _ok("qemu-system-x86_64 runs")
+
+
+_KVM_CREATE_VM = 0xAE01
+
+
+def _kvm() -> _Outcome:
+    from fusebpf.vm.accel import known
+
+    try:
+        fd = os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        return (
+            "slow",
+            f"no KVM ({error.strerror}): the VM is emulated, several times slower",
+            "modprobe kvm_intel or kvm_amd; in a virtual machine, switch nesting on at its host",
+        )
+    try:
+        os.close(fcntl.ioctl(fd, _KVM_CREATE_VM, 0))
+    except OSError as error:
+        return (
+            "slow",
+            f"/dev/kvm makes no machine ({error.strerror})",
+            "modprobe kvm_intel or kvm_amd",
+        )
+    finally:
+        os.close(fd)
+    if known() == "tcg":
+        return (
+            "slow",
+            "/dev/kvm is there, but a kernel does not boot with it: the VM is emulated",
+            "switch nesting on at the host of this virtual machine, or try again after a reboot",
+        )
+    return _ok("/dev/kvm makes a machine")
+
+
+def _runs(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    done = subprocess.run(command, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+_PROBES: tuple[tuple[str, tuple[str, ...], Callable[[], _Outcome]], ...] = (
+    ("clang", ("compile",), _clang),
+    ("libbpf", ("attach",), _libbpf),
+    ("kernel BTF", ("attach", "module"), _kernel_btf),
+    ("capabilities", ("attach",), _capabilities),
+    ("fuse-bpf", ("attach",), _module),
+    ("device", ("attach",), _device),
+    ("Secure Boot", ("attach", "module"), _secure_boot),
+    ("kernel headers", ("module",), _headers),
+    ("build tools", ("module",), _tools),
+    ("QEMU", ("vm",), _qemu),
+    ("KVM", ("vm",), _kvm),
+)

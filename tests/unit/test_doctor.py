@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf doctor`: what is missing is told with the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusebpf.cli import run
+from fusebpf.cli.doctor import _PURPOSES
+from fusebpf.doctor import PURPOSES
+from fusebpf.runtime import libbpf
+from tests.unit import json_schemas
+
+
+def findings(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
+    status = run(["doctor", "--json", *arguments])
+    told = json.loads(capsys.readouterr().out)
+    json_schemas.check("doctor", told)
+    return status, {entry["name"]: entry for entry in told}
+
+
+def test_every_failure_has_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    status, found = findings(capsys)
+    missing = [entry for entry in found.values() if entry["state"] == "missing"]
+    assert status == (1 if missing else 0)
+    assert all(entry["mend"] for entry in missing)
+    assert {purpose for entry in found.values() for purpose in entry["purposes"]} == set(PURPOSES)
+    assert tuple(PURPOSES) == _PURPOSES
+
+
+def test_only_what_a_purpose_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    status, found = findings(capsys, "--for", "compile")
+    assert (status, list(found)) == (0, ["clang"])
+    assert found["clang"]["state"] == "ok"
+
+
+def test_missing_clang_names_the_package(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    status, found = findings(capsys, "--for", "compile", "--for", "vm", "--for", "module")
+    assert status == 1
+    assert found["clang"]["mend"] == "apt-get install clang-19 llvm-19"
+    assert found["QEMU"]["mend"] == "apt-get install qemu-system-x86"
+    assert found["build tools"]["mend"] == "apt-get install make gcc dwarves"
+
+
+def test_missing_libbpf(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FUSEBPF_LIBBPF", "/no/libbpf.so")
+    monkeypatch.setattr(libbpf, "_library", None)
+    status, found = findings(capsys, "--for", "attach")
+    assert status == 1
+    assert "/no/libbpf.so" in found["libbpf"]["found"]
+    assert found["libbpf"]["mend"] == "apt-get install libbpf1"
+
+
+def test_clang_that_cannot_compile(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "clang"
+    broken.write_text(
+        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'clang version 19.1.7' && exit\nexit 9\n"
+    )
+    broken.chmod(0o755)
+    monkeypatch.setenv("FUSEBPF_CLANG", str(broken))
+    status, found = findings(capsys, "--for", "compile")
+    assert (status, found["clang"]["state"]) == (1, "missing")
+
+
+def test_text_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["doctor"])
+    out = capsys.readouterr().out
+    for name in ("clang", "libbpf", "kernel BTF", "capabilities", "fuse-bpf", "Secure Boot", "KVM"):
+        assert f" {name} " in out
