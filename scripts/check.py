@@ -124,12 +124,12 @@ STEPS: tuple[Step, ...] = (
         needs="guest",
     ),
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
-    # Of about the same length, the longest first
-    guest_step("vm-kernel", *KERNEL_TESTS),
-    guest_step("vm-compare", *COMPARING_TESTS),
+    # The longest first
     guest_step(
         "vm", "tests/vm", *(f"--ignore={path}" for path in (*KERNEL_TESTS, *COMPARING_TESTS))
     ),
+    guest_step("vm-kernel", *KERNEL_TESTS),
+    guest_step("vm-compare", *COMPARING_TESTS),
     guest_step(
         "vm-second",
         *SECOND_KERNEL_TESTS,
