@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusebpf.cli.options import warnings_option
+from fusebpf.cli.output import count
 
 if TYPE_CHECKING:
     from fusebpf.build.findings import Findings
@@ -138,13 +139,13 @@ def _judge(
         "stand-in": f"verified as a stand-in ({outcome.reason})",
         "no": f"compiled, not verified ({outcome.reason})",
     }[outcome.verified]
-    count = len(metadata.hooks)
+    filters = len(metadata.hooks)
     return {
         "file": str(file),
         "set": metadata.set,
-        "filters": count,
+        "filters": filters,
         "verified": outcome.verified,
-        "said": f"{file}: set {metadata.set}, {count} filter{'s' * (count != 1)}: {said}",
+        "said": f"{file}: set {metadata.set}, {count(filters, 'filter')}: {said}",
     }
 
 

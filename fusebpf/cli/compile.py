@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusebpf.cli.options import warnings_option
+from fusebpf.cli.output import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ def compile_command(
         return
     built = build_compiled(compiled)
     meta = built.metadata
-    said = f"set {meta.set}, {_count(len(meta.hooks), 'filter')}, {_count(len(meta.maps), 'map')}"
+    said = f"set {meta.set}, {count(len(meta.hooks), 'filter')}, {count(len(meta.maps), 'map')}"
     if not found.diagnostics:
         unchanged.store(file, source, set_name, built.path, said)
     if as_json:
@@ -96,16 +97,12 @@ def _explained(compiled: CompiledSet) -> Iterator[str]:
     for entry in compiled.result.hooks:
         yield (
             f"{entry.function} ({entry.hook}, line {entry.line}): "
-            f"at most {_count(entry.steps, 'loop turn')}, about {entry.size} instructions"
+            f"at most {count(entry.steps, 'loop turn')}, about {entry.size} instructions"
         )
         if entry.impure == "":
             yield "  answers by the name alone: the kernel keeps them until the filters change"
         elif entry.impure is not None:
             yield f"  asked at every path walk, for more than the name decides: {entry.impure}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _write(target: Path, data: bytes) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import click
 
+from fusebpf.cli.output import columns, json_out
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -17,18 +19,20 @@ def ls(as_json: bool) -> None:
 
     found = mounts()
     if as_json:
-        import json
         from dataclasses import asdict
 
-        click.echo(json.dumps([asdict(entry) for entry in found], indent=2, default=str))
+        json_out([asdict(entry) for entry in found])
         return
-    rows = [("MOUNTPOINT", "LOWER", "STATE", "SET", "HOOKS")] if found else []
-    for entry in found:
-        hooks = ",".join(entry.hooks)
-        rows.append(
-            (str(entry.mountpoint), entry.lower, entry.state, entry.filter_set or "-", hooks or "-")
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(4)] if rows else []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        click.echo("  ".join([*cells, row[4]]))
+    columns(
+        ("MOUNTPOINT", "LOWER", "STATE", "SET", "HOOKS"),
+        [
+            (
+                str(entry.mountpoint),
+                entry.lower,
+                entry.state,
+                entry.filter_set or "-",
+                ",".join(entry.hooks) or "-",
+            )
+            for entry in found
+        ],
+    )

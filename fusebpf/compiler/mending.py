@@ -156,34 +156,36 @@ def definition(tree: ast.Module, name: str, inside: ast.AST | None = None) -> as
 
 def last_name(node: ast.Attribute) -> ast.AST:
     """A node that spans the last name of ``a.b.c``."""
-    at = ast.Pass()
-    at.lineno = at.end_lineno = node.end_lineno or node.lineno
-    at.end_col_offset = node.end_col_offset or 0
-    at.col_offset = at.end_col_offset - len(node.attr.encode())
-    return at
+    line, col = _end(node)
+    return _node((line, col - len(node.attr.encode())), (line, col))
 
 
 def span(first: ast.AST, last: ast.AST) -> ast.Pass:
     """A node from the beginning of one to the end of another."""
-    at = ast.Pass()
-    at.lineno, at.col_offset = first.lineno, first.col_offset  # type: ignore[attr-defined]
-    at.end_lineno = last.end_lineno  # type: ignore[attr-defined]
-    at.end_col_offset = last.end_col_offset  # type: ignore[attr-defined]
-    return at
+    return _node(_begin(first), _end(last))
 
 
-def between(first: ast.AST, last: ast.AST) -> ast.AST:
+def between(first: ast.AST, last: ast.AST) -> ast.Pass:
     """A node from the end of one to the beginning of another: what stands between them."""
-    at = ast.Pass()
-    at.lineno, at.col_offset = first.end_lineno, first.end_col_offset  # type: ignore[attr-defined]
-    at.end_lineno, at.end_col_offset = last.lineno, last.col_offset  # type: ignore[attr-defined]
-    return at
+    return _node(_end(first), _begin(last))
 
 
-def after(first: ast.AST, last: ast.AST) -> ast.AST:
+def after(first: ast.AST, last: ast.AST) -> ast.Pass:
     """A node from the end of one to the end of another."""
+    return _node(_end(first), _end(last))
+
+
+def _begin(node: ast.AST) -> tuple[int, int]:
+    return getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+
+
+def _end(node: ast.AST) -> tuple[int, int]:
+    line, col = _begin(node)
+    return getattr(node, "end_lineno", None) or line, getattr(node, "end_col_offset", None) or col
+
+
+def _node(begin: tuple[int, int], end: tuple[int, int]) -> ast.Pass:
     at = ast.Pass()
-    at.lineno, at.col_offset = first.end_lineno, first.end_col_offset  # type: ignore[attr-defined]
-    at.end_lineno = last.end_lineno  # type: ignore[attr-defined]
-    at.end_col_offset = last.end_col_offset  # type: ignore[attr-defined]
+    at.lineno, at.col_offset = begin
+    at.end_lineno, at.end_col_offset = end
     return at
