@@ -66,11 +66,16 @@ def _overlay() -> Iterator[Path]:
 
 @contextmanager
 def _bindfs() -> Iterator[Path]:
-    """In the foreground: it uses what it shows until its process has ended."""
+    """In the foreground: it uses what it shows until its process has ended.
+
+    Names of one file are inodes of their own there: kept attributes of one would be old for a
+    second after a change through another.
+    """
     subprocess.run(["modprobe", "fuse"], check=False)
     with _tmpfs() as store:
         place = Path(tempfile.mkdtemp(prefix="fusebpf.", dir="/tmp"))
-        daemon = subprocess.Popen(["bindfs", "-f", "-o", "hard_remove", store, place])
+        options = "hard_remove,attr_timeout=0"
+        daemon = subprocess.Popen(["bindfs", "-f", "-o", options, store, place])
         try:
             if not eventually(lambda: mountinfo.at(place) is not None):
                 raise RuntimeError("bindfs did not mount")
