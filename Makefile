@@ -49,8 +49,9 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		--junitxml=build/junit/replies-long.xml tests/vm/test_daemon_fuzz.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_HOSTILE=10000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/hostile-long.xml tests/vm/test_kernel_hostile.py $(ARGS)
-	$(IN_GUEST) env FUSEBPF_REPLACEMENTS=1000 $(GUEST_PYTEST) -s -o timeout=0 \
-		--junitxml=build/junit/replace-long.xml tests/vm/test_replace.py $(ARGS)
+	$(IN_GUEST) env FUSEBPF_REPLACEMENTS=1000 FUSEBPF_KILLS=50 FUSEBPF_CYCLES=200 \
+		$(GUEST_PYTEST) -s -o timeout=0 --junitxml=build/junit/attach-long.xml \
+		tests/vm/test_replace.py tests/vm/test_attach.py $(ARGS)
 	for kernel in debian12 patched debug; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done

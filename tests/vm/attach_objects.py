@@ -3,18 +3,26 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+from fusebpf.build import findings  # noqa: F401 (no process of the CLI imports it again)
 from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
+from fusebpf.cli import run
 from fusebpf.runtime import mountinfo, sysbpf
 from tests.vm.limits import SLOWNESS
+
+FORK = multiprocessing.get_context("fork")
 
 GUARD = """from fusebpf import CONTINUE, Context, FilterSet, Name, OpenIn
 from fusebpf.constants import ENOENT, EROFS, O_ACCMODE, O_RDONLY
@@ -39,9 +47,45 @@ def read_only(ctx: Context, req: OpenIn):
 
 
 def fusebpf(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the CLI as a process of its own."""
-    command = [sys.executable, "-m", "fusebpf.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120 * SLOWNESS)
+    """Run the CLI to its end, as a process of its own."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = _started(arguments, out.fileno(), err.fileno())
+        process.join(120 * SLOWNESS)
+        if process.exitcode is None:
+            process.kill()
+            raise TimeoutError(f"fusebpf {arguments} does not end")
+        for file in (out, err):
+            file.seek(0)
+        return subprocess.CompletedProcess(arguments, process.exitcode, out.read(), err.read())
+
+
+def killed(seconds: float, number: signal.Signals, *arguments: str | Path) -> None:
+    """Run the CLI and send it a signal after that time, if it is still there."""
+    with open(os.devnull, "w") as nothing:
+        process = _started(arguments, nothing.fileno(), nothing.fileno())
+        time.sleep(seconds)
+        assert process.pid is not None
+        os.kill(process.pid, number)  # until it is joined it has its number
+        process.join()
+
+
+def _started(arguments: tuple[str | Path, ...], out: int, err: int) -> ForkProcess:
+    """Start the CLI with these descriptors as its output.
+
+    It is forked from this process: in an emulated guest Python takes seconds to start and to
+    import the compiler. What a newcomer types (tests/e2e) starts it as users do.
+    """
+    process = FORK.Process(target=_run, args=([*map(str, arguments)], out, err))
+    process.start()
+    return process
+
+
+def _run(arguments: list[str], out: int, err: int) -> None:
+    """A command line in the child; pytest has put its own files in the place of the streams."""
+    for name, number, fd in (("stdout", 1, out), ("stderr", 2, err)):
+        os.dup2(fd, number)
+        setattr(sys, name, os.fdopen(number, "w", closefd=False))
+    sys.exit(run(arguments))
 
 
 def in_kernel() -> dict[str, set[int]]:

@@ -24,7 +24,10 @@ from fusebpf.runtime import attach, detach, ls, mountinfo, mounting, mounts, sys
 from fusebpf.runtime.fsmount import MountError
 from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
-from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, nothing_left
+from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, killed, nothing_left
+
+KILLS = int(os.environ.get("FUSEBPF_KILLS", "12"))
+CYCLES = int(os.environ.get("FUSEBPF_CYCLES", "50"))
 
 
 @pytest.fixture(scope="module")
@@ -214,20 +217,16 @@ def test_forced_detach_of_the_link_fails_closed(guard: Path, lower: Path, mnt: P
 def test_killed_attach_leaves_all_or_nothing(guard: Path, lower: Path, mnt: Path) -> None:
     chance = random.Random(2)
     seen = {"mounted": 0, "not": 0}
-    command = [sys.executable, "-m", "fusebpf.cli", "attach", str(guard), str(lower), str(mnt)]
     with nothing_left():
         # The first one compiles, too, and takes several times as long as those that follow
         for _ in range(2):
             began = time.monotonic()
-            subprocess.run(command, check=True)
+            assert fusebpf("attach", guard, lower, mnt).returncode == 0
             usual = time.monotonic() - began
             detach(mnt)
-        for number in range(12):
-            process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-            # Spread over the whole run, most of them over its second half.
-            time.sleep(usual * (0.3 + 0.8 * chance.random()))
-            process.send_signal((signal.SIGKILL, signal.SIGINT)[number % 2])
-            process.wait()
+        for number in range(KILLS):
+            after = usual * 1.1 * chance.random()
+            killed(after, (signal.SIGKILL, signal.SIGINT)[number % 2], "attach", guard, lower, mnt)
             there = mountinfo.at(mnt)
             seen["not" if there is None else "mounted"] += 1
             if there is not None:
@@ -316,9 +315,9 @@ def test_check_verifies_as_struct_ops_here(shared: Path) -> None:
         assert done.stdout.endswith(": verified by this kernel's fuse-bpf\n"), done.stderr
 
 
-def test_200_cycles_leave_nothing(guard: Path, lower: Path, mnt: Path) -> None:
+def test_many_cycles_leave_nothing(guard: Path, lower: Path, mnt: Path) -> None:
     with nothing_left():
-        for number in range(200):
+        for number in range(CYCLES):
             with attach(guard, lower, mnt):
                 assert not (mnt / ".env").exists(), number
                 assert (mnt / "plain").exists(), number

@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import fusebpf
 from fusebpf.errors import UsageError
+from tests.vm.attach_objects import fusebpf as command_line
 
 SOURCE = """
 from dataclasses import dataclass
@@ -85,11 +84,9 @@ def test_an_object_takes_config_values_on_the_command_line(
     places: tuple[Path, Path, Path],
 ) -> None:
     filters, lower, mnt = places
-    command = [sys.executable, "-m", "fusebpf.cli"]
     target = filters.with_suffix(".o")
-    subprocess.run([*command, "compile", str(filters), "-o", str(target)], check=True)
-    attach = [*command, "attach", str(target), str(lower), str(mnt)]
-    subprocess.run([*attach, "--set", "limit=1"], check=True)
+    assert command_line("compile", filters, "-o", target).returncode == 0
+    assert command_line("attach", target, lower, mnt, "--set", "limit=1").returncode == 0
     try:
         (mnt / "file").read_text()
         with pytest.raises(OSError) as caught:
@@ -97,7 +94,7 @@ def test_an_object_takes_config_values_on_the_command_line(
         assert caught.value.errno == errno.EACCES
     finally:
         fusebpf.detach(mnt, lazy=True)
-    done = subprocess.run([*attach, "--set", "limits=1"], capture_output=True, text=True)
+    done = command_line("attach", target, lower, mnt, "--set", "limits=1")
     assert done.returncode == 2
     assert "no config value 'limits'" in done.stderr
 

@@ -23,8 +23,9 @@ from fusebpf.runtime import load as loading
 from fusebpf.runtime.load import VerifierError
 from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
-from tests.vm.attach_objects import fusebpf, handwritten, nothing_left
+from tests.vm.attach_objects import fusebpf, handwritten, killed, nothing_left
 
+KILLS = int(os.environ.get("FUSEBPF_KILLS", "6"))
 REPLACEMENTS = int(os.environ.get("FUSEBPF_REPLACEMENTS", "6"))
 
 # Both hide .env and count opens in one map; each hides a name of its own, too.
@@ -195,15 +196,10 @@ def test_killed_replace_leaves_one_of_both(
         began = time.monotonic()
         assert fusebpf("replace", mnt, objects["two"]).returncode == 0
         usual = time.monotonic() - began
-        for number in range(min(50, REPLACEMENTS)):
-            command = [sys.executable, "-m", "fusebpf.cli", "replace", str(mnt)]
-            process = subprocess.Popen(
-                [*command, str(objects[("one", "two")[number % 2]])], stderr=subprocess.DEVNULL
-            )
-            # Spread over the whole run, most of them over its second half.
-            time.sleep(usual * (0.3 + 0.8 * chance.random()))
-            process.send_signal((signal.SIGKILL, signal.SIGINT)[number // 2 % 2])
-            process.wait()
+        for number in range(KILLS):
+            after = usual * 1.1 * chance.random()
+            signum = (signal.SIGKILL, signal.SIGINT)[number // 2 % 2]
+            killed(after, signum, "replace", mnt, objects[("one", "two")[number % 2]])
             seen.add(in_force(mnt))
             assert mount.maps["opens"][5] == 6
     assert seen
