@@ -456,6 +456,36 @@ static struct dentry *fbpf_lookup_classic(struct inode *dir,
 	return alias;
 }
 
+/*
+ * Make @inode what @dentry stands for; consumes @inode.
+ *
+ * A directory that was moved below has its dentry still where it was.  Moving
+ * it needs locks that a rename has already when it looks up its names: ESTALE,
+ * also when the VFS tries once more.  But a dentry that nobody uses can go.
+ */
+static struct dentry *fbpf_splice(struct inode *inode, struct dentry *dentry)
+{
+	struct dentry *alias, *moved;
+
+	if (IS_ERR_OR_NULL(inode) || !S_ISDIR(inode->i_mode))
+		return d_splice_alias(inode, dentry);
+
+	ihold(inode);
+	alias = d_splice_alias(inode, dentry);
+	if (alias != ERR_PTR(-ESTALE)) {
+		iput(inode);
+		return alias;
+	}
+
+	moved = d_find_any_alias(inode);
+	if (moved) {
+		shrink_dcache_parent(moved);
+		dput(moved);
+		d_prune_aliases(inode);
+	}
+	return d_splice_alias(inode, dentry);
+}
+
 struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 			   unsigned int flags)
 {
@@ -502,5 +532,5 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 	else if (call.nodeid)
 		fbpf_count_lookup(inode);
 	fbpf_put_entries(&call.entries);
-	return d_splice_alias(inode, dentry);
+	return fbpf_splice(inode, dentry);
 }

@@ -118,7 +118,11 @@ def uring_rename(w: World, old: Path, new: Path, flags: int, how: int) -> object
     to = w.at(new) & 0xFFFFFFFF
     texts = ring.string(old.path), ring.string(new.path, second=True)
     sqe = Sqe(Ring.RENAMEAT, how, w.at(old), texts[1], texts[0], to, flags)
-    return _named(ring.submit(sqe)[0])
+    result = ring.submit(sqe)[0]
+    if result == -errno.ESTALE:
+        w.look_up(old, new)
+        result = ring.submit(sqe)[0]
+    return _named(result)
 
 
 @op(slot, read_length, offset, weight=2)

@@ -40,7 +40,13 @@ def unlink(w: World, p: Path) -> None:
 
 @op(path, path, pick(0, 0, 0, 1, 2, 2, 3, 4, 5), weight=9)
 def rename(w: World, old: Path, new: Path, flags: int) -> None:
-    libc.renameat2(w.at(old), old.path, w.at(new), new.path, flags)
+    try:
+        libc.renameat2(w.at(old), old.path, w.at(new), new.path, flags)
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        w.look_up(old, new)
+        libc.renameat2(w.at(old), old.path, w.at(new), new.path, flags)
 
 
 @op(path, path, pick(False, True), weight=6)

@@ -100,6 +100,12 @@ class World:
         """The directory descriptor of a path."""
         return AT_FDCWD if path.at < 0 else self.fd(Slot(path.at))
 
+    def look_up(self, *paths: Path) -> None:
+        """Find names anew: directories that are in use and were moved below (docs/kernel.md)."""
+        for path in paths:
+            with suppress(OSError):
+                os.stat(path.path, dir_fd=self.at(path), follow_symlinks=False)
+
 
 class Mail:
     """Where one process of a side receives descriptors; it outlives the process."""

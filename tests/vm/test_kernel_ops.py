@@ -337,6 +337,29 @@ def test_changes_below_are_seen(place: Path) -> None:
         os.close(fd)
 
 
+def test_a_directory_moved_below_is_renamed_at_once(place: Path) -> None:
+    """A rename into another directory, which has the locks that its old dentry would need."""
+    lower, mnt = place / "lower", place / "mnt"
+    mnt.mkdir()
+    (lower / "a/b").mkdir(parents=True)
+    (lower / "a/d/inner/deep").mkdir(parents=True)
+    with kit.mounted(lower, mnt):
+        assert (mnt / "a/d/inner/deep").is_dir()
+        os.rename(lower / "a/d", lower / "a/b/d")
+        os.rename(mnt / "a/b/d", mnt / "c")
+        assert (mnt / "c/inner/deep").is_dir()
+        assert (lower / "c/inner/deep").is_dir()
+        # In use it can only be moved by a lookup
+        fd = os.open(mnt / "c", os.O_RDONLY | os.O_DIRECTORY)
+        os.rename(lower / "c", lower / "a/b/d")
+        with pytest.raises(OSError, match="Stale file handle"):
+            os.rename(mnt / "a/b/d", mnt / "c")
+        assert (mnt / "a/b/d").is_dir()
+        os.rename(mnt / "a/b/d", mnt / "c")
+        assert os.listdir(fd) == ["inner"]
+        os.close(fd)
+
+
 def test_open_sees_growth_below(place: Path) -> None:
     lower, mnt = place / "lower", place / "mnt"
     lower.mkdir()
