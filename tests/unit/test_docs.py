@@ -44,3 +44,20 @@ def test_the_first_filter_compiles_as_printed(tmp_path: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_each_rule_of_the_kernel_part_has_the_tests_it_names() -> None:
+    text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
+    table = text.partition("| rule | tests |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    assert len(table) > 30
+    for row in table:
+        rule, cited = row.strip("| ").split(" | ")
+        named = [
+            (module, test)
+            for module, tests in re.findall(r"(\w+): ((?:`test_\w+`(?:, )?)+)", cited)
+            for test in re.findall(r"test_\w+", tests)
+        ]
+        assert named, rule
+        for module, test in named:
+            source = (ROOT / f"tests/vm/test_kernel_{module}.py").read_text(encoding="utf-8")
+            assert f"\ndef {test}(" in source, (rule, module, test)

@@ -13,7 +13,8 @@ import select
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -308,6 +309,47 @@ def test_regular_files_are_not_polled(place: Path) -> None:
     with kit.mounted(lower, mnt), (mnt / "file").open() as file, select.epoll() as poll:
         assert result_of(lambda: poll.register(file)) == "EPERM"
         assert select.select([file], [file], [], 0)[0] == [file]
+
+
+@contextmanager
+def counted(function: str) -> Iterator[Callable[[], int]]:
+    """How often a function of the kernel is called (Documentation/trace/kprobetrace.rst)."""
+    tracing, event = Path("/sys/kernel/tracing"), "fusebpf_counted"
+    # Truncating it would remove every other probe, and Python's "a" seeks
+    events = os.open(tracing / "kprobe_events", os.O_WRONLY | os.O_APPEND)
+    os.write(events, f"p:{event} {function}\n".encode())
+    enable = tracing / "events/kprobes" / event / "enable"
+    try:
+        enable.write_text("1")
+
+        def calls() -> int:
+            lines = (tracing / "kprobe_profile").read_text().splitlines()
+            (line,) = (line.split() for line in lines if line.split()[0] == event)
+            return int(line[1])
+
+        yield calls
+    finally:
+        enable.write_text("0")
+        os.write(events, f"-:{event}\n".encode())
+        os.close(events)
+
+
+def test_writes_do_not_look_for_capabilities(place: Path) -> None:
+    """The first one does, and remembers that the file has none."""
+    lower, mnt = pair(place)
+    (lower / "file").write_text("x")
+    with kit.mounted(lower, mnt), counted("cap_inode_need_killpriv") as calls:
+        with (mnt / "file").open("r+b", buffering=0) as file:
+            file.write(b"first")
+            first = calls()
+            for _ in range(100):
+                file.write(b"more")
+            assert calls() == first
+        os.setxattr(mnt / "file", "security.capability", capability(CAP_NET_RAW))
+        with (mnt / "file").open("r+b", buffering=0) as file:
+            file.write(b"again")
+        assert calls() > first
+        assert result_of(lambda: os.getxattr(mnt / "file", "security.capability")) == "ENODATA"
 
 
 def test_swapping_on_a_file_is_refused(place: Path) -> None:
