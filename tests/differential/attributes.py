@@ -86,10 +86,15 @@ def same_file(w: World, s: Slot, p: Path) -> bool:
     return os.path.samestat(os.fstat(w.fd(s)), os.stat(p.path, dir_fd=w.at(p)))
 
 
-@op(path, pick(0, libc.AT_SYMLINK_NOFOLLOW, 0x2000, 0x4000), pick(0x7FF, 0xFFF, 0x2FFF), weight=3)
+SYNC = libc.AT_STATX_FORCE_SYNC, libc.AT_STATX_DONT_SYNC
+
+
+@op(path, pick(0, libc.AT_SYMLINK_NOFOLLOW, *SYNC), pick(0x7FF, 0xFFF, 0x2FFF), weight=3)
 def statx(w: World, p: Path, flags: int, mask: int) -> tuple[object, ...]:
     """Left out: device, inode, mount id; blocks, of which ext4 decides when it writes back;
     STATX_ATTR_MOUNT_ROOT, which the mount's root has and its twin has not."""
+    if w.rules.keeps_attributes:
+        flags &= ~libc.AT_STATX_DONT_SYNC
     raw = libc.statx(w.at(p), p.path, flags, mask)
     got, blksize, attributes, nlink, uid, gid, bits = struct.unpack_from("=IIQIIIH", raw)
     size = struct.unpack_from("=Q", raw, 40)[0]

@@ -41,6 +41,9 @@ class Rules:
     nameless: bool = False
     # A daemon that lists as root: users see names of trusted attributes, which a mount leaves out
     lists_trusted: bool = False
+    # A daemon whose attributes the kernel keeps: what was asked for without asking the daemon
+    # (AT_STATX_DONT_SYNC) depends on who asked last
+    keeps_attributes: bool = False
     # An overlay's own attributes count in the room that names are said to need
     spare_names: bool = False
 
@@ -64,6 +67,7 @@ RULES = {
         shares=False,
         nameless=True,
         lists_trusted=True,
+        keeps_attributes=True,
     ),
 }
 
