@@ -56,11 +56,19 @@ def to_write(w: World, s: Slot) -> int:
     """The descriptor, unless a write to it may be refused and take set-id bits on a mount only, or
     a mount refuses it because the file is append-only by now (docs/kernel.md)."""
     fd = w.fd(s)
-    if fd in w.left_append and libc.get_flags(fd) & libc.FS_APPEND_FL:
-        raise NotApplicable("O_APPEND was taken away before the file became append-only")
-    direct = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT
-    _refuse_late(fd, late=w.rules.aligned_first and bool(direct))
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+    # Taken away by whichever process has the open file, too
+    if not flags & os.O_APPEND and _append_only(fd):
+        raise NotApplicable("O_APPEND may have been taken away before the file became append-only")
+    _refuse_late(fd, late=w.rules.aligned_first and bool(flags & os.O_DIRECT))
     return fd
+
+
+def _append_only(fd: int) -> bool:
+    try:
+        return bool(libc.get_flags(fd) & libc.FS_APPEND_FL)
+    except OSError:  # no flags here
+        return False
 
 
 @op(slot, below(1000), length, weight=6)

@@ -100,10 +100,7 @@ def dup(w: World, s: Slot, to: Slot) -> None:
 @op(slot, pick(0, os.O_APPEND, os.O_NOATIME, os.O_DIRECT, os.O_APPEND | os.O_DIRECT))
 def set_flags(w: World, s: Slot, flags: int) -> None:
     blocking = 0 if stat.S_ISREG(os.fstat(w.fd(s)).st_mode) else os.O_NONBLOCK
-    fd = w.fd(s)
-    if fcntl.fcntl(fd, fcntl.F_GETFL) & ~flags & os.O_APPEND:
-        w.left_append.add(fd)
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags | blocking)
+    fcntl.fcntl(w.fd(s), fcntl.F_SETFL, flags | blocking)
 
 
 @op(slot, offset, length, below(6))

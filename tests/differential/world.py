@@ -40,8 +40,6 @@ class World:
         self.maps: list[tuple[Mapping, int] | None] = [None] * MAPS
         self.ring: Ring | None = None
         self.aio: Aio | None = None
-        # Whose O_APPEND was taken away by F_SETFL
-        self.left_append: set[int] = set()
 
     def _number(self, slot: Slot) -> int:
         """The slot, or the next one that holds something. Raises EmptySlot."""
@@ -61,7 +59,6 @@ class World:
         old = self.slots[slot.number]
         self.slots[slot.number] = fd
         if old is not None:
-            self.left_append.discard(old)
             os.close(old)
 
     def drop(self, slot: Slot) -> None:
@@ -69,7 +66,6 @@ class World:
         number = self._number(slot)
         fd = self.fd(slot)
         self.slots[number] = None
-        self.left_append.discard(fd)
         os.close(fd)
 
     def drop_map(self, number: int) -> None:
