@@ -26,18 +26,19 @@
 /* Follow fcntl(F_SETFL); other flags are fixed by open */
 static int fbpf_follow_flags(const struct file *file, struct file *lower)
 {
-	unsigned int mask = FBPF_SETFL_MASK;
-	unsigned int flags;
+	unsigned int flags = file->f_flags & FBPF_SETFL_MASK;
 
-	/* Append-only by now: fbpf_lower_to_write() refuses, others need not */
+	/*
+	 * Append-only by now: what appends goes on so.  fbpf_lower_to_write()
+	 * refuses, others need not.
+	 */
 	if (IS_APPEND(file_inode(lower)))
-		mask &= ~O_APPEND;
-	flags = file->f_flags & mask;
+		flags |= lower->f_flags & O_APPEND;
 	if (flags & O_DIRECT && !(lower->f_mode & FMODE_CAN_ODIRECT))
 		return -EINVAL;
 
 	spin_lock(&lower->f_lock);
-	lower->f_flags = (lower->f_flags & ~mask) | flags;
+	lower->f_flags = (lower->f_flags & ~FBPF_SETFL_MASK) | flags;
 	lower->f_iocb_flags = iocb_flags(lower);
 	spin_unlock(&lower->f_lock);
 	return 0;
@@ -65,7 +66,7 @@ static struct file *fbpf_lower_to_write(const struct file *file)
 {
 	struct file *lower = fbpf_lower_file(file);
 
-	if (!IS_ERR(lower) && (file->f_flags ^ lower->f_flags) & O_APPEND)
+	if (!IS_ERR(lower) && lower->f_flags & ~file->f_flags & O_APPEND)
 		return ERR_PTR(-EPERM);
 	return lower;
 }
