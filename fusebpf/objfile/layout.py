@@ -75,6 +75,8 @@ class Layout:
                 target, offset = index, at + (imm + 1) * INSTRUCTION_BYTES
                 if at in moved:
                     symbol = moved[at]
+                    if symbol["st_shndx"] == "SHN_UNDEF":  # a function of the kernel
+                        continue
                     target = int(symbol["st_shndx"])
                     named = symbol["st_info"]["type"] == "STT_FUNC"
                     offset = int(symbol["st_value"]) + (

@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from fusebpf.abi import ABI_VERSION
+from fusebpf.build import build_file
 from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
+from fusebpf.objfile import parse
+from fusebpf.objfile.layout import Layout
 from fusebpf.runtime import features, verdicts
 from fusebpf.runtime.load import VerifierError
 from fusebpf.runtime.verify import verify
@@ -125,3 +128,20 @@ def test_statistics_and_states_are_no_reason() -> None:
     assert found.reason == "R0 invalid mem access 'map_value_or_null'"
     assert found.instruction == 17
     assert "is not None" in found.help
+
+
+def test_calls_of_the_kernel_are_no_part_of_the_program(tmp_path: Path) -> None:
+    path = tmp_path / "caller.py"
+    path.write_text(
+        "from fusebpf import Context, FilterSet, OpenIn\n"
+        "from fusebpf.constants import EPERM\n"
+        'filters = FilterSet("caller")\n'
+        "@filters.open.pre\n"
+        "def only_root(ctx: Context, req: OpenIn):\n"
+        "    if req.flags == 3 and ctx.uid != 0:\n"
+        "        return -EPERM\n"
+    )
+    data = build_file(path, standins=False).data
+    (program,) = (entry for entry in parse(path, data).programs)
+    found = [Layout(data).line(program.name, number) for number in range(program.size // 8)]
+    assert {line.line for line in found if line is not None} == {6}
