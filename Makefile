@@ -39,6 +39,8 @@ test: dev ## everything that CI runs
 test-long: vm ## everything with a big count, and all tests on the other kernels (hours; docs/testing.md)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 FUSEBPF_CARETS=2000 FUSEBPF_FAULTS=all $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
 	$(PYTHON) scripts/costliest.py
+	rm -rf build/generated && $(PYTHON) -m tests.property.objects build/generated 4000
+	$(IN_GUEST) env FUSEBPF_OBJECTS=build/generated $(GUEST_PYTEST) -s tests/vm/test_generated.py
 	@mkdir -p build/junit
 	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \
 		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py \

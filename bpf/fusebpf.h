@@ -228,13 +228,30 @@ struct fusebpf_buf {
 	struct fusebpf_case *entries;
 };
 
+/*
+ * Load or store a member of an argument by an instruction of its own. Arguments are pointers to
+ * types of the kernel, and the verifier refuses an instruction that reaches such memory on one
+ * path and other memory on another; clang makes one of two where branches end alike.
+ */
+#define FUSEBPF_LOAD(member) \
+	({ \
+		__u64 _loaded = (member); \
+		asm("" : "+r"(_loaded)); \
+		(typeof(member))_loaded; \
+	})
+#define FUSEBPF_STORE(member, value) \
+	do { \
+		(member) = (value); \
+		asm volatile(""); \
+	} while (0)
+
 static __always_inline struct fusebpf_ctx fusebpf_ctx_ops(__u64 arg)
 {
 	const struct bpf_fuse_meta_info *meta = (const struct bpf_fuse_meta_info *)arg;
 	struct fusebpf_ctx ctx = {
-		.nodeid = meta->nodeid,
-		.opcode = meta->opcode & FUSEBPF_OPCODE_MASK,
-		.error_in = (__s32)meta->error_in,
+		.nodeid = FUSEBPF_LOAD(meta->nodeid),
+		.opcode = FUSEBPF_LOAD(meta->opcode) & FUSEBPF_OPCODE_MASK,
+		.error_in = (__s32)FUSEBPF_LOAD(meta->error_in),
 		.meta = meta,
 	};
 

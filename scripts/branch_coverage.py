@@ -37,7 +37,7 @@ def generate(sets: int) -> set[str]:
     from fusebpf.compiler import ir
     from fusebpf.compiler.walk import expressions, statements
     from tests.property.generator import Generator
-    from tests.property.test_agree import RandomChooser
+    from tests.property.inputs import RandomChooser
 
     met: set[str] = set()
     with tempfile.TemporaryDirectory() as directory:

@@ -386,7 +386,8 @@ class FunctionEmitter:
             case ir.MapFetch():
                 self._lines(self.maps.fetch(stmt))
             case ir.SetField(param=param, path=path, value=value):
-                self._put(f"{self.exprs.struct_field(param, path)} = {self.exprs.value(value)};")
+                member = self.exprs.struct_field(param, path)
+                self._put(f"FUSEBPF_STORE({member}, {self.exprs.value(value)});")
             case ir.SetTag(value=value):
                 self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {self.exprs.value(value)});")
             case ir.MapSet():

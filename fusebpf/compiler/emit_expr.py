@@ -180,7 +180,8 @@ class ExprEmitter:
                 return self.names.ctx_fields.get(name) or self.context(name)
             case ir.StructField(param=param, path=path):
                 member = self.struct_field(param, path)
-                return f"FUSEBPF_READ({member})" if self.names.anew else member
+                load = f"FUSEBPF_READ({member})" if self.names.anew else member
+                return f"FUSEBPF_LOAD({load})"
             case ir.DirentField(var=var, field=name):
                 arrow = "->" if var in self.names.entries else "."
                 return f"{self.names.locals[var]}{arrow}{name}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -46,6 +47,17 @@ class Chooser(Protocol):
 
     def below(self, count: int) -> int:
         """A number from 0 to ``count`` - 1."""
+
+
+class RandomChooser:
+    """Choices from a seeded generator."""
+
+    def __init__(self, number: int) -> None:
+        self._random = random.Random(number)
+
+    def below(self, count: int) -> int:
+        """A number from 0 to ``count`` - 1."""
+        return self._random.randrange(count)
 
 
 @dataclass

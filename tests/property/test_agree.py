@@ -10,7 +10,6 @@ outcomes and the generated C.
 from __future__ import annotations
 
 import os
-import random
 import time
 from collections import Counter
 
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.property.generator import ALL_HOOKS, Generator
 from tests.property.harness import compare
+from tests.property.inputs import RandomChooser
 
 PROGRAMS = int(os.environ.get("FUSEBPF_PROGRAMS", "500"))
 #: A count that is asked for takes as long as it takes; else this many seconds.
@@ -47,17 +47,6 @@ class BytesChooser:
         word = self._choices[self._at : self._at + 2]
         self._at += 2
         return int.from_bytes(word, "big") % count
-
-
-class RandomChooser:
-    """Choices from a seeded generator."""
-
-    def __init__(self, number: int) -> None:
-        self._random = random.Random(number)
-
-    def below(self, count: int) -> int:
-        """A number from 0 to ``count`` - 1."""
-        return self._random.randrange(count)
 
 
 class Totals:

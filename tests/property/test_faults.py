@@ -22,8 +22,7 @@ from fusebpf.testing.pyrun import PyRun
 from tests.property.corners import CORNERS
 from tests.property.faults import CAUGHT, FAULTS, ROOT, Fault, Known, compare, outcome
 from tests.property.generator import Generator
-from tests.property.inputs import Generated, make_case
-from tests.property.test_agree import RandomChooser
+from tests.property.inputs import Generated, RandomChooser, make_case
 
 WANTED = os.environ.get("FUSEBPF_FAULTS", "3")
 COUNT = len(FAULTS) if WANTED == "all" else int(WANTED)

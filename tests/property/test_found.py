@@ -14,8 +14,7 @@ import pytest
 from fusebpf.build import compile_file
 from fusebpf.compiler import ir
 from tests.property.harness import compare
-from tests.property.inputs import Generated, MapShape
-from tests.property.test_agree import RandomChooser
+from tests.property.inputs import Generated, MapShape, RandomChooser
 
 FOUND = sorted((Path(__file__).parent / "found").glob("*.py"))
 

@@ -32,16 +32,16 @@ FUSEBPF_LOOKUP_POSTFILTER(after, ctx, name, out, more)
 	}
 	/* is_dir = attr.mode & S_IFMT == S_IFDIR */
 #line 22 "cache_times.py"
-	is_dir = (out->attr.mode & 61440) == 16384;
+	is_dir = (FUSEBPF_LOAD(out->attr.mode) & 61440) == 16384;
 	/* seconds = 1 if name.endswith(".log") else 60 if not is_dir else 5 */
 #line 23 "cache_times.py"
 	seconds = fusebpf_name_ends(name, ".log", 4, 0) ? 1LL : ((!is_dir) ? 60LL : 5LL);
 	/* out.entry_valid = seconds */
 #line 24 "cache_times.py"
-	out->entry_valid = (__u64)seconds;
+	FUSEBPF_STORE(out->entry_valid, (__u64)seconds);
 	/* out.attr_valid = seconds // 2 */
 #line 25 "cache_times.py"
-	out->attr_valid = (__u64)fusebpf_floordiv(seconds, 2);
+	FUSEBPF_STORE(out->attr_valid, (__u64)fusebpf_floordiv(seconds, 2));
 #line 1 "<generated>"
 	return FUSEBPF_CONTINUE;
 }
@@ -60,10 +60,10 @@ FUSEBPF_GETATTR_POSTFILTER(attr_after, ctx, req, out)
 {
 	/* out.attr.mode &= ~0o022 */
 #line 35 "cache_times.py"
-	out->attr.mode = out->attr.mode & 4294967277LL;
+	FUSEBPF_STORE(out->attr.mode, FUSEBPF_LOAD(out->attr.mode) & 4294967277LL);
 	/* out.attr.uid = ctx.uid */
 #line 36 "cache_times.py"
-	out->attr.uid = fusebpf_uid(ctx);
+	FUSEBPF_STORE(out->attr.uid, fusebpf_uid(ctx));
 #line 1 "<generated>"
 	return FUSEBPF_CONTINUE;
 }

@@ -29,7 +29,7 @@ FUSEBPF_OPEN_PREFILTER(read_only, ctx, req)
 {
 	/* if req.flags & O_ACCMODE != O_RDONLY and ctx.uid not in trusted: */
 #line 20 "guard.py"
-	if (((req->flags & 3) != 0) && (!fusebpf_map_has(trusted, fusebpf_uid(ctx)))) {
+	if (((FUSEBPF_LOAD(req->flags) & 3) != 0) && (!fusebpf_map_has(trusted, fusebpf_uid(ctx)))) {
 		/* return -EROFS */
 #line 21 "guard.py"
 		return -30;

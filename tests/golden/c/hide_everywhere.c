@@ -89,7 +89,7 @@ FUSEBPF_READDIR_POSTFILTER(listing, ctx, req, out, entries)
 	if (frame->kept == 0) {
 		/* out.again = 1 */
 #line 35 "hide_everywhere.py"
-		out->again = 1;
+		FUSEBPF_STORE(out->again, 1);
 	}
 	/* return None */
 #line 36 "hide_everywhere.py"
