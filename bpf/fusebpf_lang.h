@@ -93,38 +93,38 @@ static __always_inline void fusebpf_loop_end(struct fusebpf_loop *loop)
 	} while (0)
 
 /* Integers. Signed overflow wraps. */
-static __always_inline __s64 fusebpf_add(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_add(__s64 a, __s64 b)
 {
 	return (__s64)((__u64)a + (__u64)b);
 }
 
-static __always_inline __s64 fusebpf_sub(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_sub(__s64 a, __s64 b)
 {
 	return (__s64)((__u64)a - (__u64)b);
 }
 
-static __always_inline __s64 fusebpf_mul(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_mul(__s64 a, __s64 b)
 {
 	return (__s64)((__u64)a * (__u64)b);
 }
 
-static __always_inline __s64 fusebpf_neg(__s64 a)
+static __fusebpf_inline __s64 fusebpf_neg(__s64 a)
 {
 	return (__s64)(0 - (__u64)a);
 }
 
-static __always_inline __s64 fusebpf_shl(__s64 a, __u64 count)
+static __fusebpf_inline __s64 fusebpf_shl(__s64 a, __u64 count)
 {
 	return (__s64)((__u64)a << (count & 63));
 }
 
-static __always_inline __u64 fusebpf_magnitude(__s64 a)
+static __fusebpf_inline __u64 fusebpf_magnitude(__s64 a)
 {
 	return a < 0 ? 0 - (__u64)a : (__u64)a;
 }
 
 /* Division that floors, by magnitudes: BPF has no signed division before -mcpu=v4. */
-static __always_inline __s64 fusebpf_floordiv(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_floordiv(__s64 a, __s64 b)
 {
 	__u64 x = fusebpf_magnitude(a), y = fusebpf_magnitude(b), q;
 
@@ -136,13 +136,13 @@ static __always_inline __s64 fusebpf_floordiv(__s64 a, __s64 b)
 	return (__s64)(0 - (q + (q * y != x)));
 }
 
-static __always_inline __s64 fusebpf_floormod(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_floormod(__s64 a, __s64 b)
 {
 	return fusebpf_sub(a, fusebpf_mul(fusebpf_floordiv(a, b), b));
 }
 
 /* -1, 0 or 1: an unsigned number against a signed one, by value. */
-static __always_inline int fusebpf_cmp_us(__u64 a, __s64 b)
+static __fusebpf_inline int fusebpf_cmp_us(__u64 a, __s64 b)
 {
 	if (b < 0 || a > (__u64)b)
 		return 1;
@@ -150,27 +150,27 @@ static __always_inline int fusebpf_cmp_us(__u64 a, __s64 b)
 }
 
 /* The same with the sides the other way round. */
-static __always_inline int fusebpf_cmp_su(__s64 a, __u64 b)
+static __fusebpf_inline int fusebpf_cmp_su(__s64 a, __u64 b)
 {
 	return -fusebpf_cmp_us(b, a);
 }
 
-static __always_inline __s64 fusebpf_min_s(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_min_s(__s64 a, __s64 b)
 {
 	return a < b ? a : b;
 }
 
-static __always_inline __s64 fusebpf_max_s(__s64 a, __s64 b)
+static __fusebpf_inline __s64 fusebpf_max_s(__s64 a, __s64 b)
 {
 	return a > b ? a : b;
 }
 
-static __always_inline __u64 fusebpf_min_u(__u64 a, __u64 b)
+static __fusebpf_inline __u64 fusebpf_min_u(__u64 a, __u64 b)
 {
 	return a < b ? a : b;
 }
 
-static __always_inline __u64 fusebpf_max_u(__u64 a, __u64 b)
+static __fusebpf_inline __u64 fusebpf_max_u(__u64 a, __u64 b)
 {
 	return a > b ? a : b;
 }
@@ -179,7 +179,7 @@ static __always_inline __u64 fusebpf_max_u(__u64 a, __u64 b)
 #define fusebpf_and(type, a, b) ((type)((a) ? (b) : 0))
 
 /* A refusal with a computed error number: its size, clamped to what an errno can be. */
-static __always_inline int fusebpf_refuse_u(__u64 number)
+static __fusebpf_inline int fusebpf_refuse_u(__u64 number)
 {
 	if (number < 1)
 		number = 1;
@@ -188,7 +188,7 @@ static __always_inline int fusebpf_refuse_u(__u64 number)
 	return -(int)number;
 }
 
-static __always_inline int fusebpf_refuse(__s64 number)
+static __fusebpf_inline int fusebpf_refuse(__s64 number)
 {
 	return fusebpf_refuse_u(fusebpf_magnitude(number));
 }

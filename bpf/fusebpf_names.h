@@ -8,7 +8,7 @@
 #define FUSEBPF_NAMES_H
 
 /* Length of a name in bytes. */
-static __always_inline __u64 fusebpf_len(const struct fusebpf_buf *name)
+static __fusebpf_inline __u64 fusebpf_len(const struct fusebpf_buf *name)
 {
 	__u64 len = name->len;
 
@@ -21,7 +21,7 @@ typedef __u32 __attribute__((may_alias)) fusebpf_u32;
 typedef __u64 __attribute__((may_alias)) fusebpf_u64;
 
 /* 1, 2, 4 or 8 bytes, at any alignment. Of a literal, clang makes a constant. */
-static __always_inline __u64 fusebpf_load(const void *at, __u32 width)
+static __fusebpf_inline __u64 fusebpf_load(const void *at, __u32 width)
 {
 	if (width == 8)
 		return *(const fusebpf_u64 *)at;
@@ -33,7 +33,7 @@ static __always_inline __u64 fusebpf_load(const void *at, __u32 width)
 }
 
 /* The case bit of every byte that is a small ASCII letter. */
-static __always_inline __u64 fusebpf_case_bits(__u64 word)
+static __fusebpf_inline __u64 fusebpf_case_bits(__u64 word)
 {
 	const __u64 each = 0x0101010101010101ULL;
 	__u64 low = word & 0x7f * each;
@@ -43,39 +43,50 @@ static __always_inline __u64 fusebpf_case_bits(__u64 word)
 }
 
 /* Names. `text` is a string literal of `size` bytes; `fold` takes ASCII letters as lower case. */
+/* The bits in which `width` bytes are not those of the literal. */
+static __fusebpf_inline __u64 fusebpf_differ(const __u8 *data, const char *text, const __u32 width,
+					     const _Bool fold)
+{
+	const __u64 wanted = fusebpf_load(text, width);
+	__u64 word = fusebpf_load(data, width);
+
+	if (fold)
+		word |= fusebpf_case_bits(wanted);
+	return word ^ wanted;
+}
+
 /*
  * Whether `size` bytes are those of the literal. Loads the widest words that fit; the last one
  * overlaps its neighbour instead of reading past the end. No branch between the words: one path.
  */
-static __always_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *text,
-					       const __u32 size, const _Bool fold)
+static __fusebpf_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *text,
+						const __u32 size, const _Bool fold)
 {
 	const __u32 width = size >= 8 ? 8 : size >= 4 ? 4 : size >= 2 ? 2 : 1;
-	__u64 differ = 0;
+	__u64 differ;
 
 	if (size == 0)
 		return 1;
 	fusebpf_hide(data);
+	differ = fusebpf_differ(data, text, width, fold);
+	if (size == width)
+		return differ == 0;
+	/* Else clang makes a branch of every word, and the verifier follows all of them. */
+	fusebpf_hide(differ);
+	/* Most literals have at most two words, for which a loop costs clang more than it saves. */
 #pragma clang loop unroll(full)
-	for (__u32 i = 0; i < (size + width - 1) / width; i++) {
-		const __u32 at = (i + 1) * width <= size ? i * width : size - width;
-		const __u64 wanted = fusebpf_load(text + at, width);
-		__u64 word = fusebpf_load(data + at, width);
-
-		if (fold)
-			word |= fusebpf_case_bits(wanted);
-		differ |= word ^ wanted;
-		/* Else clang makes a branch of every word, and the verifier follows all of them. */
+	for (__u32 at = width; size > 2 * width && at + width < size; at += width) {
+		differ |= fusebpf_differ(data + at, text + at, width, fold);
 		fusebpf_hide(differ);
 	}
-	return differ == 0;
+	return !(differ | fusebpf_differ(data + size - width, text + size - width, width, fold));
 }
 
 /* Whether a buffer is not a part of another one: clang knows it once everything is inlined. */
 #define fusebpf_whole(name) (__builtin_constant_p((name)->start) && (name)->start == 0)
 
 /* Whether the bytes from `at` on are those of the literal; what lies behind the end may match. */
-static __always_inline _Bool fusebpf_text_at(const struct fusebpf_buf *name, __u64 at,
+static __fusebpf_inline _Bool fusebpf_text_at(const struct fusebpf_buf *name, __u64 at,
 					     const char *text, const __u32 size, const _Bool fold)
 {
 	const __u64 last = name->mask + 1 - size;
@@ -95,20 +106,20 @@ static __always_inline _Bool fusebpf_text_at(const struct fusebpf_buf *name, __u
 	return fusebpf_bytes_are(name->data + at, text, size, fold);
 }
 
-static __always_inline _Bool fusebpf_name_is(const struct fusebpf_buf *name, const char *text,
+static __fusebpf_inline _Bool fusebpf_name_is(const struct fusebpf_buf *name, const char *text,
 					     const __u32 size, const _Bool fold)
 {
 	return fusebpf_len(name) == size && fusebpf_text_at(name, 0, text, size, fold);
 }
 
-static __always_inline _Bool fusebpf_name_starts(const struct fusebpf_buf *name, const char *text,
+static __fusebpf_inline _Bool fusebpf_name_starts(const struct fusebpf_buf *name, const char *text,
 						 const __u32 size, const _Bool fold)
 {
 	return fusebpf_len(name) >= size && fusebpf_text_at(name, 0, text, size, fold);
 }
 
 /* The bytes from `at` on; `whole`: and the name ends there. */
-static __always_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name, const __u32 at,
+static __fusebpf_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name, const __u32 at,
 						 const char *text, const __u32 size,
 						 const _Bool fold, const _Bool whole)
 {
@@ -119,14 +130,14 @@ static __always_inline _Bool fusebpf_name_has_at(const struct fusebpf_buf *name,
 	return fusebpf_text_at(name, at, text, size, fold);
 }
 
-static __always_inline _Bool fusebpf_name_ends(const struct fusebpf_buf *name, const char *text,
+static __fusebpf_inline _Bool fusebpf_name_ends(const struct fusebpf_buf *name, const char *text,
 					       const __u32 size, const _Bool fold)
 {
 	return fusebpf_text_at(name, fusebpf_len(name) - size, text, size, fold);
 }
 
 /* A byte of a name; negative indices count from the end; 0 outside. Without a branch: one path. */
-static __always_inline __u8 fusebpf_name_byte(const struct fusebpf_buf *name, __s64 index)
+static __fusebpf_inline __u8 fusebpf_name_byte(const struct fusebpf_buf *name, __s64 index)
 {
 	__u64 len = fusebpf_len(name), at, inside;
 
@@ -140,7 +151,7 @@ static __always_inline __u8 fusebpf_name_byte(const struct fusebpf_buf *name, __
 }
 
 /* -1 where a number is negative, else 0: choices without a branch. */
-static __always_inline __s64 fusebpf_negative(__s64 value)
+static __fusebpf_inline __s64 fusebpf_negative(__s64 value)
 {
 	value >>= 63;
 	fusebpf_hide(value);
@@ -148,7 +159,7 @@ static __always_inline __s64 fusebpf_negative(__s64 value)
 }
 
 /* An end of a slice as Python takes it: negative ones count from the end, all are cut to 0…len. */
-static __always_inline __s64 fusebpf_slice_end(__s64 at, __s64 len)
+static __fusebpf_inline __s64 fusebpf_slice_end(__s64 at, __s64 len)
 {
 	at += len & fusebpf_negative(at);
 	at &= ~fusebpf_negative(at);
@@ -156,7 +167,7 @@ static __always_inline __s64 fusebpf_slice_end(__s64 at, __s64 len)
 }
 
 /* name[start:stop] */
-static __always_inline struct fusebpf_buf fusebpf_name_part(const struct fusebpf_buf *name,
+static __fusebpf_inline struct fusebpf_buf fusebpf_name_part(const struct fusebpf_buf *name,
 							    __s64 start, __s64 stop)
 {
 	struct fusebpf_buf part = *name;
@@ -197,7 +208,7 @@ static __always_inline _Bool fusebpf_name_same(const struct fusebpf_buf *a,
 #define fusebpf_between(byte, first, last) ((__u8)((byte) - (first)) <= (last) - (first))
 
 /* The byte at a place that is inside the name. */
-static __always_inline __u8 fusebpf_glob_byte(const struct fusebpf_buf *name, __u64 at,
+static __fusebpf_inline __u8 fusebpf_glob_byte(const struct fusebpf_buf *name, __u64 at,
 					      const _Bool fold)
 {
 	__u8 byte;

@@ -45,7 +45,7 @@ class NameFunctions:
         return name
 
     def _set(self, name: str, values: tuple[bytes, ...]) -> None:
-        self.lines.append(f"static __always_inline _Bool {name}(const struct fusebpf_buf *name)")
+        self.lines.append(f"static __fusebpf_inline _Bool {name}(const struct fusebpf_buf *name)")
         self.lines.append("{")
         self.lines.append("\tswitch (fusebpf_len(name)) {")
         for size in sorted({len(value) for value in values}):
@@ -112,7 +112,7 @@ class NameFunctions:
                 tests.append(_class_test(byte, item))
             at += 1
         self.lines.append(
-            f"static __always_inline _Bool {name}(const struct fusebpf_buf *name __fusebpf_unused,"
+            f"static __fusebpf_inline _Bool {name}(const struct fusebpf_buf *name __fusebpf_unused,"
         )
         self.lines.append("\t__u64 at __fusebpf_unused)")
         self.lines.append("{")

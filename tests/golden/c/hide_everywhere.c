@@ -2,7 +2,7 @@
 #include "fusebpf.h"
 #include "fusebpf_lang.h"
 
-static __always_inline _Bool name_in_set1(const struct fusebpf_buf *name)
+static __fusebpf_inline _Bool name_in_set1(const struct fusebpf_buf *name)
 {
 	switch (fusebpf_len(name)) {
 	case 4:
