@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Collection
+from functools import cache
 from typing import Any, Literal
 
 from fusebpf.abi.record import Record
@@ -210,10 +211,11 @@ class PerCpuArrayMap(ArrayMap):
     kind: MapKind = "percpu_array"
 
 
-#: One state of an automaton: the next one for every byte.
-Transitions = dataclasses.make_dataclass(
-    "Transitions", [(f"on{byte}", u16) for byte in range(256)], namespace={"__module__": __name__}
-)
+@cache
+def transitions() -> type[Any]:
+    """One state of an automaton: the next one for every byte. Made on use: most sets have none."""
+    members = [(f"on{byte}", u16) for byte in range(256)]
+    return dataclasses.make_dataclass("Transitions", members, namespace={"__module__": __name__})
 
 
 class Automaton(ArrayMap):
@@ -223,7 +225,7 @@ class Automaton(ArrayMap):
     """
 
     def __init__(self, name: str, states: int) -> None:
-        super().__init__(name, Transitions, states)
+        super().__init__(name, transitions(), states)
 
     def walk(self, name: Bytes, state: int = 0) -> int:
         """The state after the bytes of ``name``; -22 when one on the way does not exist."""
