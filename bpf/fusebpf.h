@@ -22,7 +22,7 @@
 #define __always_inline inline __attribute__((always_inline))
 /*
  * The same without a trace: the instructions count as those of the line that calls, which is the
- * author's, and clang has a third less to do. Not for a function that calls one of the kernel: no BTF
+ * author's, and clang has a third less to do. Not for what calls a function of the kernel: no BTF
  * would describe that one.
  */
 #define __fusebpf_inline __always_inline __attribute__((nodebug))

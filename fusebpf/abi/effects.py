@@ -7,7 +7,7 @@ here is shown by the kernel part's tests, argument for argument.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from fusebpf.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ Sizes and offsets are computed here by the C rules of 64-bit little-endian kerne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+from fusebpf.frozen import dataclass
 
 ArgKind = Literal["struct", "name", "bytes", "dirents", "entries"]
 Phase = Literal["pre", "post"]

@@ -7,12 +7,12 @@ those of the fuse-bpf RFC v4. Arguments that filters see stand in `structs.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fusebpf.abi.model import Struct, make_struct
 from fusebpf.abi.opcodes import OPS
 from fusebpf.abi.structs import STRUCTS
+from fusebpf.frozen import dataclass
 
 FUSE_KERNEL_VERSION = 7
 FUSE_KERNEL_MINOR_VERSION = 41

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from fusebpf.frozen import dataclass
 
 INT_KINDS = ("u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64")
 BYTES_KINDS = {f"bytes{size}": size for size in (16, 32, 64, 128, 256)}

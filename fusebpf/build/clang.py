@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from fusebpf.build.errors import BuildError
 from fusebpf.build.paths import share_dir
 from fusebpf.build.symbols import drop_dead_externs
+from fusebpf.frozen import dataclass
 
 OLDEST_CLANG = 14
 """Below, `typeof` maps and the BPF v3 instruction set are not served together with `-g`."""

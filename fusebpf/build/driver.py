@@ -7,7 +7,6 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from fusebpf.build.metadata import (
     c_trailer,
     drops,
 )
+from fusebpf.frozen import dataclass
 
 if TYPE_CHECKING:
     from fusebpf.compiler import CompileResult, Diagnostic

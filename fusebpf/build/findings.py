@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from fusebpf.build.driver import CompiledSet, compile_loaded
@@ -13,6 +12,7 @@ from fusebpf.build.errors import BuildError, RejectedFileError
 from fusebpf.build.load import load_file
 from fusebpf.compiler import Diagnostic
 from fusebpf.compiler.edits import Fix, apply
+from fusebpf.frozen import dataclass
 
 #: A mistake can hide others; each round shows those that the last one uncovered.
 _ROUNDS = 100

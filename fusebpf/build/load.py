@@ -12,11 +12,11 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fusebpf.build.errors import BuildError, RejectedFileError
+from fusebpf.frozen import dataclass
 
 if TYPE_CHECKING:
     from fusebpf.compiler import Diagnostic

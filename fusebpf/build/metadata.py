@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+
+from fusebpf.frozen import dataclass
 
 SECTION = ".fusebpf"
 FORMAT = 1

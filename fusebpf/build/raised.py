@@ -8,13 +8,14 @@ import builtins
 import keyword
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fusebpf.compiler.diagnostics import Diagnostic, Related
 from fusebpf.compiler.edits import Edit, Fix, apply, source_lines
 from fusebpf.compiler.mending import column, definition, imported
 from fusebpf.compiler.sources import Source
 from fusebpf.dsl.errors import DslError
+from fusebpf.frozen import dataclass
 from fusebpf.spelling import closest
 
 

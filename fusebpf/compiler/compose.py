@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS
 from fusebpf.compiler import ir
@@ -19,6 +19,7 @@ from fusebpf.compiler.functions import arg_type
 from fusebpf.compiler.types import BOOL, CONTEXT, VERDICT
 from fusebpf.compiler.walk import expressions, leaves, mapped, statements
 from fusebpf.dsl import values
+from fusebpf.frozen import dataclass
 
 _CONTINUE = ir.Const(VERDICT, values.CONTINUE.value)
 _POSTFILTER = ir.Const(VERDICT, values.POSTFILTER.value)

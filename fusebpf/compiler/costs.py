@@ -8,7 +8,6 @@ kind of node, measured on a 3 GHz machine; a test holds the costliest filters ag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from fusebpf.abi import SCRATCH_SIZE
 from fusebpf.abi.opcodes import PAGE_SIZE
@@ -19,6 +18,7 @@ from fusebpf.compiler.loops import MAX_ENTRIES
 from fusebpf.compiler.lower import frame_size
 from fusebpf.compiler.types import NAME, most_bytes
 from fusebpf.compiler.walk import blocks, expressions, statements
+from fusebpf.frozen import dataclass
 
 #: Limits of one filter with its helpers.
 MAX_STEPS = 65536

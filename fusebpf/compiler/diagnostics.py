@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fusebpf.compiler.edits import Fix, source_lines
+from fusebpf.frozen import dataclass
 
 Severity = Literal["error", "warning"]
 

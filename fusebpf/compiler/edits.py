@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
+
+from fusebpf.frozen import dataclass
 
 #: "safe": it says what was written in another way, or what alone can have been meant;
 #: "unsafe": a guess that the author should look at.

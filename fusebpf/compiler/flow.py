@@ -7,7 +7,7 @@ and a loop is bounded. They come from types, constants and the conditions around
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.types import (
@@ -18,6 +18,7 @@ from fusebpf.compiler.types import (
     VerdictType,
     most_bytes,
 )
+from fusebpf.frozen import dataclass
 
 Bounds = tuple[int, int]
 

@@ -8,8 +8,9 @@ a class holds is asked of ``fnmatch`` itself, byte by byte.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+
+from fusebpf.frozen import dataclass
 
 _EVERY = frozenset(range(256))
 

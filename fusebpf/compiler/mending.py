@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from fusebpf.compiler.edits import Edit, Fix
 from fusebpf.compiler.sources import Source
+from fusebpf.frozen import dataclass
 
 
 @dataclass(frozen=True)

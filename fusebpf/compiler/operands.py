@@ -7,13 +7,13 @@ More than typed values: a literal has no width yet, a map or a function is no va
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import TypeAlias
 
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
 from fusebpf.compiler.types import IntType, StructType
+from fusebpf.frozen import dataclass
 
 
 @dataclass(frozen=True)

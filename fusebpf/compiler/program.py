@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
@@ -20,6 +20,7 @@ from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import VERDICT
 from fusebpf.compiler.units import at_line, checked, declaration, defect, units_of
 from fusebpf.compiler.walk import expressions, statements
+from fusebpf.frozen import dataclass
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet

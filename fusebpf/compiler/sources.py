@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 
 from fusebpf.compiler.edits import source_lines
+from fusebpf.frozen import dataclass
 
 
 @dataclass(frozen=True)

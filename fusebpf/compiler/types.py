@@ -7,9 +7,8 @@ expression can have (a ``u32`` field is 0…2³²-1); they widen by value and ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fusebpf.abi.record import Record
+from fusebpf.frozen import dataclass
 
 
 @dataclass(frozen=True)

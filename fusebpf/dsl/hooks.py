@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fusebpf.dsl.errors import DslError, UnknownHookError
+from fusebpf.frozen import dataclass
 from fusebpf.spelling import closest
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Literal
+
+from fusebpf.frozen import dataclass
 
 Kind = Literal["visible", "creatable", "deletable", "writable"]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from fusebpf.build.metadata import SECTION, Metadata
 from fusebpf.errors import FusebpfError
+from fusebpf.frozen import dataclass
 from fusebpf.objfile.btf import Btf
 from fusebpf.objfile.lines import INSTRUCTION_BYTES, SourceLine, source_lines
 

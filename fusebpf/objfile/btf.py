@@ -8,10 +8,11 @@ over by its size. A module's BTF continues the ids and strings of the kernel's (
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+from fusebpf.frozen import dataclass
 
 KERNEL_BTF = Path("/sys/kernel/btf")
 

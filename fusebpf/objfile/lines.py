@@ -8,8 +8,8 @@ others come from bpf/fusebpf.h or from "<generated>".
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
+from fusebpf.frozen import dataclass
 from fusebpf.objfile.btf import Btf, BtfError
 
 INSTRUCTION_BYTES = 8

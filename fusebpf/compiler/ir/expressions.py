@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fusebpf.compiler.types import IntType, RecordType, Type
+from fusebpf.frozen import dataclass
 
 CompareOp = Literal["==", "!=", "<", "<=", ">", ">="]
 NameTestKind = Literal["equal", "prefix", "suffix", "at"]

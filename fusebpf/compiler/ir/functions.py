@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from fusebpf.abi.record import Record
 from fusebpf.compiler.ir.statements import Stmt
 from fusebpf.compiler.types import IntType, RecordType, Type
+from fusebpf.frozen import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from fusebpf.compiler.ir.expressions import Expr, MakeRecord, NameJoin
 from fusebpf.compiler.types import IntType
+from fusebpf.frozen import dataclass
 
 UpdateOp = Literal["+", "-", "&", "|", "^"]
 
