@@ -68,12 +68,13 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Code:
-    """One kind of finding."""
+    """One kind of finding; `open` says why no edit can be meant, where that was settled."""
 
     name: str
     title: str
     cause: str
     mistakes: tuple[Mistake, ...]
+    open: str = ""
 
 
 @cache
@@ -85,7 +86,11 @@ def table() -> dict[str, Code]:
         mistakes |= tomllib.loads(path.read_text(encoding="utf-8"))
     return {
         name: Code(
-            name, title, cause, tuple(Mistake(name, **entry) for entry in mistakes.get(name, ()))
+            name,
+            title,
+            cause,
+            tuple(Mistake(name, **entry) for entry in mistakes.get(name, ())),
+            *why,
         )
-        for name, (title, cause) in codes.items()
+        for name, (title, cause, *why) in codes.items()
     }

@@ -33,17 +33,21 @@ def path() -> Path:
 
 def explain(code: Code) -> str:
     """A code in plain text, with its examples."""
-    lines = [f"{code.name}: {code.title}", "", code.cause]
+    lines = [f"{code.name}: {code.title}", "", code.cause, *_without_edit(code)]
     for mistake in code.mistakes:
         lines += ["", f"{mistake.title}:", *(f"    {line}" for line in _difference(mistake))]
     return "\n".join(lines)
 
 
 def _section(code: Code) -> str:
-    lines = [f"## {code.name}: {code.title}", "", code.cause, ""]
+    lines = [f"## {code.name}: {code.title}", "", code.cause, *_without_edit(code), ""]
     for mistake in code.mistakes:
         lines += [f"{mistake.title}:", "", "```diff", *_difference(mistake), "```", ""]
     return "\n".join(lines)
+
+
+def _without_edit(code: Code) -> list[str]:
+    return ["", f"Without an edit: {code.open}"] if code.open else []
 
 
 def _difference(mistake: Mistake) -> Iterator[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from fusebpf.compiler import ir
 from fusebpf.compiler.compose import Part, joined, keeps, replaces, sets_tag
 from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
-from fusebpf.compiler.diagnostics import Diagnostic
+from fusebpf.compiler.diagnostics import Diagnostic, Severity
 from fusebpf.compiler.emit import Emitter
 from fusebpf.compiler.ir import MapDecl, Program
 from fusebpf.compiler.lower import place_all
+from fusebpf.compiler.mending import Mend, Mending
 from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
 from fusebpf.compiler.sources import Source
@@ -162,10 +164,19 @@ class _Build:
         maps = tuple(self.main.declared.maps.values())
         return CompileResult(text, tuple(found), program, hooks, maps, tuple(self.sources.values()))
 
-    def report(self, function: ir.Function, line: int, *finding: str) -> None:
-        """Note a finding at a line of a function's file: code, message, help and severity."""
+    def report(
+        self,
+        function: ir.Function,
+        line: int,
+        code: str,
+        message: str,
+        help: str,
+        severity: Severity = "error",
+        fix: Mending = None,
+    ) -> None:
+        """Note a finding at a line of a function's file."""
         unit = self.by_file[function.file]
-        unit.report(at_line(unit, line), *finding)  # type: ignore[arg-type]
+        unit.report(at_line(unit, line), code, message, help, severity, fix)
 
     def check_joinable(self, parts: Sequence[Part]) -> None:
         """What several filters cannot do together."""
@@ -245,7 +256,24 @@ class _Build:
                 f"{function.name} never runs: nothing returns POSTFILTER for {op}",
                 f"return POSTFILTER from a filter of @filters.{op}.pre",
                 "warning",
+                None if before is default else self._asking(before, function.file),
             )
+
+    def _asking(self, before: ir.Function, file: str) -> Mending:
+        """A prefilter that asks for the postfilter wherever it let the operation pass."""
+        source = self.by_file[file].source
+        if before.file != file:
+            return None
+        passes = [
+            Mend("POSTFILTER", value, safe=False, imports=(("fusebpf", "POSTFILTER"),))
+            for node in source.definitions.values()
+            if node.lineno == before.line
+            for stmt in ast.walk(node)
+            if isinstance(stmt, ast.Return) and isinstance(value := stmt.value, ast.Name)
+            if value.id == "CONTINUE"
+        ]
+        # One import is enough.
+        return [*passes[:1], *(replace(mend, imports=()) for mend in passes[1:])] or None
 
     def costs(self, program: ir.Program) -> dict[str, Cost]:
         """What every function costs; more than a filter may is an error."""

@@ -11,7 +11,7 @@ import pytest
 from fusebpf.build.findings import Findings, findings, mend
 from fusebpf.cli import run
 from fusebpf.codes import Mistake, table
-from fusebpf.codes.markdown import path, render
+from fusebpf.codes.markdown import explain, path, render
 
 ROOT = Path(__file__).resolve().parents[2]
 MISTAKES = [mistake for code in table().values() for mistake in code.mistakes]
@@ -53,6 +53,12 @@ def test_every_code_of_the_program_is_in_the_index() -> None:
 
 def test_the_page_is_up_to_date() -> None:
     assert path().read_text(encoding="utf-8") == render(), "run python -m fusebpf.codes.markdown"
+
+
+def test_a_code_says_why_it_has_no_edit() -> None:
+    assert not [code.name for code in table().values() if code.open and code.mistakes]
+    assert "Without an edit: " in explain(table()["E283"])
+    assert "Without an edit: " not in explain(table()["W103"])
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
