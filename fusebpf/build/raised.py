@@ -27,6 +27,9 @@ def syntax_error(file: str, source: str, error: SyntaxError) -> Diagnostic:
     lines = source_lines(source)
     text = lines[line - 1] if 0 < line <= len(lines) else ""
     help: str | None
+    if feature := re.match(r"future feature (\w+) is not defined", error.msg):
+        col = max(text.find(feature[1]), 0) + 1
+        end = col + len(feature[1])
     fix = _one_word(source, lines, line)
     if fix is not None:
         line, help = fix.edits[0].line, f"did you mean {fix.edits[0].text!r}?"

@@ -326,7 +326,8 @@ class Scope(ABC):
         if module is not None:
             help = f"import it: from {module} import {node.id}"
             return self.error(node, "E200", message, help, Mend("", imports=((module, node.id),)))
-        near = closest(node.id, known)
+        # What the function has goes first: many a type is named as a parameter but for a capital.
+        near = closest(node.id, [*self.local_names, *self.params]) or closest(node.id, known)
         if near is not None:
             if not self.infer:
                 inside = self.node if near in {*self.local_names, *self.params} else None
