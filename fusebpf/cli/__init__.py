@@ -34,6 +34,9 @@ _COMMANDS = {
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),
     "ls": ("fusebpf.cli.ls:ls", "List fuse-bpf mounts and their filters."),
     "show": ("fusebpf.cli.show:show", "Show the maps of a mount's filters."),
+    "events": ("fusebpf.cli.events:events", "Print the events of a mount's filters."),
+    "stats": ("fusebpf.cli.stats:stats", "Count and time the filters of a mount."),
+    "top": ("fusebpf.cli.top:top", "Watch what the filters of all mounts cost."),
     "doctor": ("fusebpf.cli.doctor:doctor", "Try what fusebpf needs of this machine."),
     "vm": ("fusebpf.cli.vm:vm", "Run commands in a VM with fuse-bpf."),
 }

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +17,18 @@ def json_out(value: object, indent: int | None = 2) -> None:
     import json
 
     click.echo(json.dumps(value, indent=indent, default=str))
+
+
+def shown(name: bytes | str | Path) -> str:
+    """A file name for a terminal: what it might obey stands as an escape."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def record(cell: Any) -> str:
+    """A dataclass on one line: `uid=3 name=x`."""
+    members = asdict(cell).items()
+    return " ".join(f"{k}={shown(v) if isinstance(v, bytes) else v}" for k, v in members)
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.output import json_out, record
 
 
 @click.command()
@@ -28,9 +29,7 @@ def show(mountpoint: Path, as_json: bool) -> None:
         kinds = {name: view.meta.kind for name, view in mount.maps.items()}
         lost = mount.maps.lost
     if as_json:
-        import json
-
-        click.echo(json.dumps(contents, indent=2))
+        json_out(contents)
         return
     for name, values in contents.items():
         click.echo(f"{name} ({kinds[name]}):" + (" empty" if not values else ""))
@@ -46,8 +45,4 @@ def _plain(cell: Any) -> Any:
     """A key or value for people and JSON: a dataclass as `uid=3 name=x`."""
     if not is_dataclass(cell) or isinstance(cell, type):
         return cell
-    words = []
-    for name, value in asdict(cell).items():
-        shown = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-        words.append(f"{name}={shown}")
-    return " ".join(words)
+    return record(cell)

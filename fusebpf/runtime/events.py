@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fusebpf.abi.record import Record
 from fusebpf.build.metadata import MapMeta
 from fusebpf.errors import FusebpfError
+from fusebpf.runtime import ringbuf
 from fusebpf.runtime.maps import MapView, record_class
-from fusebpf.runtime.ringbuf import Ring
 
 
 class EventStream:
@@ -30,23 +30,23 @@ class EventStream:
         self._drops = drops
         self._index = index
         self._fd = fd
-        self._ring: Ring | None = Ring(fd, meta.max_entries)
+        self._ring: ringbuf.Ring | None = ringbuf.Ring(fd, meta.max_entries)
 
     @property
     def dropped(self) -> int:
         """How many events were lost, as the ring was full."""
         return 0 if self._drops is None else int(self._drops[self._index])
 
-    def read(self, timeout: float | None = 0) -> list[Any]:
-        """Events since the last call, oldest first.
+    def read(self, timeout: float | None = 0, limit: int | None = None) -> list[Any]:
+        """Events since the last call, oldest first; of more than `limit` the rest stays.
 
         When there are none, wait for one up to `timeout` seconds (None: as long as it takes).
         """
-        ring = self._open()
+        ring = self.ring()
         make = record_class(self.meta.value)
-        found = ring.read()
-        if not found and timeout != 0 and ring.wait(timeout):
-            found = ring.read()
+        found = ring.read(limit)
+        if not found and timeout != 0 and ringbuf.wait([ring], timeout):
+            found = ring.read(limit)
         return [make(*self._record.unpack(raw)) for raw in found]
 
     def follow(self, seconds: float | None = None) -> Iterator[Any]:
@@ -55,7 +55,8 @@ class EventStream:
         while end is None or end > time.monotonic():
             yield from self.read(None if end is None else max(0.0, end - time.monotonic()))
 
-    def _open(self) -> Ring:
+    def ring(self) -> ringbuf.Ring:
+        """The ring they come through. Raises FusebpfError when this is closed."""
         if self._ring is None:
             raise FusebpfError(
                 f"events {self.meta.name} are closed",
@@ -91,9 +92,19 @@ class EventStreams(Mapping[str, EventStream]):
     def __len__(self) -> int:
         return len(self._streams)
 
+    @property
+    def counter_id(self) -> int:
+        """Id of the map that counts lost events, 0 without one: the same where it was kept."""
+        return 0 if self._drops is None else self._drops.id
+
     def close(self) -> None:
         """Give every descriptor back."""
         for stream in self._streams.values():
             stream.close()
         if self._drops is not None:
             self._drops.close()
+
+
+def wait(streams: Iterable[EventStream], seconds: float) -> bool:
+    """Wait until one of them has an event; False when `seconds` passed first."""
+    return ringbuf.wait([stream.ring() for stream in streams], seconds)

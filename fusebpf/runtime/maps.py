@@ -87,6 +87,11 @@ class MapView(MutableMapping[Cell, Cell]):
         return self.meta.name
 
     @property
+    def id(self) -> int:
+        """Id in the kernel."""
+        return sysbpf.map_info(self._descriptor()).id
+
+    @property
     def per_cpu(self) -> Mapping[Cell, list[Cell]]:
         """Values of each possible CPU, in the order of CPU numbers; one for other maps."""
         return _PerCpu(self)

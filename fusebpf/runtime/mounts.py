@@ -85,6 +85,23 @@ def open(mountpoint: str | os.PathLike[str]) -> Mount:
     return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, events, False)
 
 
+def ops_map_id(mountpoint: str | os.PathLike[str]) -> int:
+    """The struct_ops map in force at a path: another one after its filters were replaced.
+
+    Raises UsageError when there is no mount, PrivilegeError, FusebpfError.
+    """
+    _entry, link_id = filtered(mountpoint, "reading the filters of a mount")
+    try:
+        return state.ops_map_id(link_id)
+    except OSError:
+        raise gone(mountpoint) from None
+
+
+def gone(mountpoint: str | os.PathLike[str]) -> FusebpfError:
+    """The error for filters that went away while somebody looked at them."""
+    return FusebpfError(f"the filters of {mountpoint} are gone", "fusebpf ls shows what is mounted")
+
+
 def filtered(mountpoint: str | os.PathLike[str], what: str) -> tuple[MountEntry, int]:
     """The mount at a path and the id of its link, for `what`, which needs root.
 

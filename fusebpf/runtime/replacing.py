@@ -107,9 +107,7 @@ def _there(mountpoint: str | os.PathLike[str]) -> Iterator[None]:
                 "the kernel does not let this process use BPF", "run it as root, with CAP_SYS_ADMIN"
             ) from None
         if error.errno in (errno.ENOENT, errno.ENOLINK):
-            raise FusebpfError(
-                f"the filters of {mountpoint} are gone", "fusebpf ls shows what is mounted"
-            ) from None
+            raise mounts.gone(mountpoint) from None
         raise FusebpfError(f"cannot replace the filters of {mountpoint}: {error}") from None
 
 

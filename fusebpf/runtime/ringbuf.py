@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import select
 import struct
+from collections.abc import Iterable
 
 _PAGE = mmap.PAGESIZE
 _BUSY = 1 << 31
@@ -22,7 +23,7 @@ class Ring:
 
     def __init__(self, fd: int, size: int) -> None:
         """Map the ring behind `fd`, which stays the caller's."""
-        self._fd = fd
+        self.fd = fd
         self._mask = size - 1
         self._consumer = mmap.mmap(fd, _PAGE, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         try:
@@ -33,12 +34,12 @@ class Ring:
             self._consumer.close()
             raise
 
-    def read(self) -> list[bytes]:
-        """Every record that is complete, oldest first; they are consumed."""
+    def read(self, limit: int | None = None) -> list[bytes]:
+        """Records that are complete, oldest first, at most `limit`; they are consumed."""
         found: list[bytes] = []
         at = self._position(self._consumer)
         end = self._position(self._rest)
-        while at < end:
+        while at < end and (limit is None or len(found) < limit):
             place = _PAGE + (at & self._mask)
             (header,) = struct.unpack_from("=I", self._rest, place)
             if header & _BUSY:
@@ -50,17 +51,6 @@ class Ring:
             struct.pack_into("=Q", self._consumer, 0, at)
         return found
 
-    def wait(self, seconds: float | None) -> bool:
-        """Wait until there is something to read; False when `seconds` passed first."""
-        poll = select.epoll()
-        try:
-            poll.register(self._fd, select.EPOLLIN)
-            if self._position(self._consumer) < self._position(self._rest):
-                return True
-            return bool(poll.poll(-1 if seconds is None else seconds))
-        finally:
-            poll.close()
-
     @staticmethod
     def _position(page: mmap.mmap) -> int:
         (value,) = struct.unpack_from("=Q", page, 0)
@@ -70,3 +60,11 @@ class Ring:
         """Unmap it."""
         self._consumer.close()
         self._rest.close()
+
+
+def wait(rings: Iterable[Ring], seconds: float | None) -> bool:
+    """Wait until one of them has something to read; False when `seconds` passed first."""
+    with select.epoll() as poll:
+        for ring in rings:
+            poll.register(ring.fd, select.EPOLLIN)
+        return bool(poll.poll(seconds))

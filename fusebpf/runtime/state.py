@@ -51,13 +51,11 @@ def _opened(command: int, object_id: int) -> Iterator[int]:
 
 def loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
     """Describe the set behind a link. Raises OSError: FileNotFoundError when it is gone."""
-    programs = _programs(link_id, kernel)
+    programs = programs_of(link_id, kernel)
     map_ids: dict[str, int] = {}
     metadata: dict[str, str] = {}
     for program_id in programs.values():
-        with _opened(sysbpf.PROG_GET_FD_BY_ID, program_id) as fd:
-            ids = sysbpf.prog_info(fd).map_ids
-        for map_id in ids:
+        for map_id in program_info(program_id).map_ids:
             if map_id in map_ids.values():
                 continue
             with _opened(sysbpf.MAP_GET_FD_BY_ID, map_id) as fd:
@@ -77,13 +75,36 @@ def loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
     )
 
 
-def _programs(link_id: int, kernel: FuseBpf) -> dict[str, int]:
-    """Program ids by hook: reading a struct_ops map gives ids in place of function pointers."""
+def ops_map_id(link_id: int) -> int:
+    """The struct_ops map behind a link: another one after the filters were replaced.
+
+    Raises OSError: FileNotFoundError when the link is gone or was torn off.
+    """
     with _opened(sysbpf.LINK_GET_FD_BY_ID, link_id) as fd:
         map_id = sysbpf.link_info(fd).map_id
     if map_id == 0:
         raise FileNotFoundError(f"link {link_id} was detached")
-    with _opened(sysbpf.MAP_GET_FD_BY_ID, map_id) as fd:
+    return map_id
+
+
+def program_info(program_id: int) -> sysbpf.ProgInfo:
+    """What the kernel says of a program. Raises OSError: FileNotFoundError when it is gone."""
+    with _opened(sysbpf.PROG_GET_FD_BY_ID, program_id) as fd:
+        return sysbpf.prog_info(fd)
+
+
+def filter_name(program: sysbpf.ProgInfo) -> str:
+    """The filter that a program NAME_ops runs; the kernel keeps 15 bytes of it."""
+    tails = ("_ops",) if len(program.name) < 15 else ("_ops", "_op", "_o", "_")
+    for tail in tails:
+        if program.name.endswith(tail):
+            return program.name.removesuffix(tail)
+    return program.name
+
+
+def programs_of(link_id: int, kernel: FuseBpf) -> dict[str, int]:
+    """Program ids by hook: reading a struct_ops map gives ids in place of function pointers."""
+    with _opened(sysbpf.MAP_GET_FD_BY_ID, ops_map_id(link_id)) as fd:
         size = sysbpf.map_info(fd).value_size
         value = sysbpf.map_lookup(fd, bytes(4), size) or bytes(size)
     found: dict[str, int] = {}

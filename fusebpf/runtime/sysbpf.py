@@ -34,6 +34,7 @@ BTF_GET_FD_BY_ID = 19
 LINK_UPDATE = 29
 LINK_GET_FD_BY_ID = 30
 LINK_GET_NEXT_ID = 31
+ENABLE_STATS = 32
 LINK_DETACH = 34
 
 MAP_TYPE_HASH = 1
@@ -121,12 +122,17 @@ class MapInfo:
 
 @dataclass(frozen=True)
 class ProgInfo:
-    """What the kernel says of a loaded program. `name` has at most 15 bytes."""
+    """What the kernel says of a loaded program. `name` has at most 15 bytes.
+
+    `calls` and `nanoseconds` grow only while statistics are on (`enable_stats`).
+    """
 
     id: int
     type: int
     name: str
     map_ids: tuple[int, ...]
+    nanoseconds: int
+    calls: int
     verified_insns: int  # instructions the verifier processed; 0 before Linux 5.16
 
 
@@ -179,8 +185,9 @@ def prog_info(fd: int) -> ProgInfo:
     raw = _info(fd, buffer)
     kind, prog_id = struct.unpack_from("=II", raw, 0)
     (now,) = struct.unpack_from("=I", raw, 52)
-    (insns,) = struct.unpack_from("=I", raw, 216)
-    return ProgInfo(prog_id, kind, _text(raw[64:80]), tuple(ids[: min(count, now)]), insns)
+    run_time, runs, _misses, insns = struct.unpack_from("=QQQI", raw, 192)
+    maps = tuple(ids[: min(count, now)])
+    return ProgInfo(prog_id, kind, _text(raw[64:80]), maps, run_time, runs, insns)
 
 
 def link_info(fd: int) -> LinkInfo:
@@ -231,6 +238,11 @@ def ids(command: int) -> Iterator[int]:
             return
         (current,) = struct.unpack_from("=I", attr.raw, 4)
         yield current
+
+
+def enable_stats() -> int:
+    """Have the kernel count and time the runs of all programs while the descriptor is open."""
+    return bpf(ENABLE_STATS, bytes(4))
 
 
 def link_detach(fd: int) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkProcess
 from pathlib import Path
+from typing import TextIO
 
 from fusebpf.build import findings  # noqa: F401 (no process of the CLI imports it again)
 from fusebpf.build.clang import compile_c, find_clang
@@ -67,6 +68,23 @@ def killed(seconds: float, number: signal.Signals, *arguments: str | Path) -> No
         assert process.pid is not None
         os.kill(process.pid, number)  # until it is joined it has its number
         process.join()
+
+
+@contextmanager
+def running(*arguments: str | Path) -> Iterator[tuple[ForkProcess, TextIO]]:
+    """The CLI while it runs, with all that it prints; it ends well."""
+    ours, theirs = os.pipe()
+    process = _started(arguments, theirs, theirs)
+    os.close(theirs)
+    try:
+        with os.fdopen(ours) as out:
+            yield process, out
+        process.join(30 * SLOWNESS)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+        process.close()
 
 
 def _started(arguments: tuple[str | Path, ...], out: int, err: int) -> ForkProcess:

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""What the watching commands print of names, and which filters `top` looks at."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pty
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fusebpf.cli import top
+from fusebpf.cli.output import shown
+from fusebpf.runtime import mountinfo, state, sysbpf
+from fusebpf.runtime.stats import HookStats
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"plain name", "plain name"),
+        ("schön".encode(), "schön"),
+        (b"odd\xff", "odd\\xff"),
+        (b"two\nlines", "two\\nlines"),
+        (b"\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("left\u202eright".encode(), "left\\u202eright"),
+    ],
+)
+def test_a_name_gives_the_terminal_no_orders(raw: bytes, text: str) -> None:
+    assert shown(raw) == text
+
+
+def test_a_mountpoint_is_no_markup() -> None:
+    row = HookStats("open_prefilter", "note", 3, 300)
+    console = Console(file=io.StringIO(), width=200)
+    console.print(top._table(1.0, [(Path("/mnt/[red]x[/red]"), row)]))
+    assert isinstance(console.file, io.StringIO)
+    assert "/mnt/[red]x[/red]" in console.file.getvalue()
+
+
+def test_a_terminal_has_one_table_kept_up_to_date() -> None:
+    row = HookStats("open_prefilter", "note", 3, 300)
+    samples = [(1.0, [(Path("/mnt"), row)]), (1.0, [])]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        try:
+            os.environ.update(COLUMNS="100", TERM="xterm")
+            with os.fdopen(1, "w") as sys.stdout:
+                top._live(iter(samples))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", 0) as out:
+        while part := out.read(4096):  # at the end: EIO
+            shown += part
+    assert os.waitpid(pid, 0)[1] == 0
+    assert b"note" in shown
+    assert b"\x1b[1A" in shown, "the second table is drawn over the first"
+
+
+def test_nothing_in_force_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    top._print_plain(iter([(1.0, [])]))
+    assert capsys.readouterr().out == "no filters are in force\n"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "filter_name"),
+    [
+        ("note_ops", "note"),
+        ("hide_secret_ops", "hide_secret"),
+        ("hide_secrets_op", "hide_secrets"),
+        ("hide_every_key_", "hide_every_key"),
+        ("hide_every_secr", "hide_every_secr"),
+        ("undo_op_ops", "undo_op"),
+    ],
+)
+def test_a_filter_has_its_name_back(kernel: str, filter_name: str) -> None:
+    program = sysbpf.ProgInfo(1, 27, kernel, (), 0, 0, 0)
+    assert state.filter_name(program) == filter_name
+
+
+def test_filters_that_mounts_share_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = b"".join(
+        b"%d 1 0:1 / %s rw - fuse_bpf /lower rw,root_bpf=x,link_id=%d%s\n" % entry
+        for entry in ((30, b"/a", 7, b""), (31, b"/b", 8, b""), (32, b"/bound", 7, b""))
+    )
+    dead = b"33 1 0:1 / /dead rw - fuse_bpf /lower rw,root_bpf=x,link_id=9,dead\n"
+    found = list(mountinfo.parse(raw + dead))
+    monkeypatch.setattr(mountinfo, "entries", lambda: found)
+    assert top._in_force() == [(Path("/a"), 7), (Path("/b"), 8)]
