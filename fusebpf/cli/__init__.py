@@ -33,7 +33,7 @@ _COMMANDS = {
     "replace": ("fusebpf.cli.replace:replace", "Give a mount other filters, without a gap."),
     "detach": ("fusebpf.cli.detach:detach", "Take a fuse-bpf mount off."),
     "ls": ("fusebpf.cli.ls:ls", "List fuse-bpf mounts and their filters."),
-    "show": ("fusebpf.cli.show:show", "Show the maps of a mount's filters."),
+    "show": ("fusebpf.cli.show:show", "Show a mount's filters, and what their maps hold."),
     "events": ("fusebpf.cli.events:events", "Print the events of a mount's filters."),
     "stats": ("fusebpf.cli.stats:stats", "Count and time the filters of a mount."),
     "top": ("fusebpf.cli.top:top", "Watch what the filters of all mounts cost."),

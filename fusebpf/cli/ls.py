@@ -3,32 +3,35 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
-from fusebpf.cli.output import columns, json_out
+from fusebpf.cli.output import columns, json_out, shown
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md).")
 def ls(as_json: bool) -> None:
     """List fuse-bpf mounts: where, of what, which filters, and whether they are in force.
 
-    Only root is told the names of filter sets and hooks.
+    Root is told, too, which filters and hooks they are, and which filter sets are loaded without a
+    mount here: pinned, held by a process, or mounted elsewhere. What is not as it should be comes
+    with the command that mends it.
     """
+    from fusebpf.runtime.holders import leftovers
     from fusebpf.runtime.mounts import ls as mounts
 
-    found = mounts()
+    found, left = mounts(), leftovers()
     if as_json:
-        from dataclasses import asdict
-
-        json_out([asdict(entry) for entry in found])
+        json_out({"mounts": [asdict(e) for e in found], "left": [asdict(e) for e in left]})
         return
     columns(
         ("MOUNTPOINT", "LOWER", "STATE", "SET", "HOOKS"),
         [
             (
-                str(entry.mountpoint),
-                entry.lower,
+                shown(entry.mountpoint),
+                shown(entry.lower),
                 entry.state,
                 entry.filter_set or "-",
                 ",".join(entry.hooks) or "-",
@@ -36,3 +39,11 @@ def ls(as_json: bool) -> None:
             for entry in found
         ],
     )
+    for entry in found:
+        if entry.mend:
+            click.echo(f"{shown(entry.mountpoint)} is {entry.state}: {shown(entry.mend)}")
+    for leftover in left:
+        known = f"filter set {leftover.filter_set or leftover.name} (link {leftover.link_id})"
+        held = ", ".join(f"{holder.kind} {shown(holder.where)}" for holder in leftover.holders)
+        by = f"held by {held}" if held else "in use"
+        click.echo(f"{known} has no mount here, {by}: {shown(leftover.mend)}")

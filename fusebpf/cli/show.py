@@ -3,46 +3,81 @@
 
 from __future__ import annotations
 
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fusebpf.cli import arguments
-from fusebpf.cli.output import json_out, record
+from fusebpf.cli.output import json_out, record, shown
+
+if TYPE_CHECKING:
+    from fusebpf.runtime import MountStatus
 
 
 @click.command()
 @arguments.mountpoint()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: values by key by map.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md).")
 def show(mountpoint: Path, as_json: bool) -> None:
-    """Show the maps of the filters in force at MOUNTPOINT; per-CPU values as their sum."""
-    from fusebpf.runtime import mounts
+    """Show the mount at MOUNTPOINT: its filters, and what their maps hold.
 
-    with mounts.open(mountpoint) as mount:
-        contents = {
-            name: {_plain(key): _plain(value) for key, value in view.items()}
-            for name, view in mount.maps.items()
-        }
-        dropped = {name: stream.dropped for name, stream in mount.events.items()}
-        kinds = {name: view.meta.kind for name, view in mount.maps.items()}
-        lost = mount.maps.lost
+    Per-CPU values are shown as their sum. Filters that others loaded are shown, too; their maps
+    only where the object says their types, as those of fusebpf do.
+    """
+    from fusebpf.runtime import features, mounts
+
+    status = mounts.status(mountpoint)
+    features.require_root("reading the maps of a mount")
+    told: dict[str, Any] = {**asdict(status), "maps": {}, "events": {}, "lost": 0}
+    if status.state == "active" and status.link_id is not None:
+        with mounts.open(mountpoint) as mount:
+            told["maps"] = {
+                name: {
+                    "kind": view.meta.kind,
+                    "key": view.meta.key,
+                    "value": view.meta.value,
+                    "max_entries": view.meta.max_entries,
+                    "entries": {_plain(key): _plain(value) for key, value in view.items()},
+                }
+                for name, view in mount.maps.items()
+            }
+            told["events"] = {
+                name: {"value": stream.meta.value, "dropped": stream.dropped}
+                for name, stream in mount.events.items()
+            }
+            told["lost"] = mount.maps.lost
     if as_json:
-        json_out(contents)
+        json_out(told)
         return
-    for name, values in contents.items():
-        click.echo(f"{name} ({kinds[name]}):" + (" empty" if not values else ""))
+    click.echo("\n".join([*_head(status), *_tables(told)]))
+
+
+def _head(status: MountStatus) -> list[str]:
+    lines = [f"{shown(status.mountpoint)}: {shown(status.lower)}, {status.state}"]
+    if status.mend:
+        lines.append(f"to mend it: {shown(status.mend)}")
+    if status.link_id is not None:
+        link = f"link {status.link_id}, name {status.name}"
+        lines.append(f"filter set {status.filter_set or '(not built by fusebpf)'} ({link})")
+    for hook, function in zip(status.hooks, status.filters, strict=True):
+        lines.append(f"  {hook}: {function}")
+    return lines
+
+
+def _tables(told: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, table in told["maps"].items():
+        values = table["entries"]
+        lines.append(f"{name} ({table['kind']}):" + (" empty" if not values else ""))
         for key, value in sorted(values.items(), key=lambda item: str(item[0]).zfill(20)):
-            click.echo(f"  {key}: {value}")
-    for name, count in dropped.items():
-        click.echo(f"{name} (events): {count} dropped")
-    if lost:
-        click.echo(f"lost, as a map was full: {lost}")
+            lines.append(f"  {key}: {value}")
+    lines.extend(f"{name} (events): {e['dropped']} dropped" for name, e in told["events"].items())
+    if told["lost"]:
+        lines.append(f"lost, as a map was full: {told['lost']}")
+    return lines
 
 
 def _plain(cell: Any) -> Any:
-    """A key or value for people and JSON: a dataclass as `uid=3 name=x`."""
-    if not is_dataclass(cell) or isinstance(cell, type):
-        return cell
-    return record(cell)
+    """A key or value for people and JSON."""
+    return record(cell) if is_dataclass(cell) and not isinstance(cell, type) else cell

@@ -26,12 +26,13 @@ class FuseBpf:
     """A kernel with fuse-bpf: the type to mount, and its struct fuse_ops.
 
     `members` are byte offsets in struct fuse_ops by member name, `data_offset` that of the
-    struct in the value of a struct_ops map.
+    struct in the value of a struct_ops map, `value_size` the size of that value.
     """
 
     fs_type: str
     members: dict[str, int]
     data_offset: int
+    value_size: int
 
     @property
     def in_kernel(self) -> bool:
@@ -76,9 +77,10 @@ def probe() -> FuseBpf | None:
     if members is None or value is None:
         return None
     data = next((field.offset for field in value if field.name == "data"), None)
-    if data is None:
+    size = btf.struct_size(VALUE_STRUCT)
+    if data is None or size is None:
         return None
-    return FuseBpf(found, {field.name: field.offset for field in members}, data)
+    return FuseBpf(found, {field.name: field.offset for field in members}, data, size)
 
 
 def served_hooks() -> tuple[str, ...]:

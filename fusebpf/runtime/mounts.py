@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,8 @@ class MountStatus:
     """A mount as `ls` shows it. What only root may ask of the kernel is empty for others.
 
     `lower` is the path given at the mount; `state` is "active", "dead" (filters torn off by
-    force: the mount fails closed) or "unfiltered" (mounted without a filter set).
+    force: the mount fails closed) or "unfiltered" (mounted without a filter set). `filters` are
+    the functions of `hooks`, `mend` is the command for a state that is not meant, or "".
     """
 
     mountpoint: Path
@@ -28,8 +30,10 @@ class MountStatus:
     link_id: int | None
     filter_set: str
     hooks: tuple[str, ...]
+    filters: tuple[str, ...]
     maps: tuple[str, ...]
     source_sha256: str
+    mend: str
 
 
 def ls() -> list[MountStatus]:
@@ -39,24 +43,38 @@ def ls() -> list[MountStatus]:
     return [_status(entry, kernel) for entry in found]
 
 
+def status(mountpoint: str | os.PathLike[str]) -> MountStatus:
+    """The fuse-bpf mount at a path. Raises UsageError when there is none, FusebpfError."""
+    return _status(_ours(mountpoint), features.probe() if os.geteuid() == 0 else None)
+
+
 def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
     link_id = entry.link_id
     loaded: state.LoadedSet | None = None
+    filters: tuple[str, ...] = ()
     if kernel is not None and link_id is not None and not entry.dead:
         try:
             loaded = state.loaded_set(link_id, kernel)
+            filters = tuple(
+                state.filter_name(state.program_info(number)) for number in loaded.program_ids
+            )
         except OSError:
             loaded = None  # went away since mountinfo was read
+    # A set that was registered without a link is in force, too, but cannot be looked into.
+    named = link_id is not None or "root_bpf" in entry.super_options
+    shown = "dead" if entry.dead else "active" if named else "unfiltered"
     return MountStatus(
         mountpoint=entry.mount_point,
         lower=entry.source,
-        state="dead" if entry.dead else "active" if link_id is not None else "unfiltered",
+        state=shown,
         name=entry.super_options.get("root_bpf", ""),
         link_id=link_id,
         filter_set=loaded.name if loaded else "",
         hooks=loaded.hooks if loaded else (),
+        filters=filters,
         maps=_declared(loaded) if loaded else (),
         source_sha256=loaded.source_sha256 if loaded else "",
+        mend="" if shown == "active" else f"fusebpf detach {shlex.quote(str(entry.mount_point))}",
     )
 
 
@@ -107,14 +125,7 @@ def filtered(mountpoint: str | os.PathLike[str], what: str) -> tuple[MountEntry,
 
     Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
     """
-    try:
-        entry = mountinfo.at(mountpoint)
-    except OSError as error:
-        raise FusebpfError(f"cannot reach {mountpoint}: {error.strerror}") from None
-    if entry is None or not entry.is_fuse_bpf:
-        raise UsageError(
-            f"{mountpoint} is not a fuse-bpf mount", "fusebpf ls shows those there are"
-        )
+    entry = _ours(mountpoint)
     features.require_root(what)
     link_id = entry.link_id
     if link_id is None or entry.dead:
@@ -123,3 +134,15 @@ def filtered(mountpoint: str | os.PathLike[str], what: str) -> tuple[MountEntry,
             f"take it off and attach again: fusebpf detach {mountpoint}",
         )
     return entry, link_id
+
+
+def _ours(mountpoint: str | os.PathLike[str]) -> MountEntry:
+    try:
+        entry = mountinfo.at(mountpoint)
+    except OSError as error:
+        raise FusebpfError(f"cannot reach {mountpoint}: {error.strerror}") from None
+    if entry is None or not entry.is_fuse_bpf:
+        raise UsageError(
+            f"{mountpoint} is not a fuse-bpf mount", "fusebpf ls shows those there are"
+        )
+    return entry

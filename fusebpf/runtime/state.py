@@ -87,6 +87,18 @@ def ops_map_id(link_id: int) -> int:
     return map_id
 
 
+def _ops_value(link_id: int) -> bytes:
+    with _opened(sysbpf.MAP_GET_FD_BY_ID, ops_map_id(link_id)) as fd:
+        size = sysbpf.map_info(fd).value_size
+        return sysbpf.map_lookup(fd, bytes(4), size) or bytes(size)
+
+
+def ops_name(link_id: int, kernel: FuseBpf) -> str:
+    """The name under which a set can be mounted (root_bpf). Raises OSError."""
+    at = kernel.data_offset + kernel.members["name"]
+    return _ops_value(link_id)[at:].split(b"\0", 1)[0].decode("ascii", "replace")
+
+
 def program_info(program_id: int) -> sysbpf.ProgInfo:
     """What the kernel says of a program. Raises OSError: FileNotFoundError when it is gone."""
     with _opened(sysbpf.PROG_GET_FD_BY_ID, program_id) as fd:
@@ -104,13 +116,11 @@ def filter_name(program: sysbpf.ProgInfo) -> str:
 
 def programs_of(link_id: int, kernel: FuseBpf) -> dict[str, int]:
     """Program ids by hook: reading a struct_ops map gives ids in place of function pointers."""
-    with _opened(sysbpf.MAP_GET_FD_BY_ID, ops_map_id(link_id)) as fd:
-        size = sysbpf.map_info(fd).value_size
-        value = sysbpf.map_lookup(fd, bytes(4), size) or bytes(size)
+    value = _ops_value(link_id)
     found: dict[str, int] = {}
     for name, offset in kernel.members.items():
         at = kernel.data_offset + offset
-        if name != "name" and at + 8 <= size:
+        if name != "name" and at + 8 <= len(value):
             (program_id,) = struct.unpack_from("=Q", value, at)
             if program_id:
                 found[name] = program_id

@@ -24,6 +24,8 @@ MAP_UPDATE_ELEM = 2
 MAP_DELETE_ELEM = 3
 MAP_GET_NEXT_KEY = 4
 PROG_LOAD = 5
+OBJ_PIN = 6
+OBJ_GET = 7
 PROG_TEST_RUN = 10
 PROG_GET_NEXT_ID = 11
 MAP_GET_NEXT_ID = 12
@@ -118,6 +120,7 @@ class MapInfo:
     btf_id: int
     btf_value_type_id: int
     btf_vmlinux_value_type_id: int
+    btf_vmlinux_id: int  # BTF of the module that has a struct_ops map's type; 0: the kernel's
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def map_info(fd: int) -> MapInfo:
     raw = _info(fd, ctypes.create_string_buffer(88))
     kind, map_id, key_size, value_size, entries, flags = struct.unpack_from("=6I", raw, 0)
     (vmlinux_value_type,) = struct.unpack_from("=I", raw, 44)
-    btf_id, _key_type, value_type = struct.unpack_from("=3I", raw, 64)
+    btf_id, _key_type, value_type, vmlinux_id = struct.unpack_from("=4I", raw, 64)
     return MapInfo(
         id=map_id,
         type=kind,
@@ -172,6 +175,7 @@ def map_info(fd: int) -> MapInfo:
         btf_id=btf_id,
         btf_value_type_id=value_type,
         btf_vmlinux_value_type_id=vmlinux_value_type,
+        btf_vmlinux_id=vmlinux_id,
     )
 
 
@@ -213,6 +217,19 @@ def btf_bytes(btf_id: int) -> bytes:
         os.close(fd)
 
 
+def btf_name(btf_id: int) -> str:
+    """Name of a BTF: "vmlinux", a module's name, "" for a program's."""
+    fd = fd_by_id(BTF_GET_FD_BY_ID, btf_id)
+    try:
+        name = ctypes.create_string_buffer(64)
+        query = ctypes.create_string_buffer(32)
+        struct.pack_into("=QI", query, 16, ctypes.addressof(name), len(name))
+        _info(fd, query)
+        return _text(name.raw)
+    finally:
+        os.close(fd)
+
+
 def prog_load_nothing() -> int:
     """Load a socket filter that returns 0, to see whether programs can be loaded at all."""
     code = ctypes.create_string_buffer(struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0), 16)
@@ -220,6 +237,18 @@ def prog_load_nothing() -> int:
     addresses = (ctypes.addressof(code), ctypes.addressof(licence))
     socket_filter, count = 1, 2
     return bpf(PROG_LOAD, struct.pack("=IIQQ", socket_filter, count, *addresses) + bytes(40))
+
+
+def obj_get(path: str | os.PathLike[str]) -> int:
+    """Open what is pinned at a path (BPF_OBJ_GET)."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    return bpf(OBJ_GET, struct.pack("=QII", ctypes.addressof(name), 0, 0))
+
+
+def obj_pin(path: str | os.PathLike[str], fd: int) -> None:
+    """Pin what `fd` is at a path of a BPF file system (BPF_OBJ_PIN)."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    bpf(OBJ_PIN, struct.pack("=QII", ctypes.addressof(name), fd, 0))
 
 
 def fd_by_id(command: int, object_id: int) -> int:

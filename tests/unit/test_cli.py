@@ -247,7 +247,7 @@ def test_ls_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["ls"]) == 0
     assert capsys.readouterr().out == ""
     assert run(["ls", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(capsys.readouterr().out) == {"mounts": [], "left": []}
 
 
 def test_a_reader_that_left_is_no_traceback() -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.build import build_file
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
 from tests.vm import kernel_twins, sanitizers
+from tests.vm.attach_objects import GUARD
 from tests.vm.kernel_log import KernelLog, findings
 from tests.vm.limits import SLOWNESS
 
@@ -87,6 +89,21 @@ def place(fs: Path, request: pytest.FixtureRequest) -> Path:
     directory = fs / str(request.node.name).replace("/", ".")
     directory.mkdir()
     return directory
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the filter file of GUARD; what is compiled goes to a cache beside it."""
+    directory = tmp_path_factory.mktemp("guard")
+    os.environ["FUSEBPF_CACHE"] = str(directory / "cache")
+    (directory / "guard.py").write_text(GUARD)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def guard(shared: Path) -> Path:
+    """The object of GUARD, compiled once for all modules."""
+    return build_file(shared / "guard.py").path
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ SEEN = enum_of(SOURCE, 1)
 @lru_cache(maxsize=1)
 def form() -> features.FuseBpf:
     """What this kernel has; on the host, where no test of these runs, a module of no members."""
-    return features.probe() or features.FuseBpf(features.MODULE_FS_TYPE, {}, 0)
+    return features.probe() or features.FuseBpf(features.MODULE_FS_TYPE, {}, 0, 0)
 
 
 def served(part: Op | Hook) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.build import build_file, load_file
+from fusebpf.build import load_file
 from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import Metadata, c_trailer
 from fusebpf.errors import FusebpfError, UnsupportedKernelError, UsageError
@@ -28,20 +28,6 @@ from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, kil
 
 KILLS = int(os.environ.get("FUSEBPF_KILLS", "12"))
 CYCLES = int(os.environ.get("FUSEBPF_CYCLES", "50"))
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("attach")
-    os.environ["FUSEBPF_CACHE"] = str(directory / "cache")
-    (directory / "guard.py").write_text(GUARD)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def guard(shared: Path) -> Path:
-    """The object of GUARD."""
-    return build_file(shared / "guard.py").path
 
 
 @pytest.fixture
@@ -74,10 +60,11 @@ def test_command_line_from_file_to_detach(shared: Path, lower: Path, mnt: Path) 
             (mnt / "plain").write_text("changed")
         shown = json.loads(fusebpf("show", "--json", mnt).stdout)
         json_schemas.check("show", shown)
-        assert shown["hits"]["0"] >= 3
-        assert shown["trusted"] == {}
-        (row,) = listed = json.loads(fusebpf("ls", "--json").stdout)
+        assert shown["maps"]["hits"]["entries"]["0"] >= 3
+        assert shown["maps"]["trusted"]["entries"] == {}
+        listed = json.loads(fusebpf("ls", "--json").stdout)
         json_schemas.check("ls", listed)
+        (row,) = listed["mounts"]
         assert (row["mountpoint"], row["lower"], row["state"]) == (str(mnt), str(lower), "active")
         assert (row["filter_set"], row["hooks"]) == (
             "guard",
@@ -208,7 +195,8 @@ def test_forced_detach_of_the_link_fails_closed(guard: Path, lower: Path, mnt: P
         with pytest.raises(OSError, match="Input/output error"):
             (mnt / "plain").read_text()
         assert [entry.state for entry in ls()] == ["dead"]
-        assert "dead" in fusebpf("ls").stdout
+        assert f"{mnt} is dead: fusebpf detach {mnt}\n" in fusebpf("ls").stdout
+        assert f"to mend it: fusebpf detach {mnt}\n" in fusebpf("show", mnt).stdout
         with pytest.raises(FusebpfError, match="torn off by force"):
             mounts.open(mnt)
         assert fusebpf("detach", mnt).returncode == 0
