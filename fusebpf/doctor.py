@@ -20,6 +20,7 @@ State = Literal["ok", "slow", "missing", "untried"]
 PURPOSES = {
     "compile": "compile filter files",
     "attach": "attach filters on this machine",
+    "trace": "trace their operations",
     "module": "build the kernel module for this kernel",
     "vm": "run commands in the VM",
 }
@@ -253,6 +254,18 @@ def _kvm() -> _Outcome:
     return _ok("/dev/kvm makes a machine")
 
 
+def _bcc() -> _Outcome:
+    try:
+        import bcc
+    except ImportError as error:
+        return (
+            "missing",
+            f"bcc cannot be imported: {error}",
+            "apt-get install python3-bpfcc, and run fusebpf with the system's python3",
+        )
+    return _ok(f"bcc {getattr(bcc, '__version__', '')}".strip())
+
+
 def _runs(*command: str) -> bool:
     if shutil.which(command[0]) is None:
         return False
@@ -263,11 +276,12 @@ def _runs(*command: str) -> bool:
 _PROBES: tuple[tuple[str, tuple[str, ...], Callable[[], _Outcome]], ...] = (
     ("clang", ("compile",), _clang),
     ("libbpf", ("attach",), _libbpf),
-    ("kernel BTF", ("attach", "module"), _kernel_btf),
-    ("capabilities", ("attach",), _capabilities),
-    ("fuse-bpf", ("attach",), _module),
+    ("kernel BTF", ("attach", "trace", "module"), _kernel_btf),
+    ("capabilities", ("attach", "trace"), _capabilities),
+    ("fuse-bpf", ("attach", "trace"), _module),
     ("device", ("attach",), _device),
     ("Secure Boot", ("attach", "module"), _secure_boot),
+    ("bcc", ("trace",), _bcc),
     ("kernel headers", ("module",), _headers),
     ("build tools", ("module",), _tools),
     ("QEMU", ("vm",), _qemu),

@@ -37,6 +37,7 @@ _COMMANDS = {
     "events": ("fusebpf.cli.events:events", "Print the events of a mount's filters."),
     "stats": ("fusebpf.cli.stats:stats", "Count and time the filters of a mount."),
     "top": ("fusebpf.cli.top:top", "Watch what the filters of all mounts cost."),
+    "trace": ("fusebpf.cli.trace:trace", "Measure how long a mount's operations take."),
     "doctor": ("fusebpf.cli.doctor:doctor", "Try what fusebpf needs of this machine."),
     "vm": ("fusebpf.cli.vm:vm", "Run commands in a VM with fuse-bpf."),
 }

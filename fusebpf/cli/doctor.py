@@ -7,7 +7,7 @@ import click
 
 from fusebpf.errors import EXIT_FAILURE
 
-_PURPOSES = ("compile", "attach", "module", "vm")
+_PURPOSES = ("compile", "attach", "trace", "module", "vm")
 
 
 @click.command()

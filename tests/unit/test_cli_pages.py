@@ -79,7 +79,7 @@ def test_a_shell_is_offered_the_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     line = b"40 1 0:41 / /mnt/data rw - fuse_bpf /srv rw,link_id=7\n"
     line += b"41 1 0:42 / /mnt/other rw - tmpfs none rw\n"
     monkeypatch.setattr(mountinfo, "entries", lambda: list(mountinfo.parse(line)))
-    for name in ("detach", "show", "replace", "events", "stats", "top"):
+    for name in ("detach", "show", "replace", "events", "stats", "top", "trace"):
         context = COMMANDS[f"fusebpf {name}"]
         (argument,) = (p for p in context.command.params if p.name == "mountpoint")
         offered = [item.value for item in argument.shell_complete(context, "/mnt/")]

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf trace`."""
+
+from __future__ import annotations
+
+import signal
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fusebpf.cli import arguments
+from fusebpf.cli.output import count, json_out, shown
+
+if TYPE_CHECKING:
+    from fusebpf.trace import Latency
+
+
+@click.command()
+@arguments.mountpoint()
+@click.option("--for", "seconds", metavar="S", type=click.FloatRange(0), help="Stop after S s.")
+@click.option("--by-process", is_flag=True, help="Tell processes apart by their names.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md).")
+def trace(mountpoint: Path, seconds: float | None, by_process: bool, as_json: bool) -> None:
+    """Measure how long the operations of MOUNTPOINT take, until Ctrl-C, and print histograms.
+
+    For each opcode: the whole operation in the file system, the lower operation within it, and its
+    filters. The mount needs no preparation; bcc (python3-bpfcc) and kernel headers do the tracing.
+    """
+    from fusebpf.trace import Tracer
+
+    with Tracer(mountpoint) as tracer:
+        click.echo(f"tracing {mountpoint}" + ("; Ctrl-C ends it" * (seconds is None)), err=True)
+        with suppress(KeyboardInterrupt):  # the usual end
+            if seconds is None:
+                signal.pause()
+            else:
+                time.sleep(seconds)
+        found, missed = tracer.read(by_process), tracer.missed
+    if as_json:
+        json_out({"missed": missed, "latencies": [asdict(row) for row in found]})
+        return
+    click.echo("\n\n".join(_text(rows) for rows in _grouped(found)) or "no operation was seen")
+    if missed:
+        click.echo(f"{count(missed, 'operation')} not measured", err=True)
+
+
+def _grouped(found: list[Latency]) -> list[dict[str, Latency]]:
+    groups: dict[tuple[str, str], dict[str, Latency]] = {}
+    for row in found:
+        groups.setdefault((row.opcode, row.process), {})[row.part] = row
+    return list(groups.values())
+
+
+_BAR = 40
+
+
+def _text(rows: dict[str, Latency]) -> str:
+    whole = rows["whole"]
+    lines = [whole.opcode + (f" by {shown(whole.process)}" if whole.process else "")]
+    for part, row in rows.items():
+        lines.append(
+            f"  {part:6} {row.count} times, {row.nanoseconds // row.count} ns on average, "
+            f"half within {row.percentile(0.5)}, 99 % within {row.percentile(0.99)}"
+        )
+    lines.append(f"  {'ns from':>10} " + " ".join(f"{part:>8}" for part in rows))
+    most = max(whole.histogram.values())
+    for least in sorted({slot for row in rows.values() for slot in row.histogram}):
+        counts = " ".join(f"{row.histogram.get(least, 0):8}" for row in rows.values())
+        bar = "#" * (_BAR * whole.histogram.get(least, 0) // most)
+        lines.append(f"  {least:>10} {counts} {bar}".rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: MIT
+"""Probes on the functions that every operation passes (kernel/src/bpf_dispatch.c), by bcc.
+
+The kernel takes the probes away when this process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fusebpf.abi.protocol import REQUESTS
+from fusebpf.build.paths import share_dir
+from fusebpf.errors import FusebpfError, UnsupportedKernelError
+from fusebpf.objfile.btf import KERNEL_BTF, Btf, module_btf
+from fusebpf.runtime import features, mounts
+from fusebpf.runtime.features import MODULE, FuseBpf
+
+Part = Literal["whole", "lower", "filter"]
+PARTS: tuple[Part, ...] = ("whole", "lower", "filter")
+
+#: Functions of this name pattern that are no lower operation.
+NOT_LOWER = frozenset({"fbpf_parse_backing", "fbpf_names_backing"})
+
+_LOWER = re.compile(r"^fbpf_\w+_backing$")
+_ENTRY = {"fbpf_dispatch": "enter_dispatch", "fbpf_filter": "enter_filtered"}
+
+
+@dataclass
+class Latency:
+    """Times of one part of an operation. `histogram` is counts by the least ns of each slot.
+
+    `whole` is the operation in the file system, `lower` the one on the lower directory within it,
+    `filter` all its filters; `process` is "" where processes were not asked for.
+    """
+
+    opcode: str
+    process: str
+    part: Part
+    count: int = 0
+    nanoseconds: int = 0
+    histogram: dict[int, int] = field(default_factory=dict)
+
+    def percentile(self, share: float) -> int:
+        """Nanoseconds within which this share of the operations lies, rounded up to a slot."""
+        left = share * self.count
+        for least, count in sorted(self.histogram.items()):
+            left -= count
+            if left <= 0:
+                return 2 * least
+        return 0
+
+
+class Tracer:
+    """Measures the operations of one mount from its making to `read`."""
+
+    def __init__(self, mountpoint: str | os.PathLike[str]) -> None:
+        """Set the probes.
+
+        Raises UsageError when there is no mount, PrivilegeError, UnsupportedKernelError,
+        FusebpfError when bcc is missing or cannot compile.
+        """
+        status = mounts.status(mountpoint)
+        features.require_root("trace")
+        bcc, kernel = _bcc(), features.require()
+        device = status.mountpoint.stat().st_dev
+        functions = _functions(kernel)
+        lower = sorted(name for name in functions if _LOWER.match(name) and name not in NOT_LOWER)
+        absent = [name for name in _ENTRY if name not in functions]
+        if absent or not lower:
+            raise UnsupportedKernelError(
+                "this kernel does not show the functions of fuse-bpf",
+                "as root: sysctl kernel.kptr_restrict=1, and no lockdown",
+            )
+        try:
+            self._bpf = bcc.BPF(
+                text=(share_dir("bpf") / "trace.bcc.c").read_text(encoding="utf-8"),
+                cflags=["-w", *_defines(device, kernel)],  # else it warns of the kernel's headers
+            )
+        except Exception as error:  # bcc raises no class of its own
+            raise FusebpfError(
+                f"bcc cannot compile for this kernel: {error}",
+                f"it needs its headers: apt-get install linux-headers-{os.uname().release}",
+            ) from None
+        try:
+            for name in _filters(status.hooks, functions):
+                self._probe(name, "enter_filter", "leave_filter")
+            for name in lower:
+                self._probe(name, "enter_lower", "leave_lower")
+            for name, enter in _ENTRY.items():
+                self._probe(name, enter, "leave")
+        except Exception as error:
+            self.close()
+            raise FusebpfError(
+                f"bcc cannot set a probe: {error}", "probes need CAP_SYS_ADMIN, and no lockdown"
+            ) from None
+
+    def _probe(self, name: str, enter: str, leave: str) -> None:
+        # The return first: an entry without its return would leave a thread half-way.
+        self._bpf.attach_kretprobe(event=name, fn_name=leave)
+        self._bpf.attach_kprobe(event=name, fn_name=enter)
+
+    @property
+    def missed(self) -> int:
+        """Operations whose end was not seen, as too many were under way at once."""
+        return int(self._bpf["missed"][0].value)
+
+    def read(self, by_process: bool = False) -> list[Latency]:
+        """What was measured so far: by opcode, and by process when asked for."""
+        rows: dict[tuple[str, str, int], Latency] = {}
+        for key, value in self._bpf["found"].items():
+            request = REQUESTS.get(key.opcode)
+            opcode = request.opcode_name if request else f"OPCODE_{key.opcode}"
+            process = key.process.decode("utf-8", "backslashreplace") if by_process else ""
+            row = rows.setdefault(
+                (opcode, process, key.part), Latency(opcode, process, PARTS[key.part])
+            )
+            row.count += value.count
+            row.nanoseconds += value.nanoseconds
+            least = 1 << max(key.slot - 1, 0)  # bcc's log2 counts from 1
+            row.histogram[least] = row.histogram.get(least, 0) + value.count
+        return [rows[name] for name in sorted(rows)]
+
+    def close(self) -> None:
+        """Take the probes away."""
+        self._bpf.cleanup()
+
+    def __enter__(self) -> Tracer:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+
+def _bcc() -> Any:
+    try:
+        import bcc
+    except ImportError as error:
+        raise FusebpfError(
+            f"bcc cannot be imported: {error}",
+            "apt-get install python3-bpfcc, and run fusebpf with the system's python3",
+        ) from None
+    return bcc
+
+
+def _functions(kernel: FuseBpf) -> frozenset[str]:
+    """Functions of fuse-bpf in the running kernel."""
+    found = set()
+    for line in Path("/proc/kallsyms").read_text(encoding="ascii").splitlines():
+        _address, kind, name, *owner = line.split()
+        if name.startswith("fbpf_") and kind in "tT":
+            if bool(owner) == kernel.in_kernel:
+                continue
+            found.add(name)
+    return frozenset(found)
+
+
+def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[str]:
+    """The functions that call the filters of these hooks."""
+    found = []
+    for hook in hooks:
+        op, _, phase = hook.rpartition("_")
+        name = f"fbpf_{op}_{phase.removesuffix('filter')}" if op else "fbpf_default"
+        if name in functions:
+            found.append(name)
+    return found
+
+
+def _defines(device: int, kernel: FuseBpf) -> list[str]:
+    """Where things lie in the kernel's structs, from BTF, and the mount's device."""
+    vmlinux = Btf((KERNEL_BTF / "vmlinux").read_bytes())
+    ours = vmlinux if kernel.in_kernel else module_btf(MODULE)
+    if ours is None:
+        raise UnsupportedKernelError("the module's BTF is gone", "load the module again")
+    values = {
+        "OFFSET_SUPER": _offset(vmlinux, "inode", "i_sb"),
+        "OFFSET_DEVICE": _offset(vmlinux, "super_block", "s_dev"),
+        "OFFSET_OPCODE": _offset(ours, "fbpf_desc", "opcode"),
+        # st_dev as the kernel has it inside: 12 bits of major, 20 of minor.
+        "DEVICE": os.major(device) << 20 | os.minor(device),
+    }
+    return [f"-D{name}={value}" for name, value in values.items()]
+
+
+def _offset(btf: Btf, struct: str, member: str) -> int:
+    for entry in btf.struct_members(struct) or ():
+        if entry.name == member:
+            return entry.offset
+    raise UnsupportedKernelError(f"the kernel's BTF has no {struct}.{member}", None)

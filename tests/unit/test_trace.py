@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""What `trace` knows of the kernel part is what its source says."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from fusebpf.abi import HOOKS
+from fusebpf.cli.trace import _grouped, _text
+from fusebpf.errors import FusebpfError
+from fusebpf.trace.latency import _LOWER, NOT_LOWER, Latency, _bcc, _filters
+
+SOURCE = "\n".join(
+    path.read_text()
+    for path in sorted((Path(__file__).resolve().parents[2] / "kernel/src").glob("*.c"))
+)
+
+
+def test_lower_operations_are_the_functions_of_that_name() -> None:
+    named = set(re.findall(r"^(?:static )?\w+ (fbpf_\w+_backing)\(", SOURCE, re.M))
+    used = set(re.findall(r"\.backing\s*=\s*(\w+)", SOURCE)) - {"backing"}  # an argument
+    assert used <= named
+    assert all(_LOWER.match(name) for name in used)
+    assert named >= NOT_LOWER
+    assert not used & NOT_LOWER
+
+
+def test_each_hook_has_its_function() -> None:
+    pairs = set(re.findall(r"FBPF_(?:PRE|POST)\((\w+)", SOURCE))
+    functions = frozenset(f"fbpf_{pair}_{phase}" for pair in pairs for phase in ("pre", "post"))
+    for hook in HOOKS:
+        assert len(_filters([hook], functions)) == 1, hook
+
+
+def test_percentiles_of_a_histogram() -> None:
+    row = Latency("OPEN", "", "whole", 100, 0, {128: 50, 1024: 49, 8192: 1})
+    assert row.percentile(0.5) == 256
+    assert row.percentile(0.99) == 2048
+    assert row.percentile(1) == 16384
+
+
+def test_text_has_a_line_for_each_slot() -> None:
+    (rows,) = _grouped(
+        [
+            Latency("OPEN", "cat", "whole", 4, 4000, {512: 3, 2048: 1}),
+            Latency("OPEN", "cat", "lower", 2, 600, {256: 2}),
+        ]
+    )
+    assert _text(rows).splitlines() == [
+        "OPEN by cat",
+        "  whole  4 times, 1000 ns on average, half within 1024, 99 % within 4096",
+        "  lower  2 times, 300 ns on average, half within 512, 99 % within 512",
+        "     ns from    whole    lower",
+        "         256        0        2",
+        f"         512        3        0 {'#' * 40}",
+        f"        2048        1        0 {'#' * 13}",
+    ]
+
+
+def test_without_bcc_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bcc", None)
+    with pytest.raises(FusebpfError, match=r"bcc cannot be imported(?s:.*)python3-bpfcc"):
+        _bcc()
