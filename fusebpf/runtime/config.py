@@ -15,20 +15,20 @@ CONFIG_PREFIX = "fusebpf_config_"
 _WORDS = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}
 
 
-def parse(settings: Iterable[str]) -> dict[str, int]:
-    """Values by name, from `NAME=VALUE` texts. Raises UsageError."""
+def parse(settings: Iterable[str], option: str = "--set ") -> dict[str, int]:
+    """Values by name, from `NAME=VALUE` texts; `option` is how they were given. UsageError."""
     found: dict[str, int] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name:
-            raise UsageError(f"--set {setting} is no NAME=VALUE", "e.g. --set limit=20")
+            raise UsageError(f"{option}{setting} is no NAME=VALUE", f"e.g. {option}limit=20")
         if name in found:
-            raise UsageError(f"--set {name} is given twice", "leave one out")
+            raise UsageError(f"{option}{name} is given twice", "leave one out")
         try:
             found[name] = _WORDS[text.lower()] if text.lower() in _WORDS else int(text, 0)
         except ValueError:
             raise UsageError(
-                f"--set {setting}: {text!r} is no number", "write 20, 0x14, true or false"
+                f"{option}{setting}: {text!r} is no number", "write 20, 0x14, true or false"
             ) from None
     return found
 
@@ -49,7 +49,7 @@ def choose(metadata: Metadata, values: Mapping[str, int]) -> dict[str, bytes]:
         if not isinstance(value, int) or not entry.least <= value <= entry.most:
             raise UsageError(
                 f"config value {name}={value!r} is not from {entry.least} to {entry.most}",
-                f"{_shown(entry)}; without --set it is {entry.default}",
+                f"{_shown(entry)}; by default it is {entry.default}",
             )
         chosen[CONFIG_PREFIX + name] = pack_config(entry.type, value)
     return chosen

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 from types import TracebackType
 
 from fusebpf.errors import FusebpfError
@@ -19,6 +20,7 @@ _NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
 _NR_FSCONFIG = 431
 _NR_FSMOUNT = 432
+_NR_MOUNT_SETATTR = 442
 
 _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1
@@ -65,11 +67,14 @@ class FsContext:
         """Set an option to an open file (not one opened with O_PATH)."""
         self._config(_FSCONFIG_SET_FD, key, None, fd)
 
-    def mount(self) -> int:
-        """Create the file system and mount it nowhere; the descriptor holds the mount."""
+    def mount(self, attributes: int = 0) -> int:
+        """Create the file system and mount it nowhere; the descriptor holds the mount.
+
+        `attributes` are MOUNT_ATTR_* of mount_setattr(2).
+        """
         self._config(_FSCONFIG_CMD_CREATE, None, None, 0)
         try:
-            return syscall(_NR_FSMOUNT, self._fd, _FSMOUNT_CLOEXEC, 0)
+            return syscall(_NR_FSMOUNT, self._fd, _FSMOUNT_CLOEXEC, attributes)
         except OSError as error:
             raise self._error("cannot make the mount", error) from None
 
@@ -113,6 +118,13 @@ class FsContext:
 def move_mount(mount_fd: int, target: str | os.PathLike[str]) -> None:
     """Put a mount that hangs on a descriptor at a path. Raises OSError."""
     syscall(_NR_MOVE_MOUNT, mount_fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+
+
+def set_attributes(target: str | os.PathLike[str], attributes: int, clear: int) -> None:
+    """Change MOUNT_ATTR_* of the mount at a path, all at once (mount_setattr(2)). OSError."""
+    change = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, clear, 0, 0), 32)
+    path = os.fsencode(target)
+    syscall(_NR_MOUNT_SETATTR, _AT_FDCWD, path, 0, ctypes.addressof(change), len(change))
 
 
 def umount(target: str | os.PathLike[str], lazy: bool = False) -> None:

@@ -104,6 +104,7 @@ def attach(
     set_name: str | None = None,
     config: Mapping[str, int] | None = None,
     daemon_fd: int | None = None,
+    attributes: int = 0,
 ) -> Mount:
     """Mount `lower` at `mountpoint` with filters in force.
 
@@ -111,6 +112,7 @@ def attach(
     says which set of a file with several. `config` gives config values of the set by name; the
     others keep their defaults. `lower` and `mountpoint` may be the same directory.
     `daemon_fd` is the device of a daemon (fusebpf.daemon.Device), to be served after this returns.
+    `attributes` are MOUNT_ATTR_* of mount_setattr(2): read-only, no set-id bits.
 
     Raises UsageError (a path that cannot be meant), PrivilegeError, UnsupportedKernelError,
     BuildError, VerifierError, MountError. After an error nothing is mounted, loaded or open.
@@ -131,7 +133,7 @@ def attach(
         # An O_PATH descriptor would not do: the kernel wants an open directory.
         root = os.open(lower_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, root)
-        mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd, daemon_fd)
+        mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd, daemon_fd, attributes)
         stack.callback(os.close, mount_fd)
         maps, events = open_tables(metadata.maps, partial(_descriptor, opened))
         mount = Mount(target, lower_path, name, link.id, maps, events)
@@ -177,7 +179,7 @@ def _directory(path: str | os.PathLike[str], what: str) -> Path:
 
 
 def _make_mount(
-    fs_type: str, lower: Path, root_fd: int, link_fd: int, daemon_fd: int | None
+    fs_type: str, lower: Path, root_fd: int, link_fd: int, daemon_fd: int | None, attributes: int
 ) -> int:
     """A mount of `lower` with the link's filters, at no path yet."""
     source = os.fsencode(lower)
@@ -193,7 +195,7 @@ def _make_mount(
             context.set_fd("root_dir", root_fd)
             context.set_fd("root_bpf_link", link_fd)
             context.set_string("creds", "mounter")
-            return context.mount()
+            return context.mount(attributes)
     except MountError as error:
         raise MountError(
             f"cannot mount {lower}: {error.message}", error.errno, error.log, error.help
