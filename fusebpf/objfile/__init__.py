@@ -106,6 +106,7 @@ def parse(path: Path, data: bytes) -> ObjectFile:
         raw = next((entry.data() for entry, name in sections if name == SECTION), None)
         btf, lines = _debug({name: entry for entry, name in sections if name})
         programs = _programs(sections, lines)
+        types = 0 if btf is None else btf.count
         listed = tuple(Section(name, int(entry["sh_size"])) for entry, name in sections if name)
     except (ELFError, *_BROKEN) as error:
         reason = str(error) or type(error).__name__
@@ -122,7 +123,7 @@ def parse(path: Path, data: bytes) -> ObjectFile:
             f"{path}: section {SECTION} cannot be read: {error}",
             "build it again with this version: fusebpf compile FILE.py -o OUT",
         ) from None
-    return ObjectFile(path, data, metadata, listed, programs, 0 if btf is None else btf.count)
+    return ObjectFile(path, data, metadata, listed, programs, types)
 
 
 def _debug(sections: dict[str, Any]) -> tuple[Btf | None, dict[str, list[SourceLine]]]:
