@@ -48,7 +48,7 @@ OBJECTS = os.environ.get("FUSEBPF_OBJECTS")
 def test_random_filters_are_verified(tmp_path: Path) -> None:
     directory = Path(OBJECTS or tmp_path)
     if not OBJECTS:
-        write_objects(directory, 16)
+        write_objects(directory, 8)
     loaded = left = 0
     for path in sorted(directory.glob("*.o")):
         entry = objfile.read(path)

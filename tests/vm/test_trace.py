@@ -21,6 +21,7 @@ pytest.importorskip("bcc")
 def probes() -> list[str]:
     """Functions that have probes now."""
     subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=False)
+    os.listdir("/sys/kernel/debug/tracing")  # mounts itself when bcc looks at it
     return Path("/sys/kernel/debug/kprobes/list").read_text().splitlines()
 
 
