@@ -69,17 +69,19 @@ static __fusebpf_inline _Bool fusebpf_bytes_are(const __u8 *data, const char *te
 		return 1;
 	fusebpf_hide(data);
 	differ = fusebpf_differ(data, text, width, fold);
-	if (size == width)
-		return differ == 0;
 	/* Else clang makes a branch of every word, and the verifier follows all of them. */
 	fusebpf_hide(differ);
+	if (size == width)
+		return differ == 0;
 	/* Most literals have at most two words, for which a loop costs clang more than it saves. */
 #pragma clang loop unroll(full)
 	for (__u32 at = width; size > 2 * width && at + width < size; at += width) {
 		differ |= fusebpf_differ(data + at, text + at, width, fold);
 		fusebpf_hide(differ);
 	}
-	return !(differ | fusebpf_differ(data + size - width, text + size - width, width, fold));
+	differ |= fusebpf_differ(data + size - width, text + size - width, width, fold);
+	fusebpf_hide(differ);
+	return differ == 0;
 }
 
 /* Whether a buffer is not a part of another one: clang knows it once everything is inlined. */
