@@ -74,14 +74,10 @@ def _links(kernel: FuseBpf) -> Iterator[int]:
     """Ids of the links of filter sets, whoever made them."""
     for link_id in sysbpf.ids(sysbpf.LINK_GET_NEXT_ID):
         try:
-            map_id = state.ops_map_id(link_id)
-            fd = sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, map_id)
+            with state.opened(sysbpf.MAP_GET_FD_BY_ID, state.ops_map_id(link_id)) as fd:
+                info = sysbpf.map_info(fd)
         except OSError:
             continue  # of another kind, or gone
-        try:
-            info = sysbpf.map_info(fd)
-        finally:
-            os.close(fd)
         module = sysbpf.btf_name(info.btf_vmlinux_id) if info.btf_vmlinux_id else ""
         ours = module == ("" if kernel.in_kernel else MODULE)
         if ours and info.value_size == kernel.value_size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,15 +52,9 @@ def status(mountpoint: str | os.PathLike[str]) -> MountStatus:
 def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
     link_id = entry.link_id
     loaded: state.LoadedSet | None = None
-    filters: tuple[str, ...] = ()
     if kernel is not None and link_id is not None and not entry.dead:
-        try:
+        with suppress(OSError):  # it went away since mountinfo was read
             loaded = state.loaded_set(link_id, kernel)
-            filters = tuple(
-                state.filter_name(state.program_info(number)) for number in loaded.program_ids
-            )
-        except OSError:
-            loaded = None  # went away since mountinfo was read
     # A set that was registered without a link is in force, too, but cannot be looked into.
     named = link_id is not None or "root_bpf" in entry.super_options
     shown = "dead" if entry.dead else "active" if named else "unfiltered"
@@ -71,7 +66,7 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
         link_id=link_id,
         filter_set=loaded.name if loaded else "",
         hooks=loaded.hooks if loaded else (),
-        filters=filters,
+        filters=loaded.filters if loaded else (),
         maps=_declared(loaded) if loaded else (),
         source_sha256=loaded.source_sha256 if loaded else "",
         mend="" if shown == "active" else f"fusebpf detach {shlex.quote(str(entry.mount_point))}",

@@ -28,20 +28,24 @@ _METADATA = "bpf_metadata_fusebpf_"
 
 @dataclass(frozen=True)
 class LoadedSet:
-    """A filter set as it is in the kernel: its metadata, hooks, and the ids of its parts."""
+    """A filter set as it is in the kernel: its metadata, hooks, and the ids of its parts.
+
+    `filters` are the functions of `hooks`.
+    """
 
     name: str
     source_sha256: str
     version: str
     hooks: tuple[str, ...]
     link_id: int
-    program_ids: tuple[int, ...]
+    filters: tuple[str, ...]
     map_ids: dict[str, int]
     maps_json: str
 
 
 @contextmanager
-def _opened(command: int, object_id: int) -> Iterator[int]:
+def opened(command: int, object_id: int) -> Iterator[int]:
+    """The descriptor of an id for a while (`sysbpf.*_GET_FD_BY_ID`). Raises OSError."""
     fd = sysbpf.fd_by_id(command, object_id)
     try:
         yield fd
@@ -51,14 +55,14 @@ def _opened(command: int, object_id: int) -> Iterator[int]:
 
 def loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
     """Describe the set behind a link. Raises OSError: FileNotFoundError when it is gone."""
-    programs = programs_of(link_id, kernel)
+    programs = {hook: program_info(i) for hook, i in programs_of(link_id, kernel).items()}
     map_ids: dict[str, int] = {}
     metadata: dict[str, str] = {}
-    for program_id in programs.values():
-        for map_id in program_info(program_id).map_ids:
+    for program in programs.values():
+        for map_id in program.map_ids:
             if map_id in map_ids.values():
                 continue
-            with _opened(sysbpf.MAP_GET_FD_BY_ID, map_id) as fd:
+            with opened(sysbpf.MAP_GET_FD_BY_ID, map_id) as fd:
                 info = sysbpf.map_info(fd)
                 map_ids[info.name] = map_id
                 if info.name.endswith(".rodata"):
@@ -69,7 +73,7 @@ def loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
         version=metadata.get("version", ""),
         hooks=tuple(programs),
         link_id=link_id,
-        program_ids=tuple(programs.values()),
+        filters=tuple(map(filter_name, programs.values())),
         map_ids=map_ids,
         maps_json=metadata.get("maps", "[]"),
     )
@@ -80,7 +84,7 @@ def ops_map_id(link_id: int) -> int:
 
     Raises OSError: FileNotFoundError when the link is gone or was torn off.
     """
-    with _opened(sysbpf.LINK_GET_FD_BY_ID, link_id) as fd:
+    with opened(sysbpf.LINK_GET_FD_BY_ID, link_id) as fd:
         map_id = sysbpf.link_info(fd).map_id
     if map_id == 0:
         raise FileNotFoundError(f"link {link_id} was detached")
@@ -88,7 +92,7 @@ def ops_map_id(link_id: int) -> int:
 
 
 def _ops_value(link_id: int) -> bytes:
-    with _opened(sysbpf.MAP_GET_FD_BY_ID, ops_map_id(link_id)) as fd:
+    with opened(sysbpf.MAP_GET_FD_BY_ID, ops_map_id(link_id)) as fd:
         size = sysbpf.map_info(fd).value_size
         return sysbpf.map_lookup(fd, bytes(4), size) or bytes(size)
 
@@ -101,7 +105,7 @@ def ops_name(link_id: int, kernel: FuseBpf) -> str:
 
 def program_info(program_id: int) -> sysbpf.ProgInfo:
     """What the kernel says of a program. Raises OSError: FileNotFoundError when it is gone."""
-    with _opened(sysbpf.PROG_GET_FD_BY_ID, program_id) as fd:
+    with opened(sysbpf.PROG_GET_FD_BY_ID, program_id) as fd:
         return sysbpf.prog_info(fd)
 
 
