@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from fusebpf.errors import UsageError
+from fusebpf.spelling import closest
 
 LISTED = "the options are listed in docs/mounting.md"
 
@@ -106,10 +106,10 @@ def parse_options(text: str, sloppy: bool = False) -> Options:
         elif key in _SHOWN:
             options.shown[key] = value
         elif not sloppy:
-            near = get_close_matches(key + equals, [*ATTRIBUTES, *_OTHERS, *_OURS], n=1)
+            near = closest(key + equals, [*ATTRIBUTES, *_OTHERS, *_OURS])
             raise UsageError(
                 f"unknown mount option {option!r}",
-                f"did you mean {near[0]!r}?" if near else LISTED,
+                f"did you mean {near!r}?" if near else LISTED,
             )
     if options.remount:
         options.clear |= _REMOUNTED | (_NODIRATIME if options.clear & _ATIME else 0)

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 
 from fusebpf.build.metadata import ConfigMeta, Metadata
 from fusebpf.errors import UsageError
+from fusebpf.spelling import closest
 
 #: Config values are constants of the object: this and the name.
 CONFIG_PREFIX = "fusebpf_config_"
@@ -40,11 +40,11 @@ def choose(metadata: Metadata, values: Mapping[str, int]) -> dict[str, bytes]:
     for name, value in values.items():
         entry = known.get(name)
         if entry is None:
-            near = get_close_matches(name, known, n=1)
+            near = closest(name, known)
             listed = f"it has: {', '.join(map(_shown, known.values()))}" if known else "it has none"
             raise UsageError(
                 f"filter set {metadata.set} has no config value {name!r}",
-                f"did you mean {near[0]!r}?" if near else listed,
+                f"did you mean {near!r}?" if near else listed,
             )
         if not isinstance(value, int) or not entry.least <= value <= entry.most:
             raise UsageError(
