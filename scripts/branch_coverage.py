@@ -36,14 +36,14 @@ def generate(sets: int) -> set[str]:
     from fusebpf.build import compile_file
     from fusebpf.compiler import ir
     from fusebpf.compiler.walk import expressions, statements
-    from tests.property.generator import Generator
+    from tests.property.generator import FILTERS, Generator
     from tests.property.inputs import RandomChooser
 
     met: set[str] = set()
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "generated.py"
         for number in range(sets):
-            path.write_text(Generator(RandomChooser(number)).generate(8).source)
+            path.write_text(Generator(RandomChooser(number)).generate(FILTERS).source)
             program = compile_file(path).result.ir
             assert isinstance(program, ir.Program)
             for function in (*program.helpers, *program.filters):

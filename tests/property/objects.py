@@ -15,11 +15,8 @@ from itertools import count
 from pathlib import Path
 
 from fusebpf.build import BuildError, BuiltObject, build_compiled, compile_file
-from tests.property.generator import Generator
+from tests.property.generator import FILTERS, Generator
 from tests.property.inputs import RandomChooser
-
-FILTERS = 8
-"""Most filters of one set."""
 
 TOO_LARGE = "E245"
 

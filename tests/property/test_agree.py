@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.property.generator import ALL_HOOKS, Generator
+from tests.property.generator import ALL_HOOKS, FILTERS, Generator
 from tests.property.harness import compare
 from tests.property.inputs import RandomChooser
 
@@ -26,8 +26,6 @@ PROGRAMS = int(os.environ.get("FUSEBPF_PROGRAMS", "500"))
 SECONDS = float("inf") if "FUSEBPF_PROGRAMS" in os.environ else 45
 SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
 CASES = 10
-#: Most filters of one set: clang takes most of the time, and as long for one as for a few.
-FILTERS = 8
 SETS_PER_ROUND = 25
 
 pytestmark = pytest.mark.skipif(

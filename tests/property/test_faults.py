@@ -21,14 +21,14 @@ from fusebpf.compiler import ir
 from fusebpf.testing.pyrun import PyRun
 from tests.property.corners import CORNERS
 from tests.property.faults import CAUGHT, FAULTS, ROOT, Fault, Known, compare, outcome
-from tests.property.generator import Generator
+from tests.property.generator import FILTERS, Generator
 from tests.property.inputs import Generated, RandomChooser, make_case
 
 WANTED = os.environ.get("FUSEBPF_FAULTS", "3")
 COUNT = len(FAULTS) if WANTED == "all" else int(WANTED)
 SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
 #: Random sets of the corpus, filters of each, inputs of each filter.
-SETS, FILTERS, INPUTS = 3, 8, 20
+SETS, INPUTS = 3, 20
 
 
 def test_faults_are_where_they_are_said_to_be(tmp_path: Path) -> None:
