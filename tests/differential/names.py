@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import suppress
 
 from tests.differential import libc
 from tests.differential.registry import (
@@ -149,9 +148,8 @@ def link_empty_path(w: World, old: Path, new: Path) -> None:
 @op()
 def getcwd(w: World) -> str:
     """After a walk: a directory that was moved below is found by a lookup (docs/kernel.md)."""
-    for directory, _names, _files in os.walk(w.base):
-        with suppress(OSError):
-            os.stat(directory)
+    for _ in os.walk(w.base):
+        pass
     return os.path.relpath(os.getcwd(), w.base)
 
 
