@@ -255,14 +255,9 @@ def _kvm() -> _Outcome:
 
 
 def _bcc() -> _Outcome:
-    try:
-        import bcc
-    except ImportError as error:
-        return (
-            "missing",
-            f"bcc cannot be imported: {error}",
-            "apt-get install python3-bpfcc, and run fusebpf with the system's python3",
-        )
+    from fusebpf.trace.latency import import_bcc
+
+    bcc = import_bcc()
     return _ok(f"bcc {getattr(bcc, '__version__', '')}".strip())
 
 

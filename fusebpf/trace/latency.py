@@ -66,7 +66,7 @@ class Tracer:
         """
         status = mounts.status(mountpoint)
         features.require_root("trace")
-        bcc, kernel = _bcc(), features.require()
+        bcc, kernel = import_bcc(), features.require()
         device = status.mountpoint.stat().st_dev
         functions = _functions(kernel)
         lower = sorted(name for name in functions if _LOWER.match(name) and name not in NOT_LOWER)
@@ -136,7 +136,8 @@ class Tracer:
         self.close()
 
 
-def _bcc() -> Any:
+def import_bcc() -> Any:
+    """The module bcc. Raises FusebpfError."""
     try:
         import bcc
     except ImportError as error:

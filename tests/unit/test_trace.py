@@ -12,7 +12,7 @@ import pytest
 from fusebpf.abi import HOOKS
 from fusebpf.cli.trace import _grouped, _text
 from fusebpf.errors import FusebpfError
-from fusebpf.trace.latency import _LOWER, NOT_LOWER, Latency, _bcc, _filters
+from fusebpf.trace.latency import _LOWER, NOT_LOWER, Latency, _filters, import_bcc
 
 SOURCE = "\n".join(
     path.read_text()
@@ -64,4 +64,4 @@ def test_text_has_a_line_for_each_slot() -> None:
 def test_without_bcc_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bcc", None)
     with pytest.raises(FusebpfError, match=r"bcc cannot be imported(?s:.*)python3-bpfcc"):
-        _bcc()
+        import_bcc()
