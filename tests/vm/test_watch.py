@@ -20,30 +20,33 @@ from fusebpf.runtime.stats import Meter
 from tests.unit import json_schemas
 from tests.vm.attach_objects import fusebpf, nothing_left, running
 
-# The ring of names holds 56 events.
-FILTERS = """from dataclasses import dataclass
+OPENED = """from dataclasses import dataclass
 
 from fusebpf import Context, FilterSet, Name, OpenIn
 from fusebpf.constants import ENOENT
 from fusebpf.types import bytes64, u32
 
-filters = FilterSet("watched")
+filters = FilterSet("SET")
 
 @dataclass
 class Opened:
     uid: u32
     flags: u32
 
-@dataclass
-class Sought:
-    name: bytes64
-
-opened = filters.events("opened", Opened, size=4096)
-sought = filters.events("sought", Sought, size=4096)
+opened = filters.events("opened", Opened, size=SIZE)
 
 @filters.open.pre
 def note_opened(ctx: Context, req: OpenIn):
     opened.emit(Opened(uid=ctx.uid, flags=req.flags))
+"""
+
+# The ring of names holds 56 events.
+SOUGHT = """
+@dataclass
+class Sought:
+    name: bytes64
+
+sought = filters.events("sought", Sought, size=4096)
 
 @filters.lookup.pre
 def note_sought(ctx: Context, name: Name):
@@ -52,25 +55,10 @@ def note_sought(ctx: Context, name: Name):
         return -ENOENT
 """
 
+FILTERS = OPENED.replace("SET", "watched").replace("SIZE", "4096") + SOUGHT
+
 # A replacement does not keep a ring of another size: a reader has to open the new one.
-OTHER = """from dataclasses import dataclass
-
-from fusebpf import Context, FilterSet, OpenIn
-from fusebpf.types import u32
-
-filters = FilterSet("other")
-
-@dataclass
-class Opened:
-    uid: u32
-    flags: u32
-
-opened = filters.events("opened", Opened, size=8192)
-
-@filters.open.pre
-def note_opened(ctx: Context, req: OpenIn):
-    opened.emit(Opened(uid=ctx.uid, flags=req.flags))
-"""
+OTHER = OPENED.replace("SET", "other").replace("SIZE", "8192")
 
 
 @pytest.fixture(scope="module")
