@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from fusebpf.build import paths
@@ -81,6 +82,32 @@ def entry(name: str, build: Callable[[Path], None]) -> Path:
     return final
 
 
+@contextmanager
+def own_directory(name: str) -> Iterator[Path]:
+    """Give a directory of the cache to this process alone, with what an earlier owner left in it.
+
+    The first free one of ``name``-0, ``name``-1, … is taken. One whose owner was killed, or left
+    by an exception, may hold half-written files: it is emptied first.
+    """
+    locks = cache_dir() / "locks"
+    locks.mkdir(exist_ok=True)
+    for path in (cache_dir() / f"{name}-{number}" for number in count()):
+        with (locks / path.name).open("a+b") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            handle.seek(0)
+            if handle.read() and path.exists():
+                remove_tree(path)
+            path.mkdir(exist_ok=True)
+            handle.write(b"owned\n")
+            handle.flush()
+            yield path
+            handle.truncate(0)
+            return
+
+
 def remove_tree(path: Path) -> None:
     """Remove a directory of the cache, but never what is mounted in it.
 
@@ -109,7 +136,7 @@ def _mounts() -> list[Path]:
 def remove_unused(root_name: str, *others: str) -> list[Path]:
     """Remove roots other than the guest's and ``others``, boot files and kernels older than it.
 
-    What a running build holds is locked and stays.
+    Their guests' bytecode goes, too. What a running build holds is locked and stays.
     """
     removed = []
     current = cache_dir() / root_name
@@ -117,6 +144,10 @@ def remove_unused(root_name: str, *others: str) -> list[Path]:
         if path.is_dir() and path.name not in (root_name, *others) and ".tmp-" not in path.name:
             with locked(path.name):
                 remove_tree(path)
+            removed.append(path)
+    for path in sorted(cache_dir().glob("bytecode-*")):
+        if not path.name.startswith(f"bytecode-{root_name}-"):
+            remove_tree(path)
             removed.append(path)
     made = [path for kind in ("boot-*", "disk-*") for path in cache_dir().glob(kind)]
     made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
-from fusebpf.vm.cache import cache_dir
+from fusebpf.vm.cache import own_directory
 from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import BootPanicError, PrepareError
 from fusebpf.vm.kernel import (
@@ -30,6 +30,8 @@ from fusebpf.vm.wire import ExitReport
 _VENV = "/usr/lib/fusebpf-guest"
 _GUEST_FILES = "/run/fusebpf"
 _BYTECODE = Path("/run/fusebpf-bytecode")
+"""Where Python keeps bytecode: the guest reads sources over read-only 9p, and compiling them anew
+made a third to a half of every `fusebpf` command there."""
 
 _ENVIRONMENT = {
     "PATH": f"{_VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -121,7 +123,21 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     if ready.kernel.modules is not None and ready.kernel.root != ready.root:
         target = Path("/lib/modules", ready.kernel.release)
         shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
-    shares.append(sharing.Share(bytecode_dir(ready.root), _BYTECODE, writable=True))
+    # Not shared by guests: what one replaces while another reads it, that one reads cut at the
+    # length it had before.
+    with own_directory(f"bytecode-{ready.root.name}") as bytecode:
+        shares.append(sharing.Share(bytecode, _BYTECODE, writable=True))
+        return _boot(request, ready, shares, files, output, progress)
+
+
+def _boot(
+    request: Request,
+    ready: Prepared,
+    shares: Sequence[sharing.Share],
+    files: dict[str, bytes],
+    output: Output,
+    progress: Progress,
+) -> ExitReport:
     spec = MachineSpec(
         boot=ready.boot,
         disk=ready.disk,
@@ -167,17 +183,6 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         # (static keys): rare, and over once the kernel is up. Nothing of ours ran yet.
         progress(f"{error.message} while booting; trying once more")
         return run(spec, job, output, boot_seconds=boot_seconds)
-
-
-def bytecode_dir(root: Path) -> Path:
-    """Return where guests of ``root`` keep their Python's bytecode, in the cache; made if absent.
-
-    The guest reads sources over read-only 9p. Compiling them anew made a third to a half of every
-    `fusebpf` command there.
-    """
-    path = cache_dir() / f"bytecode-{root.name}"
-    path.mkdir(exist_ok=True)
-    return path
 
 
 def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:

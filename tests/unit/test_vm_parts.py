@@ -70,14 +70,40 @@ def test_digest_counts_borders() -> None:
 
 
 def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
-    kept = ("root-other-2", "objects", "kernel/work")
-    for name in (*kept, "root-old", "root-other-1", "boot-1-x", "disk-old", "kernel/0a"):
+    kept = ("root-other-2", "objects", "kernel/work", "bytecode-root-new-0")
+    for name in (
+        *kept,
+        "bytecode-root-old-0",
+        "root-old",
+        "root-other-1",
+        "boot-1-x",
+        "disk-old",
+        "kernel/0a",
+    ):
         (own_cache / name).mkdir(parents=True)
     (own_cache / "kernel/0a/vmlinux").touch()
     removed = cache.remove_unused("root-new", "root-other-2", "root-none")
-    gone = ["0a", "boot-1-x", "disk-old", "root-old", "root-other-1"]
+    gone = ["0a", "boot-1-x", "bytecode-root-old-0", "disk-old", "root-old", "root-other-1"]
     assert sorted(path.name for path in removed) == gone
     assert all((own_cache / name).is_dir() for name in kept)
+
+
+def test_directory_is_ones_own_and_kept() -> None:
+    with cache.own_directory("thing") as first, cache.own_directory("thing") as second:
+        assert first != second
+        (first / "file").write_text("x")
+    with cache.own_directory("thing") as again:
+        assert again == first
+        assert (again / "file").read_text() == "x"
+
+
+def test_what_a_failed_owner_left_is_removed() -> None:
+    with pytest.raises(NotADirectoryError), cache.own_directory("thing") as path:
+        (path / "file/in it").write_text((path / "file").write_text("half") * "x")
+    assert [left.name for left in path.iterdir()] == ["file"]
+    with cache.own_directory("thing") as again:
+        assert again == path
+        assert list(again.iterdir()) == []
 
 
 def test_nothing_mounted_is_ever_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
