@@ -75,6 +75,26 @@ static int fbpf_notify_change(struct inode *inode, struct path *lower,
 	return err;
 }
 
+/*
+ * Set-id bits that our inode does not show, the lower mount being nosuid, go
+ * with a change of the owner only for whom they would if it did: the VFS asks
+ * for a new mode then. With the size they go for everybody.
+ */
+static void fbpf_ask_for_hidden(struct inode *inode, struct iattr *attr)
+{
+	umode_t hidden;
+
+	if (likely(!fbpf_sb(inode->i_sb)->nosuid) ||
+	    attr->ia_valid & (ATTR_MODE | ATTR_SIZE) || !S_ISREG(inode->i_mode))
+		return;
+	hidden = READ_ONCE(fbpf_lower_inode(inode)->i_mode);
+	if ((attr->ia_valid & ATTR_KILL_SUID && hidden & S_ISUID) ||
+	    (attr->ia_valid & ATTR_KILL_SGID && hidden & S_ISGID)) {
+		attr->ia_valid |= ATTR_MODE;
+		attr->ia_mode = inode->i_mode;
+	}
+}
+
 int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
@@ -83,6 +103,7 @@ int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 	int err;
 
 	fbpf_refresh(inode);
+	fbpf_ask_for_hidden(inode, attr);
 	err = setattr_prepare(&nop_mnt_idmap, dentry, attr);
 	if (err)
 		return err;

@@ -170,6 +170,11 @@ def set_id_steps(s: Steps) -> None:
         fresh(0o6755)
         s.do(f"chown {owner}", partial(os.chown, path, *owner))
         s.do("mode", lambda: oct(os.stat(path).st_mode))
+    for uid, group in ((1000, 1000), (1001, 1001)):
+        fresh(0o6755)
+        change_nothing = partial(os.chown, path, -1, -1)
+        s.do(f"chown of nothing by {uid}", partial(acting_as, uid, group, change_nothing))
+        s.do("mode", lambda: oct(os.stat(path).st_mode))
 
 
 @pytest.mark.parametrize("flags", ["suid", "nosuid"])
