@@ -126,7 +126,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     # Not shared by guests: what one replaces while another reads it, that one reads cut at the
     # length it had before.
     with own_directory(f"bytecode-{ready.root.name}") as bytecode:
-        shares.append(sharing.Share(bytecode, _BYTECODE, writable=True))
+        shares.append(sharing.Share(bytecode, _BYTECODE, writable=True, private=True))
         return _boot(request, ready, shares, files, output, progress)
 
 
@@ -166,7 +166,7 @@ def _boot(
         command=request.command,
         cwd=request.cwd,
         env=env,
-        shares=[GuestShare(f"s{n}", s.target, s.writable) for n, s in enumerate(shares)],
+        shares=[GuestShare(f"s{n}", s.target, s.writable, s.private) for n, s in enumerate(shares)],
         files=files,
         modules=modules,
         timeout=request.timeout,

@@ -32,11 +32,12 @@ Output = Callable[[int, bytes], None]
 
 @dataclass(frozen=True)
 class GuestShare:
-    """The export ``tag`` mounted at ``path`` in the guest."""
+    """The export ``tag`` mounted at ``path`` in the guest, which caches it whole if ``private``."""
 
     tag: str
     path: Path
     writable: bool
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def _orders(job: Job) -> bytes:
     records += [("env", f"{key}={value}") for key, value in job.env.items()]
     # Parents first, so that a share below another finds its mount point.
     for share in sorted(job.shares, key=lambda share: len(share.path.parts)):
-        mode = "rw" if share.writable else "ro"
+        mode = ("rc" if share.private else "rw") if share.writable else "ro"
         records.append(("share", f"{mode}:{share.tag}:{share.path}"))
     records += [("module", path) for path in job.modules]
     files = b"".join(encode_file(path, data) for path, data in job.files.items())

@@ -16,11 +16,15 @@ _OWN = ("/", "/opt", "/run", "/tmp", "/root", "/home", *_SYSTEM)
 
 @dataclass(frozen=True)
 class Share:
-    """The host's ``source`` at ``target`` in the guest."""
+    """The host's ``source`` at ``target`` in the guest.
+
+    What is ``private`` nobody else changes meanwhile: the guest caches it whole.
+    """
 
     source: Path
     target: Path
     writable: bool
+    private: bool = False
 
 
 def plan(cwd: Path, read_only: Iterable[Path], writable: Iterable[Path]) -> list[Share]:

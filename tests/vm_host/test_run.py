@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.vm.cache import cache_dir
 from fusebpf.vm.root import root_path
 
 pytestmark = pytest.mark.skipif(not root_path().is_dir(), reason="no guest root: make vm")
@@ -164,6 +165,21 @@ def test_a_writable_working_directory(tmp_path: Path) -> None:
     status, _, err = vm("--rw", ".", "--", "sh", "-c", "echo x >new", cwd=tmp_path)
     assert (status, err) == (0, b"")
     assert (tmp_path / "new").read_text() == "x\n"
+
+
+def test_bytecode_is_kept_for_later_guests(tmp_path: Path) -> None:
+    (tmp_path / "imported.py").write_text("values = " + repr(list(range(1000, 9000))))
+    code = (
+        "import hashlib, imported\n"
+        "with open(imported.__cached__, 'rb') as file:\n"
+        "    print(hashlib.file_digest(file, 'sha256').hexdigest())"
+    )
+    status, out, err = vm("--", "python", "-c", code, cwd=tmp_path)
+    assert (status, err) == (0, b"")
+    kept = list(cache_dir().glob(f"bytecode-{root_path().name}-*{tmp_path}/imported.*.pyc"))
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept] == [
+        out.decode().strip()
+    ]
 
 
 def test_timeout_ends_the_machine() -> None:

@@ -262,18 +262,26 @@ static void take_config(char *data, uint32_t length)
 	}
 }
 
-/* "rw:TAG:PATH" or "ro:TAG:PATH". Cached for a read-only tree; a writable one sees the host's writes. */
+static bool is_writable(const char *share)
+{
+	return strncmp(share, "ro:", 3);
+}
+
+/*
+ * "ro:TAG:PATH", "rw:TAG:PATH" or, what only this guest writes, "rc:TAG:PATH". Cached whole but for
+ * rw, which sees the host's writes.
+ */
 static void mount_share(char *share)
 {
-	bool writable = !strncmp(share, "rw:", 3);
+	bool cached = strncmp(share, "rw:", 3);
 	char *tag = share + 3;
 	char *path = strchr(tag, ':');
 
 	if (!path)
 		fail("bad share from the host: %s", share);
 	*path++ = '\0';
-	do_mount(tag, path, "9p", writable ? 0 : MS_RDONLY,
-		 writable ? P9_OPTIONS "cache=mmap" : P9_OPTIONS "cache=loose");
+	do_mount(tag, path, "9p", is_writable(share) ? 0 : MS_RDONLY,
+		 cached ? P9_OPTIONS "cache=loose" : P9_OPTIONS "cache=mmap");
 }
 
 static void wait_for(const char *device)
@@ -527,7 +535,7 @@ static void sync_shares(void)
 	for (int i = 0; i < nshares; i++) {
 		int fd;
 
-		if (strncmp(shares[i], "rw:", 3))
+		if (!is_writable(shares[i]))
 			continue;
 		/* mount_share() cut the record after the tag; the path follows. */
 		fd = open(shares[i] + strlen(shares[i]) + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
