@@ -123,6 +123,12 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     if ready.kernel.modules is not None and ready.kernel.root != ready.root:
         target = Path("/lib/modules", ready.kernel.release)
         shares.append(sharing.Share(ready.kernel.modules, target, writable=False))
+        if ready.kernel.root is not None:
+            # bcc compiles with them; lib/modules only has links there
+            for headers in sorted(ready.kernel.root.glob("usr/src/linux-headers-*")):
+                shares.append(
+                    sharing.Share(headers, Path("/usr/src", headers.name), writable=False)
+                )
     # Not shared by guests: what one replaces while another reads it, that one reads cut at the
     # length it had before.
     with own_directory(f"bytecode-{ready.root.name}") as bytecode:

@@ -8,6 +8,7 @@ cells are those of its enums.
 from __future__ import annotations
 
 import ctypes
+import errno
 import itertools
 import mmap
 import os
@@ -25,7 +26,7 @@ from fusebpf.abi.model import Hook, Op
 from fusebpf.build.clang import find_clang
 from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
-from fusebpf.runtime.libbpf import Link, Object
+from fusebpf.runtime.libbpf import LibbpfError, Link, Map, Object
 from tests.vm.limits import SLOWNESS
 
 SOURCE = Path(__file__).with_name("kernel_filters.bpf.c")
@@ -230,6 +231,22 @@ def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+def registered_again(ops: Map) -> Link:
+    """Register what a mount may just be giving back: a name is free later than its link's id."""
+    link: list[Link] = []
+
+    def free() -> bool:
+        try:
+            link.append(ops.attach_struct_ops())
+        except LibbpfError as error:
+            if error.errno != errno.EEXIST:
+                raise
+        return bool(link)
+
+    assert eventually(free), "the name of these filters is never free again"
+    return link[0]
 
 
 def slab_objects() -> dict[str, int]:

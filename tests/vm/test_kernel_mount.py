@@ -318,8 +318,7 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
     opened.load()
 
     def cycle() -> None:
-        assert kit.eventually(lambda: not list(sysbpf.ids(BPF_LINK_IDS)))
-        with opened.maps["ops"].attach_struct_ops() as link:
+        with kit.registered_again(opened.maps["ops"]) as link:
             kit.make_mount(lower, mnt, root_bpf_link=link.fd)
         assert (mnt / "file").read_text() == "content\n"
         umount(mnt)
