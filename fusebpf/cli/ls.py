@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from fusebpf.cli.output import columns, json_out, shown
+
+if TYPE_CHECKING:
+    from fusebpf.runtime.daemons import DaemonStatus
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md).")
 def ls(as_json: bool) -> None:
     """List fuse-bpf mounts: where, of what, which filters, and whether they are in force.
+
+    DAEMON is the process of a mount made with --daemon, or that it has ended.
 
     Root is told, too, which filters and hooks they are, and which filter sets are loaded without a
     mount here: pinned, held by a process, or mounted elsewhere. What is not as it should be comes
@@ -27,12 +33,13 @@ def ls(as_json: bool) -> None:
         json_out({"mounts": [asdict(e) for e in found], "left": [asdict(e) for e in left]})
         return
     columns(
-        ("MOUNTPOINT", "LOWER", "STATE", "SET", "HOOKS"),
+        ("MOUNTPOINT", "LOWER", "STATE", "DAEMON", "SET", "HOOKS"),
         [
             (
                 shown(entry.mountpoint),
                 shown(entry.lower),
                 entry.state,
+                _daemon(entry.daemon),
                 entry.filter_set or "-",
                 ",".join(entry.hooks) or "-",
             )
@@ -41,9 +48,16 @@ def ls(as_json: bool) -> None:
     )
     for entry in found:
         if entry.mend:
-            click.echo(f"{shown(entry.mountpoint)} is {entry.state}: {shown(entry.mend)}")
+            what = f"is {entry.state}" if entry.state != "active" else "has lost its daemon"
+            click.echo(f"{shown(entry.mountpoint)} {what}: {shown(entry.mend)}")
     for leftover in left:
         known = f"filter set {leftover.filter_set or leftover.name} (link {leftover.link_id})"
         held = ", ".join(f"{holder.kind} {shown(holder.where)}" for holder in leftover.holders)
         by = f"held by {held}" if held else "in use"
         click.echo(f"{known} has no mount here, {by}: {shown(leftover.mend)}")
+
+
+def _daemon(daemon: DaemonStatus | None) -> str:
+    if daemon is None:
+        return "-"
+    return str(daemon.pid) if daemon.state == "serving" else daemon.state

@@ -60,6 +60,13 @@ def _head(status: MountStatus) -> list[str]:
     if status.link_id is not None:
         link = f"link {status.link_id}, name {status.name}"
         lines.append(f"filter set {status.filter_set or '(not built by fusebpf)'} ({link})")
+    if status.daemon is not None:
+        daemon = status.daemon
+        if daemon.state == "serving":
+            what = f"process {daemon.pid}"
+        else:
+            what = f"ended (was process {daemon.pid}): what needs it gives ENOTCONN"
+        lines.append(f"daemon {shown(daemon.served)}, {what}; log {shown(daemon.log)}")
     for hook, function in zip(status.hooks, status.filters, strict=True):
         lines.append(f"  {hook}: {function}")
     return lines

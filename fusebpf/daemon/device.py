@@ -17,13 +17,14 @@ from fusebpf.runtime import features
 
 #: Room for a request: header and arguments beside the data of the largest write, in bytes.
 _HEAD_BYTES = 4096
+MAX_WRITE = 1 << 20
 _MIN_READ_BYTES = 8192 + 65536
 
 
 class Device:
     """An open device; a descriptor, to be given to the mount as ``fd``. Use it in a `with`."""
 
-    def __init__(self, max_write: int = 1 << 20, path: str | None = None) -> None:
+    def __init__(self, max_write: int = MAX_WRITE, path: str | None = None) -> None:
         """Open. ``max_write`` is the largest write that will be negotiated, in bytes.
 
         ``path`` is by default /dev/fusebpf of the module, or /dev/fuse where the kernel's own FUSE
@@ -40,7 +41,14 @@ class Device:
             ) from None
         except PermissionError:
             raise PrivilegeError(f"may not open {path}", "run as root") from None
-        self._room = max(max_write + _HEAD_BYTES, _MIN_READ_BYTES)
+        self._room = _room(max_write)
+
+    @classmethod
+    def adopt(cls, fd: int, max_write: int = MAX_WRITE) -> Device:
+        """The device that another process opened, as its descriptor here."""
+        device = cls.__new__(cls)
+        device.fd, device._room = fd, _room(max_write)
+        return device
 
     def fileno(self) -> int:
         return self.fd
@@ -96,3 +104,7 @@ class Device:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _room(max_write: int) -> int:
+    return max(max_write + _HEAD_BYTES, _MIN_READ_BYTES)

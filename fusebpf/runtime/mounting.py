@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
-from fusebpf.runtime import features, fsmount, mountinfo
+from fusebpf.runtime import daemons, features, fsmount, mountinfo
 from fusebpf.runtime.config import choose
 from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.fsmount import FsContext, MountError
@@ -29,6 +29,7 @@ from fusebpf.runtime.signals import uninterrupted
 from fusebpf.runtime.tables import open_tables
 
 if TYPE_CHECKING:
+    from fusebpf.build.metadata import Metadata
     from fusebpf.dsl import FilterSet
 
 _SOURCE_BYTES = 255  # fsconfig(2) takes no longer string
@@ -105,6 +106,7 @@ def attach(
     config: Mapping[str, int] | None = None,
     daemon_fd: int | None = None,
     attributes: int = 0,
+    placing: Callable[[Metadata, int], None] | None = None,
 ) -> Mount:
     """Mount `lower` at `mountpoint` with filters in force.
 
@@ -112,7 +114,9 @@ def attach(
     says which set of a file with several. `config` gives config values of the set by name; the
     others keep their defaults. `lower` and `mountpoint` may be the same directory.
     `daemon_fd` is the device of a daemon (fusebpf.daemon.Device), to be served after this returns.
-    `attributes` are MOUNT_ATTR_* of mount_setattr(2): read-only, no set-id bits.
+    `attributes` are MOUNT_ATTR_* of mount_setattr(2): read-only, no set-id bits. `placing` is
+    called with the set's metadata and the id of its link when the mount was made but is at no path
+    yet; what it raises undoes all.
 
     Raises UsageError (a path that cannot be meant), PrivilegeError, UnsupportedKernelError,
     BuildError, VerifierError, MountError. After an error nothing is mounted, loaded or open.
@@ -135,6 +139,8 @@ def attach(
         stack.callback(os.close, root)
         mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd, daemon_fd, attributes)
         stack.callback(os.close, mount_fd)
+        if placing is not None:
+            placing(metadata, link.id)
         maps, events = open_tables(metadata.maps, partial(_descriptor, opened))
         mount = Mount(target, lower_path, name, link.id, maps, events)
         placed = False
@@ -222,6 +228,9 @@ def _descriptor(opened: Object, name: str) -> int | None:
 def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
     """Unmount a fuse-bpf mount; `lazy` takes it out of sight now and ends it with its last user.
 
+    Its background daemon, where it has one, has ended when this returns; of a mount that goes on
+    (`lazy` and in use, or bound elsewhere) it serves on, and ends with it.
+
     Raises UsageError when nothing of ours is mounted there, PrivilegeError, MountError (EBUSY).
     """
     try:
@@ -234,8 +243,10 @@ def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
             f"{mountpoint} is {what}, not a fuse-bpf mount", "fusebpf ls shows those there are"
         )
     features.require_root("detach")
+    link_id = None if lazy else entry.link_id
     try:
-        fsmount.umount(entry.mount_point, lazy)
+        with nullcontext() if link_id is None else daemons.ending(link_id):
+            fsmount.umount(entry.mount_point, lazy)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise MountError(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusebpf.errors import FusebpfError, UsageError
-from fusebpf.runtime import features, mountinfo, state
+from fusebpf.runtime import daemons, features, mountinfo, state
+from fusebpf.runtime.daemons import DaemonStatus
 from fusebpf.runtime.mountinfo import MountEntry
 from fusebpf.runtime.mounting import Mount
 
@@ -21,7 +22,8 @@ class MountStatus:
 
     `lower` is the path given at the mount; `state` is "active", "dead" (filters torn off by
     force: the mount fails closed) or "unfiltered" (mounted without a filter set). `filters` are
-    the functions of `hooks`, `mend` is the command for a state that is not meant, or "".
+    the functions of `hooks`, `mend` is the command for a state that is not meant, or "". `daemon`
+    is that of `fusebpf attach --daemon`; one that a program serves itself is not known here.
     """
 
     mountpoint: Path
@@ -35,6 +37,7 @@ class MountStatus:
     maps: tuple[str, ...]
     source_sha256: str
     mend: str
+    daemon: DaemonStatus | None
 
 
 def ls() -> list[MountStatus]:
@@ -58,6 +61,11 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
     # A set that was registered without a link is in force, too, but cannot be looked into.
     named = link_id is not None or "root_bpf" in entry.super_options
     shown = "dead" if entry.dead else "active" if named else "unfiltered"
+    served = None if link_id is None else daemons.found(link_id)
+    mend = ""
+    if shown != "active" or (served and served[0].state == "ended"):
+        mend = f"fusebpf detach {shlex.quote(str(entry.mount_point))}"
+        mend += f" && {served[1].attach}" if served else ""
     return MountStatus(
         mountpoint=entry.mount_point,
         lower=entry.source,
@@ -69,7 +77,8 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
         filters=loaded.filters if loaded else (),
         maps=_declared(loaded) if loaded else (),
         source_sha256=loaded.source_sha256 if loaded else "",
-        mend="" if shown == "active" else f"fusebpf detach {shlex.quote(str(entry.mount_point))}",
+        mend=mend,
+        daemon=served[0] if served else None,
     )
 
 

@@ -72,7 +72,7 @@ def test_command_line_from_file_to_detach(shared: Path, lower: Path, mnt: Path) 
         )
         assert row["maps"] == ["hits", "trusted"]
         table = fusebpf("ls").stdout.splitlines()
-        assert table[0].split() == ["MOUNTPOINT", "LOWER", "STATE", "SET", "HOOKS"]
+        assert table[0].split() == ["MOUNTPOINT", "LOWER", "STATE", "DAEMON", "SET", "HOOKS"]
         assert fusebpf("detach", mnt).returncode == 0
         assert list(mnt.iterdir()) == []
     assert (lower / "plain").read_text() == "content of plain\n"

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Which daemon serves a mount: the records that daemons of `fusebpf attach --daemon` keep.
+
+A record is a file named after the mount's link, whose ids are not used again until reboot. Its
+daemon holds a lock on it, which the kernel drops however the daemon ends: no process id is taken
+for one that means another process by now.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from fusebpf.runtime import mountinfo, state, sysbpf
+
+DIRECTORY = Path("/run/fusebpf")
+"""Records and logs. /run is empty after boot, as the kernel is of links."""
+
+_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of fcntl(2), with 64-bit offsets
+_PATIENCE = 5.0  # seconds that a daemon gets to end, before it is told, and then killed
+
+
+@dataclass(frozen=True)
+class Record:
+    """`served` is what --daemon said, `attach` the command that mounts anew."""
+
+    pid: int
+    served: str
+    log: str
+    attach: str
+
+
+@dataclass(frozen=True)
+class DaemonStatus:
+    """The daemon of a mount: "serving", or "ended" while its mount is still there."""
+
+    served: str
+    pid: int
+    state: Literal["serving", "ended"]
+    log: str
+
+
+def directory() -> Path:
+    """Where records are, made on first use. Raises OSError."""
+    DIRECTORY.mkdir(mode=0o755, exist_ok=True)
+    return DIRECTORY
+
+
+def own_log(link_id: int) -> Path:
+    """Where the log of a daemon is that was given none."""
+    return DIRECTORY / f"{link_id}.log"
+
+
+def _path(link_id: int) -> Path:
+    return DIRECTORY / f"{link_id}.json"
+
+
+@contextmanager
+def unnamed(path: Path) -> Iterator[int]:
+    """A file that gets its name when the block ends, and never one when it fails. OSError."""
+    fd = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        yield fd
+        name(fd, path)
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def name(fd: int, path: Path) -> None:
+    """Give a file that has none (O_TMPFILE) its name. Raises OSError."""
+    # With a directory, which is not used, as without one Python calls link(2), which follows none.
+    os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+
+
+def hold(link_id: int, record: Record) -> int:
+    """Write the record of this process and lock it, for as long as the descriptor is open."""
+    with unnamed(_path(link_id)) as fd:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(fd, json.dumps(asdict(record)).encode())
+    return fd
+
+
+def found(link_id: int) -> tuple[DaemonStatus, Record] | None:
+    """The daemon of a mount; None when it has none, or one that runs itself."""
+    try:
+        with _path(link_id).open("rb") as file:
+            record = Record(**json.loads(file.read()))
+            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind = _FLOCK.unpack(fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))[0]
+    except (OSError, ValueError, TypeError):
+        return None  # there is none, or it ends just now
+    serving = kind != fcntl.F_UNLCK
+    shown = DaemonStatus(record.served, record.pid, "serving" if serving else "ended", record.log)
+    return shown, record
+
+
+def forget(link_id: int) -> None:
+    """Remove a record, and the log beside it."""
+    for path in (_path(link_id), own_log(link_id)):
+        path.unlink(missing_ok=True)
+
+
+def prune() -> None:
+    """Remove records of daemons that were killed and whose mounts went later."""
+    for path in DIRECTORY.glob("*.json"):
+        if not path.stem.isdigit():
+            continue
+        link_id = int(path.stem)
+        held = found(link_id)
+        if (held is None or held[0].state == "ended") and not _loaded(link_id):
+            forget(link_id)
+
+
+def _loaded(link_id: int) -> bool:
+    try:
+        with state.opened(sysbpf.LINK_GET_FD_BY_ID, link_id):
+            return True
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def ending(link_id: int) -> Iterator[None]:
+    """See to it that a mount that the block takes off takes its daemon and its record along.
+
+    The kernel tells the daemon, and it ends; one that does not hear is told by a signal. While
+    the mount is elsewhere still (bound to another place, in another namespace), it serves on.
+    """
+    pidfd = _serving(link_id)
+    try:
+        yield
+        if any(entry.link_id == link_id for entry in mountinfo.entries() if entry.is_fuse_bpf):
+            return
+        if pidfd is not None:
+            ended = _wait(pidfd)
+            if not ended and _loaded(link_id):
+                return
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                if not ended:
+                    signal.pidfd_send_signal(pidfd, number)
+                    ended = _wait(pidfd)
+        forget(link_id)
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+
+
+def _serving(link_id: int) -> int | None:
+    """A descriptor (pidfd_open(2)) of the process that serves a mount."""
+    held = found(link_id)
+    if held is None or held[0].state != "serving":
+        return None
+    try:
+        pidfd = os.pidfd_open(held[0].pid)
+    except ProcessLookupError:
+        return None
+    # Asked again: until it was open the number may have become another process's.
+    held = found(link_id)
+    if held is not None and held[0].state == "serving":
+        return pidfd
+    os.close(pidfd)
+    return None
+
+
+def _wait(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(_PATIENCE * 1000))
