@@ -22,7 +22,7 @@ SCRIPT ?=
 LOWER ?=
 MOUNT ?=
 
-.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man clean
+.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -86,6 +86,10 @@ endif
 
 man: dev ## write man pages and shell completion, made from the commands' help, into build/
 	@$(PYTHON) -m fusebpf.cli.pages build && echo "build/man build/completion"
+
+docs: dev ## build the documents as a site in build/docs; a broken link or anchor is an error
+	@[ -x .venv/bin/mkdocs ] || $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@$(PYTHON) scripts/docs.py
 
 clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -238,6 +238,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(path), f"{page.name} links to {target}#{anchor}"
 
 
+def test_the_site_has_every_page() -> None:
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted([*map(named, PAGES), "docs/help.md"])
+
+
 def test_each_rule_of_the_kernel_part_has_the_tests_it_names() -> None:
     text = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
     table = text.partition("| rule | tests |\n")[2].partition("\n\n")[0].splitlines()[1:]
