@@ -7,6 +7,7 @@ Every refusal is a BuildError whose text ends with what to do about it, as far a
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,19 +95,27 @@ def check_release(kver: str) -> None:
         )
 
 
+UNPACKED = ("installed", "unpacked", "half-configured", "triggers-awaited", "triggers-pending")
+"""States in which a package's files are in place: DKMS builds while packages are configured."""
+
+
 def package_versions(root: Path) -> dict[str, str]:
-    """Installed packages of a root and their versions, from dpkg's status file."""
-    status = root / "var/lib/dpkg/status"
-    if not status.is_file():
-        raise BuildError(f"{root} is not a Debian root directory: {status} is missing")
-    versions: dict[str, str] = {}
-    for block in status.read_text(encoding="utf-8").split("\n\n"):
-        fields = dict(
-            line.split(": ", 1) for line in block.splitlines() if ": " in line and line[0] != " "
-        )
-        if fields.get("Status", "").endswith(" installed"):
-            versions[fields["Package"]] = fields["Version"]
-    return versions
+    """Packages whose files a root has, and their versions.
+
+    dpkg-query is asked: while dpkg runs, its status file alone is not what holds.
+    """
+    admin = root / "var/lib/dpkg"
+    if not (admin / "status").is_file():
+        raise BuildError(f"{root} is not a Debian root directory: {admin / 'status'} is missing")
+    command = ["dpkg-query", f"--admindir={admin}", "--show"]
+    command += ["--showformat=${Package} ${Version} ${db:Status-Status}\\n"]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise BuildError(f"dpkg-query could not list the packages of {root}: {done.stderr.strip()}")
+    listed = (line.split(" ") for line in done.stdout.splitlines())
+    return {name: version for name, version, state in listed if state in UNPACKED}
 
 
 def check_packages(root: Root, versions: dict[str, str]) -> list[str]:
