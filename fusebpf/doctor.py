@@ -123,14 +123,14 @@ def _module() -> _Outcome:
             return (
                 "missing",
                 "fuse-bpf is loaded, but has no BTF that can be read",
-                f"make module KVER={release}, and load what it builds instead",
+                f"rmmod fusebpf; {features.how_to_get(release)}",
             )
         if _runs("modinfo", "fusebpf"):
             return "missing", "the module fusebpf is not loaded", "modprobe fusebpf"
         return (
             "missing",
             f"kernel {release} has no fuse-bpf",
-            f"insmod $(make -s module KVER={release}), or use the VM: fusebpf vm run -- COMMAND",
+            f"{features.how_to_get(release)}; or use the VM: fusebpf vm run -- COMMAND",
         )
     if os.geteuid() != 0:
         return "untried", f"type {kernel.fs_type} is there; opening it needs root", ""

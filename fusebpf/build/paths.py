@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+SOURCE_TREE = _PACKAGE.parent
+"""The tree that we run from, unless we are installed."""
 
 
 def share_dir(name: str) -> Path:
     """Directory `name` ("bpf", "kernel") shipped with us: in the wheel, or in the source tree."""
     shipped = _PACKAGE / "_share" / name
-    return shipped if shipped.is_dir() else _PACKAGE.parent / name
+    return shipped if shipped.is_dir() else SOURCE_TREE / name
 
 
 def cache_dir() -> Path:

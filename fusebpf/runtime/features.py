@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fusebpf.build.paths import SOURCE_TREE, share_dir
 from fusebpf.errors import PrivilegeError, UnsupportedKernelError
 from fusebpf.objfile.btf import KERNEL_BTF, Btf, module_btf
 
@@ -94,14 +95,24 @@ def served_hooks() -> tuple[str, ...]:
         return ()
 
 
+def how_to_get(release: str) -> str:
+    """The command that brings fuse-bpf to a kernel, by what this installation ships."""
+    kernel = share_dir("kernel") / "build.py"
+    if not kernel.exists():  # Debian's package of us: the kernel part is another package
+        return f"apt-get install fusebpf-dkms linux-headers-{release}, then modprobe {MODULE}"
+    if share_dir("kernel") == SOURCE_TREE / "kernel":
+        return f"insmod $(make -s module KVER={release})"
+    return f"insmod $(python3 {kernel} module --root / --kver {release})"
+
+
 def require() -> FuseBpf:
     """What is there. Raises UnsupportedKernelError when that is nothing."""
     found = probe()
     if found is None:
         raise UnsupportedKernelError(
             f"this kernel ({os.uname().release}) has no fuse-bpf",
-            "build and load the module (make module, then insmod the fusebpf.ko it names, or "
-            "modprobe fusebpf where it is installed),\n"
+            f"build and load the module: {how_to_get(os.uname().release)}\n"
+            f"(where it is installed: modprobe {MODULE}),\n"
             "or do it in the VM, which needs neither: fusebpf vm run -- COMMAND",
         )
     return found
