@@ -22,7 +22,7 @@ SCRIPT ?=
 LOWER ?=
 MOUNT ?=
 
-.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs clean
+.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs wheel deb test-deb clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,7 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 	$(IN_GUEST) env FUSEBPF_REPLACEMENTS=1000 FUSEBPF_KILLS=50 FUSEBPF_CYCLES=200 \
 		$(GUEST_PYTEST) -s -o timeout=0 --junitxml=build/junit/attach-long.xml \
 		tests/vm/test_replace.py tests/vm/test_attach.py $(ARGS)
+	$(MAKE) test-deb
 	for kernel in debian12 patched debug; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
@@ -90,6 +91,15 @@ man: dev ## write man pages and shell completion, made from the commands' help, 
 docs: dev ## build the documents as a site in build/docs; a broken link or anchor is an error
 	@[ -x .venv/bin/mkdocs ] || $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@$(PYTHON) scripts/docs.py
+
+wheel: dev ## build the wheel, into build/dist
+	@rm -rf build/dist && $(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/dist . && ls build/dist/*
+
+deb: man wheel ## build the Debian packages (docs/packages.md), into build/deb
+	@scripts/deb.sh
+
+test-deb: vm deb ## install, use and purge the Debian packages in the guest
+	@$(PYTHON) scripts/test_deb.py
 
 clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
