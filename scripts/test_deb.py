@@ -32,8 +32,8 @@ def fetch(packages: list[Path]) -> None:
         "Dir::Cache::pkgcache": "",
         "Dir::Cache::srcpkgcache": "",
         "Dir::Etc::sourcelist": NEEDED / "sources.list",
-        "Dir::Etc::sourceparts": "-",
-        "Dir::Etc::preferencesparts": "-",
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
     }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.runtime import features
 from fusebpf.testing.standin import unavailable
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,20 @@ def test_new_refuses_names_that_cannot_be(bin_dir: Path, tmp_path: Path, name: s
     assert f"error: {name!r} " in ended.stderr
     assert "help: " in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(features.fs_type() is not None, reason="this kernel has fuse-bpf")
+def test_doctor_names_the_builder_of_the_wheel(bin_dir: Path, tmp_path: Path) -> None:
+    said = run(bin_dir / "fusebpf", "doctor", cwd=tmp_path).stdout
+    found = re.search(r"has no fuse-bpf.*\n.*insmod \$\(python3 (\S+) module --root / ", said)
+    assert found, said
+    assert found[1].startswith(str(bin_dir.parent))
+    # It begins with what it builds for, and lies beside all that it reads.
+    ended = run("python3", found[1], "module", "--root", tmp_path, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert "has 0 kernels" in ended.stderr
+    shipped = {path.name for path in Path(found[1]).parent.iterdir()}
+    assert {"patches", "src", "support.py"} <= shipped
 
 
 def test_mypy_understands_filter_files(bin_dir: Path, project: Path) -> None:
