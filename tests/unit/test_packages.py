@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from fusebpf import mounthelper
+from fusebpf.mountoptions import ATTRIBUTES
+
 ROOT = Path(__file__).resolve().parents[2]
 DKMS = ROOT / "debian/fusebpf-dkms.dkms"
 
@@ -64,3 +67,16 @@ def test_dkms_builds_with_the_builder(support: Any) -> None:
     found = settings("6.12.118+deb13-amd64")
     assert "build.py module --root / --kver 6.12.118+deb13-amd64 " in found["MAKE"]
     assert set(found["BUILD_EXCLUSIVE_CONFIG"].split()) <= set(support.CONFIG)
+
+
+def test_the_page_of_the_mount_helper_is_whole() -> None:
+    page = (ROOT / "debian/mount.fuse_bpf.8").read_text()
+    words = set(page.replace(",", " ").replace('"', " ").split())
+    assert set(ATTRIBUTES) | {"filter=", "set=", "remount"} <= words
+    codes = (
+        mounthelper.EXIT_USE,
+        mounthelper.EXIT_SYSTEM,
+        mounthelper.EXIT_INTERRUPT,
+        mounthelper.EXIT_MOUNT,
+    )
+    assert all(f".TP\n.B {code}\n" in page for code in (0, *codes))
