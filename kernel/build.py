@@ -208,7 +208,7 @@ def install(built: Path, target: Path) -> None:
 
 def cache_dir(arguments: argparse.Namespace) -> Path:
     if arguments.cache:
-        return Path(arguments.cache)
+        return Path(arguments.cache).resolve()  # make runs elsewhere
     if own := os.environ.get("FUSEBPF_CACHE"):
         return Path(own)
     base = os.environ.get("XDG_CACHE_HOME")
