@@ -6,7 +6,8 @@ The module is the kernel's own fs/fuse (from the package linux-source-6.12, whic
 the version of the kernel package) with the patches of ``patches/`` and the files of ``src/``,
 compiled with the root's compiler against its headers. Results are cached by the hash of all inputs.
 
-    kernel/build.py module --root ROOT [--kver KVER] [--cache DIR]     prints the path of the module
+    kernel/build.py module --root ROOT [--kver KVER] [--cache DIR] [--output FILE]
+                                          prints the path of the module
     kernel/build.py checkpatch --root ROOT                             kernel style of src/
     kernel/build.py sparse --root ROOT                                 sparse on src/
     kernel/build.py unset --root ROOT                                  FUSE without CONFIG_FUSE_BPF
@@ -235,6 +236,8 @@ def command_module(arguments: argparse.Namespace) -> None:
             say(f"fusebpf module: building for {root.kver}")
             run(make_command(root, tree, "modules"), "building the module")
             install(tree / "fusebpf.ko", target)
+    if arguments.output:
+        shutil.copy(target, arguments.output)
     print(target)
 
 
@@ -336,6 +339,7 @@ def main() -> int:
     parser.add_argument("command", choices=sorted(COMMANDS))
     parser.add_argument("--root", required=True, help="Debian root directory; / for this machine")
     parser.add_argument("--kver", help="kernel version; default: the only one in ROOT")
+    parser.add_argument("--output", help="of module: where to copy it, too")
     parser.add_argument("--cache", help="default: $FUSEBPF_CACHE or ~/.cache/fusebpf")
     arguments = parser.parse_args()
     try:

@@ -10,10 +10,11 @@ fail() {
 	exit 1
 }
 
-# All that packages may touch, but dpkg's and apt's own books.
+# All that packages may touch, but the books of dpkg, apt and debconf, and the key that DKMS makes once to sign modules.
 listing() {
 	find /etc /usr /var /opt /boot /srv -xdev \
-		'(' -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt -o -path /var/log ')' -prune \
+		'(' -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt -o -path /var/log \
+		-o -path /var/cache/debconf -o -path '/var/lib/dkms/mok.*' ')' -prune \
 		-o -print | sort
 }
 
