@@ -223,6 +223,15 @@ def map_alone(fd: int, size: int) -> mmap.mmap:
     return mmap.mmap(fd, size, **alone)
 
 
+def code_of(call: Callable[[], object]) -> int:
+    """The errno that a call ends with; 0 when it does not fail."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno or 0
+    return 0
+
+
 def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
     """Wait until something holds that the kernel does in its own time."""
     end = time.monotonic() + seconds * SLOWNESS

@@ -9,10 +9,9 @@ import os
 import select
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from fusebpf.runtime.daemons import DaemonStatus
 from fusebpf.runtime.fsmount import umount
 from tests.unit import json_schemas
 from tests.vm.attach_objects import eventually, fusebpf, nothing_left
+from tests.vm.kernelkit import code_of
 
 SENT = """
 from fusebpf import USER_PREFILTER, Context, FilterSet, MkdirIn, Name, Verdict
@@ -67,14 +67,6 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(sources: Path, lower: Path, mnt: Path) -> tuple[Path, Path, Path]:
     """What attach takes."""
     return sources / "sent.bpf.o", lower, mnt
-
-
-def code_of(call: Callable[[], Any]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def daemon_of(mnt: Path) -> DaemonStatus:

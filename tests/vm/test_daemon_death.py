@@ -7,10 +7,9 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from fusebpf.runtime import mountinfo
 from fusebpf.runtime.features import fs_type
 from fusebpf.runtime.fsmount import MountError, umount
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import eventually
+from tests.vm.kernelkit import code_of, eventually
 
 DYING = """
 import asyncio, sys
@@ -75,14 +74,6 @@ def verdicts() -> Iterator[kit.Verdicts]:
 def waits(pid: int) -> bool:
     """Whether a process waits for an answer."""
     return "request_wait_answer" in Path(f"/proc/{pid}/stack").read_text()
-
-
-def code_of(call: Callable[[], Any]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def test_what_waits_ends_and_the_rest_goes_on(

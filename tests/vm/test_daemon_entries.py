@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from fusebpf.daemon import (
     wire,
 )
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import eventually
+from tests.vm.kernelkit import code_of, eventually
 
 
 @pytest.fixture
@@ -44,14 +44,6 @@ def descriptor(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def code_of(call: Callable[[], Any]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def file_entry(nodeid: int, mode: int = 0o100644, valid: int = 0) -> EntryOut:

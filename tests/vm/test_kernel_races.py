@@ -18,6 +18,7 @@ import pytest
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.libbpf import Object
 from tests.vm import kernelkit as kit
+from tests.vm.kernelkit import code_of
 from tests.vm.racing import SECONDS
 
 # What a path operation may give while its objects are moved about; ESTALE only after two retries
@@ -56,14 +57,6 @@ def replace(f: kit.Filters, other: Object) -> None:
 def configure(opened: Object, cell: str, value: int) -> None:
     key = struct.pack("=I", kit.CONFIG[cell])
     sysbpf.map_update(opened.maps["config"].fd, key, struct.pack("=q", value))
-
-
-def code_of(call: Callable[[], object]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def test_kept_directories_take_the_new_filters(lower: Path, mnt: Path) -> None:

@@ -23,6 +23,7 @@ from fusebpf.abi.opcodes import VERDICTS
 from tests.vm import daemonkit
 from tests.vm import kernelkit as kit
 from tests.vm.kernel_twins import file_system
+from tests.vm.kernelkit import code_of
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FIEMAP, FIBMAP = 0x80086601, 0x40086602, 0xC020660B, 1
@@ -152,14 +153,6 @@ def asked(
     number = len(list(ext4.iterdir()))
     with opened(verdicts, ext4, number) as asked:
         yield asked
-
-
-def code_of(call: Callable[[], Any]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -23,7 +23,7 @@ import pytest
 from fusebpf.runtime import features
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from tests.vm import daemonkit
-from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, eventually
+from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, code_of, eventually
 from tests.vm.test_daemon_filters import DO, SERVED, TOLD, make_files
 
 PREFILTER, POSTFILTER = 0x10000, 0x20000
@@ -193,14 +193,6 @@ def served(base: Path) -> Iterator[World]:
 def world(tmp_path: Path) -> Iterator[World]:
     with served(tmp_path) as made:
         yield made
-
-
-def code_of(call: Callable[[], Any]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def do(world: World, op: str) -> None:

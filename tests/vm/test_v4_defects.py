@@ -12,7 +12,6 @@ import errno
 import mmap
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from fusebpf.runtime.fsmount import FsContext, MountError
 from fusebpf.runtime.libbpf import LibbpfError
 from tests.vm import hookkit
 from tests.vm import kernelkit as kit
+from tests.vm.kernelkit import code_of
 
 
 @pytest.fixture
@@ -30,14 +30,6 @@ def lower(lower: Path) -> Path:
     (lower / "link").symlink_to("dir")
     os.setxattr(lower / "file", "user.one", b"value")
     return lower
-
-
-def code_of(call: Callable[[], object]) -> int:
-    try:
-        call()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def test_01_refused_write_access_keeps_the_buffer(lower: Path, mnt: Path) -> None:
