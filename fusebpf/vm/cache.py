@@ -147,7 +147,8 @@ def remove_unused(root_name: str, *others: str) -> list[Path]:
             removed.append(path)
     for path in sorted(cache_dir().glob("bytecode-*")):
         if not path.name.startswith(f"bytecode-{root_name}-"):
-            remove_tree(path)
+            with locked(path.name):
+                remove_tree(path)
             removed.append(path)
     made = [path for kind in ("boot-*", "disk-*") for path in cache_dir().glob(kind)]
     made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]
