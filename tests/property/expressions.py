@@ -45,6 +45,8 @@ class Scope:
     ctx: bool = False
     #: Whether a loop can be left.
     inside: bool = False
+    #: Inside of two loops, one of them over the entries of a listing: a turn must be cheap.
+    hot: bool = False
     #: Calls of the helpers that were made for this hook; none twice, none in loops.
     own: list[str] = field(default_factory=list)
     #: Helpers that take a directory entry.
@@ -225,7 +227,7 @@ class Expressions:
             options.append("local")
         if scope.names and (scope.loops < 2 or self._searches < 2):
             options += ["name", "name"]
-        if any(not shape.kind.endswith("array") for shape in self._maps):
+        if not scope.hot and any(not shape.kind.endswith("array") for shape in self._maps):
             options.append("has")
         if depth > 0:
             options += ["logic", "not", "chain", "mixed", "oneof", "narrow", "same"]

@@ -11,6 +11,9 @@ from tests.property.inputs import NAMES, PIECES, RECORDS, Chooser, MapShape
 #: Locals of these names have another one in C.
 RESERVED = {"register": "u64", "register_": "s64", "__x": "s64", "_key": "u64", "sinf": "bool"}
 
+#: What is done in every turn of a loop for every entry of a listing: no maps, no blocks.
+HOT = ("assign", "augment", "field", "drop", "retype", "leave", "event")
+
 
 class Statements(Expressions):
     """Blocks of statements, within a budget."""
@@ -29,7 +32,7 @@ class Statements(Expressions):
         inner = scope.inner()
         wrote = False
         for _ in range(1 + self._chooser.below(3)):
-            if self._left <= 0 and wrote:
+            if wrote and (self._left <= 0 or scope.hot):
                 break
             self._left -= 1
             self._stmt(inner, depth, result)
@@ -85,6 +88,8 @@ class Statements(Expressions):
             options += ["keep"] if self._keeps else []
         if scope.hook and scope.hook.name in EFFECTS["ctx.clear_error"][0]:
             options += ["clear"]
+        if scope.hot:
+            options = [choice for choice in options if choice in HOT]
         choice = self._pick(options)
         self.counts[choice] += 1
         getattr(self, f"_stmt_{choice}")(scope, depth, result)
@@ -180,6 +185,7 @@ class Statements(Expressions):
             locals=scope.locals | {var: "s64"},
             fixed=scope.fixed | {var},
             loops=scope.loops + 1,
+            hot=scope.entry is not None,
             inside=True,
         )
         self._block(inner, depth + 1, result)
@@ -202,6 +208,7 @@ class Statements(Expressions):
             fixed=scope.fixed | {var},
             names=[] if long or scope.changeable else [*scope.names, part],
             loops=scope.loops + 2,
+            hot=scope.entry is not None,
             inside=True,
         )
         self._left = min(self._left, 2)
@@ -214,6 +221,7 @@ class Statements(Expressions):
             names=[*scope.names, f"{var}.name"],
             entry=var,
             loops=scope.loops + 1,
+            hot=scope.loops > 0,
             changeable=[f"{var}.name"] if self._chance(2) else [],
             inside=True,
         )
