@@ -25,9 +25,10 @@ class Nesting(Generator):
     """Puts loops into loops wherever it can, and slow things into them."""
 
     def _pick(self, options: tuple[T, ...] | list[T]) -> T:
-        loops = [option for option in options if option in LOOPS]
-        slow = [option for option in options if option in SLOW]
-        return super()._pick(loops or slow or options)
+        loops: list[T] = [option for option in options if option in LOOPS]
+        slow: list[T] = [option for option in options if option in SLOW]
+        wanted: tuple[T, ...] | list[T] = loops or slow or options
+        return super()._pick(wanted)
 
 
 def test_loops_in_loops_over_entries_are_not_too_slow(
