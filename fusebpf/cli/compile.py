@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fusebpf.build import CompiledSet
+    from fusebpf.build.metadata import Metadata
 
 
 @click.command("compile")
@@ -76,8 +77,7 @@ def compile_command(
         _write(output or Path("-"), compiled.c_source.encode())
         return
     built = build_compiled(compiled)
-    meta = built.metadata
-    said = f"set {meta.set}, {count(len(meta.hooks), 'filter')}, {count(len(meta.maps), 'map')}"
+    said = _summary(built.metadata)
     if not found.diagnostics:
         unchanged.store(file, source, set_name, built.path, said)
     if as_json:
@@ -85,6 +85,19 @@ def compile_command(
         click.echo(json.dumps({"ok": True, "files": shapes, "object": str(target)}))
         return
     _finish(target, built.data, said)
+
+
+def _summary(meta: Metadata) -> str:
+    """What the source declares: an object has maps of its own besides, for what was lost."""
+    from fusebpf.build.metadata import DROPS, EVENTS, LOST
+
+    events = [entry for entry in meta.maps if entry.kind == EVENTS]
+    own = [entry for entry in meta.maps if entry.name in (DROPS, LOST.name)]
+    said = [f"set {meta.set}", count(len(meta.hooks), "filter")]
+    said.append(count(len(meta.maps) - len(events) - len(own), "map"))
+    if events:
+        said.append(f"{count(len(events), 'kind')} of event")
+    return ", ".join(said)
 
 
 def _finish(target: Path, data: bytes, said: str) -> None:

@@ -71,6 +71,28 @@ def test_compile_writes_an_object_here(capsys: pytest.CaptureFixture[str]) -> No
     assert [path.name for path in Path().iterdir()] == ["guard.bpf.o"]
 
 
+def test_compile_counts_what_the_file_declares(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the maps in which the object counts what was lost."""
+    (tmp_path / "counted.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from fusebpf import Context, FilterSet, Name\n"
+        "from fusebpf.types import u32, u64\n"
+        "filters = FilterSet('counted')\n"
+        "asked = filters.hash('asked', key=u32, value=u64, max_entries=8)\n"
+        "@dataclass\nclass Asked:\n    uid: u32\n"
+        "told = filters.events('told', Asked)\n"
+        "@filters.lookup.pre\n"
+        "def look(ctx: Context, name: Name):\n"
+        "    asked[ctx.uid] += 1\n"
+        "    told.emit(Asked(ctx.uid))\n"
+    )
+    assert run(["compile", str(tmp_path / "counted.py"), "-o", str(tmp_path / "x.o")]) == 0
+    said = capsys.readouterr().out
+    assert said == f"{tmp_path}/x.o: set counted, 1 filter, 1 map, 1 kind of event\n"
+
+
 def test_compile_to_a_name_and_to_stdout(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert run(["compile", "../guard.py", "-o", "out.o"]) == 0
     capfdbinary.readouterr()
