@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Each user writes at most `limit` bytes: EDQUOT above, and df shows what is left.
 
-`mount.maps["written"][UID] = 0` begins anew. Space that fallocate(2) reserves counts when it is
-written.
+`mount.maps["written"][UID] = 0` begins anew. What is written counts, not by how much files grow:
+rewriting a file in place uses up quota, removing one gives none back, and space that fallocate(2)
+reserves counts when it is written. A write filter is not told the size of the file, nor where its
+end is with O_APPEND; to keep sizes in a map takes filters of all that changes them.
 """
 
 from fusebpf import POSTFILTER, Context, FilterSet, StatfsOut, Verdict, WriteIn, WriteIterOut

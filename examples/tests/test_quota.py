@@ -22,6 +22,16 @@ def test_what_was_written_counts(filters: FilterRun) -> None:
     assert dict(filters.maps["written"]) == {5: 7, 6: 2}
 
 
+def test_rewriting_in_place_counts_too(load_filters: LoadFilters) -> None:
+    filters = load_filters("../quota.py", config={"limit": 10000})
+    again = WriteIn(offset=0, size=4000)
+    for verdict in (POSTFILTER, POSTFILTER, -EDQUOT):
+        assert filters.call("write_iter.pre", req=again, uid=5).verdict == verdict
+        if verdict == POSTFILTER:
+            filters.call("write_iter.post", req=again, out=WriteIterOut(ret=4000), uid=5)
+    assert filters.maps["written"][5] == 8000
+
+
 def test_df_shows_what_is_left(load_filters: LoadFilters) -> None:
     filters = load_filters("../quota.py", config={"limit": 10000})
     below = StatfsOut(st=Kstatfs(frsize=1024, blocks=10**6, bfree=10**6, bavail=10**6))
