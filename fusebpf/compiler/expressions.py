@@ -499,7 +499,10 @@ class Expressions(Comparisons):
         if test is None or isinstance(then, Poison) or isinstance(other, Poison):
             return POISON
         if isinstance(then, Lit) and isinstance(other, Lit) and self.infer:
-            return FLEXIBLE
+            largest = max(then.value, other.value)
+            # What u64 alone can hold has its type already.
+            if largest <= U64.hi >> 1:
+                return FLEXIBLE
         made = self.unify(node, [then, other])
         if made is None:
             return POISON
