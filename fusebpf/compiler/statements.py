@@ -216,7 +216,10 @@ class Statements(Members):
             operand = self.error(value, "E207", "this function returns no value", "call it alone")
         elif not isinstance(operand, Value | Lit | Fetch | Poison) and not self.infer:
             operand = self.error(
-                value, "E207", f"{describe(operand)} cannot be kept in a local", None
+                value,
+                "E207",
+                f"{describe(operand)} cannot be kept in a local",
+                "locals hold numbers, names, and records of get(); write it where it is used",
             )
         low = bounds(operand.expr, self.flow) if isinstance(operand, Value) else None
         joined.add(operand, self.flow)
@@ -422,7 +425,7 @@ class Statements(Members):
                 return type_
             case Poison():
                 return None
-        if self.source_of(node).split(".")[-1] == "Verdict":
+        if ast.unparse(node).split(".")[-1] == "Verdict":
             return VERDICT
         self.error(
             node,
