@@ -56,7 +56,7 @@ def examine(purposes: Iterable[str] = PURPOSES) -> list[Finding]:
             try:
                 outcome = probe()
             except FusebpfError as error:
-                outcome = ("missing", error.message, error.help or "")
+                outcome = ("missing", error.message, " ".join((error.help or "").split()))
             found.append(Finding(name, needed_for, *outcome))
     return found
 
@@ -116,23 +116,17 @@ def _capabilities() -> _Outcome:
 def _module() -> _Outcome:
     from fusebpf.runtime import features, fsmount
 
-    kernel = features.probe()
-    if kernel is None:
-        release = os.uname().release
-        if features.fs_type() is not None:
-            return (
-                "missing",
-                "fuse-bpf is loaded, but has no BTF that can be read",
-                f"rmmod fusebpf; {features.how_to_get(release)}",
-            )
-        if _runs("modinfo", "fusebpf"):
-            return "missing", "the module fusebpf is not loaded", "modprobe fusebpf"
+    root = os.geteuid() == 0
+    if features.fs_type() is not None and features.probe() is None:
         return (
             "missing",
-            f"kernel {release} has no fuse-bpf",
-            f"{features.how_to_get(release)}; or use the VM: fusebpf vm run -- COMMAND",
+            "fuse-bpf is loaded, but has no BTF that can be read",
+            f"rmmod fusebpf; {features.how_to_get(os.uname().release)}",
         )
-    if os.geteuid() != 0:
+    if not root and features.fs_type() is None and _runs("modinfo", "fusebpf"):
+        return "untried", "the module fusebpf is not loaded; a mount by root loads it", ""
+    kernel = features.load() if root else features.require()
+    if not root:
         return "untried", f"type {kernel.fs_type} is there; opening it needs root", ""
     try:
         with fsmount.FsContext(kernel.fs_type):

@@ -46,7 +46,7 @@ def attach_with_daemon(
     Raises as `attach`; UsageError and DaemonError for what cannot be served.
     """
     features.require_root("attach")
-    features.require()
+    features.load()
     again = _command(filters, lower, mountpoint, chosen, log, set_name, settings)
     with ExitStack() as stack:
         output = stack.enter_context(_log_file(log))

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,15 +109,62 @@ def how_to_get(release: str) -> str:
 
 def require() -> FuseBpf:
     """What is there. Raises UnsupportedKernelError when that is nothing."""
+    return _found("")
+
+
+def load() -> FuseBpf:
+    """What is there; where that is nothing, modprobe(8) is asked to insert the module first.
+
+    Raises UnsupportedKernelError, with what modprobe(8) said of a module that it could not insert.
+    """
+    return _found("" if fs_type() else _modprobe())
+
+
+_ABSENT = "not found in directory"
+_REFUSALS = {
+    "Key was rejected": "Secure Boot is on, sign the module: fusebpf doctor --for attach says how",
+    "Operation not permitted": "in a container, do it on its host, as root: modprobe {module}",
+    "": "dmesg says more; build the module for this kernel anew: {anew}",
+}
+"""What modprobe(8) says of a module that is installed, and how to mend it."""
+
+
+def _modprobe() -> str:
+    """Insert the module; what was said when that failed, by a module that is installed."""
+    search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    command = shutil.which("modprobe", path=search)
+    if command is None:
+        return ""
+    done = subprocess.run(
+        [command, MODULE],
+        env={**os.environ, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    said = done.stderr.strip()
+    return "" if done.returncode == 0 or _ABSENT in said else said or "modprobe failed"
+
+
+def _found(said: str) -> FuseBpf:
     found = probe()
-    if found is None:
+    if found is not None:
+        return found
+    release = os.uname().release
+    if said:
+        mend = next(text for part, text in _REFUSALS.items() if part in said)
         raise UnsupportedKernelError(
-            f"this kernel ({os.uname().release}) has no fuse-bpf",
-            f"build and load the module: {how_to_get(os.uname().release)}\n"
-            f"(where it is installed: modprobe {MODULE}),\n"
-            "or do it in the VM, which needs neither: fusebpf vm run -- COMMAND",
+            f"the module {MODULE} cannot be loaded into this kernel ({release}): {said}",
+            mend.format(module=MODULE, anew=how_to_get(release)),
         )
-    return found
+    raise UnsupportedKernelError(
+        f"this kernel ({release}) has no fuse-bpf",
+        f"build and load the module: {how_to_get(release)}\n"
+        "or do it in the VM, which needs neither: fusebpf vm run -- COMMAND",
+    )
 
 
 def require_root(what: str) -> None:

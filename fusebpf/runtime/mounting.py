@@ -123,7 +123,7 @@ def attach(
     """
     lower_path, target = _checked(lower, mountpoint)
     features.require_root("attach")
-    kernel = features.require()
+    kernel = features.load()
     data, metadata, path = object_of(filters, set_name)
     check_abi(metadata, path)
     chosen = choose(metadata, config or {})

@@ -41,7 +41,6 @@ NO_FILTERS = {
 NO_COMMANDS = {
     "docs/language.md": 2,  # what fusebpf prints
     "docs/mounting.md": 1,  # a line of fstab
-    "docs/packages.md": 1,  # the same
     "docs/testing-filters.md": 2,  # what fusebpf test prints: tests/unit/test_testing_plugin.py
 }
 """How many other blocks of a page are no commands."""
@@ -50,7 +49,6 @@ OTHER_PROGRAMS = {
     "apt-get": 2,  # installs Debian packages
     "export": 1,  # of the shell
     "ln": 1,  # links the helper of mount(8) into /sbin
-    "modprobe": 1,
     "mount": 4,  # its options are asked of the helper in tests/vm/test_mounting.py
     "umount": 1,
     "kernel/build.py": 4,  # their lines of kernel/README.md: run by make
