@@ -51,6 +51,7 @@ PACKAGES = (
     "apparmor",
     "attr",
     "bindfs",
+    "bubblewrap",
     "dbench",
     "e2fsprogs",
     "fio",
@@ -66,6 +67,7 @@ PACKAGES = (
     "sqlite3",
     "strace",
     "stress-ng",
+    "systemd-container",
     "util-linux",
     "xfsprogs",
 )
