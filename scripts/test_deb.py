@@ -11,7 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fusebpf.vm import mirror
+from private_apt import PrivateApt
+
 from fusebpf.vm.root import SUITE, root_path
 
 TREE = Path(__file__).resolve().parent.parent
@@ -21,28 +22,11 @@ NEEDED = BUILT / "needed"
 
 def fetch(packages: list[Path]) -> None:
     """Fetch into NEEDED what apt would install in the guest's root before the packages."""
-    (NEEDED / "lists/partial").mkdir(parents=True, exist_ok=True)
-    (NEEDED / "archives/partial").mkdir(parents=True, exist_ok=True)
-    (NEEDED / "sources.list").write_text("\n".join(mirror.sources(SUITE)) + "\n")
-    settings = {
-        "Dir::State::status": root_path() / "var/lib/dpkg/status",
-        "Dir::State::lists": NEEDED / "lists",
-        "Dir::State::extended_states": NEEDED / "extended_states",
-        "Dir::Cache::archives": NEEDED / "archives",
-        "Dir::Cache::pkgcache": "",
-        "Dir::Cache::srcpkgcache": "",
-        "Dir::Etc::sourcelist": NEEDED / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::Etc::preferencesparts": "/dev/null",
-        "APT::Sandbox::User": "root",
-        "Acquire::Languages": "none",
-    }
-    apt = ["apt-get", "--quiet=2", *(f"-o{name}={value}" for name, value in settings.items())]
-    subprocess.run([*apt, "update"], check=True)
-    subprocess.run(
-        [*apt, "install", "--yes", "--download-only", "--no-install-recommends", *packages],
-        check=True,
-        stdout=subprocess.DEVNULL,
+    apt = PrivateApt(NEEDED, (SUITE,), root_path() / "var/lib/dpkg/status")
+    apt.run(
+        "apt-get",
+        *("--quiet=2", "install", "--yes", "--download-only", "--no-install-recommends"),
+        *packages,
     )
 
 

@@ -53,6 +53,7 @@ OTHER_PROGRAMS = {
     "umount": 1,
     "kernel/build.py": 4,  # their lines of kernel/README.md: run by make
     "kernel/image.py": 3,
+    "kernel/port.py": 1,
 }
 """Lines that name a program of others, or a script whose arguments are not asked here."""
 

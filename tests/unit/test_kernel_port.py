@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""What stands between the patches and another kernel: told by file and line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+KERNEL = Path(__file__).resolve().parents[2] / "kernel"
+PATCHES = [path for form in ("both", "module") for path in sorted(KERNEL.glob(f"patches/{form}/*"))]
+
+
+def port(source: Path) -> tuple[int, str, str]:
+    """Run kernel/port.py; return status, output and errors."""
+    done = subprocess.run(
+        [sys.executable, KERNEL / "port.py", source], capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def examined(source: Path) -> dict[str, Any]:
+    """Return what it says of a source that it can read."""
+    status, out, err = port(source)
+    assert status == 0, err
+    found: list[dict[str, Any]] = json.loads(out)
+    assert len(found) == 1
+    return found[0]
+
+
+def old_side(patch: Path) -> dict[str, dict[int, list[str]]]:
+    """Return the lines that a patch expects: file → first line → text."""
+    files: dict[str, dict[int, list[str]]] = {}
+    place: list[str] = []
+    for line in patch.read_text().splitlines():
+        if line.startswith("+++ "):
+            name = line.split()[1].removeprefix("b/")
+        elif line.startswith("@@ "):
+            start = int(line.split()[1].removeprefix("-").split(",")[0])
+            place = files.setdefault(name, {}).setdefault(start, [])
+        elif line[:1] in (" ", "-") and not line.startswith("--- "):
+            place.append(line[1:])
+    return files
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A kernel source that has nothing but what the first patch expects, where it expects it."""
+    (tmp_path / "Makefile").write_text("VERSION = 9\nPATCHLEVEL = 4\nSUBLEVEL = 2\n")
+    for name, hunks in old_side(PATCHES[0]).items():
+        lines: list[str] = []
+        for start, text in sorted(hunks.items()):
+            lines += [f"/* line {number} */" for number in range(len(lines) + 1, start)]
+            lines += text
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("\n".join(lines) + "\n/* the end */\n")
+    return tmp_path
+
+
+def test_every_hunk_is_tried_and_what_fits_is_counted(source: Path) -> None:
+    found = examined(source)
+    assert (found["series"], found["version"]) == ("9.4", "9.4.2")
+    wanted = sum(path.read_text().count("\n@@ -") for path in PATCHES)
+    assert found["hunks"] == wanted
+    first = PATCHES[0].read_text().count("\n@@ -")
+    assert found["applied"] >= first
+    assert PATCHES[0].name not in {entry["patch"] for entry in found["obstacles"]}
+
+
+def test_a_changed_line_is_named(source: Path) -> None:
+    name, hunks = next(iter(old_side(PATCHES[0]).items()))
+    start, text = max(hunks.items())
+    offset = next(n for n, line in enumerate(text) if line.strip(" \t{}*/"))
+    lines = (source / name).read_text().splitlines()
+    lines[start - 1 + offset] = "int another_kernel;"
+    (source / name).write_text("\n".join(lines) + "\n")
+    mine = [entry for entry in examined(source)["obstacles"] if entry["patch"] == PATCHES[0].name]
+    assert [(entry["file"], entry["line"]) for entry in mine] == [(name, start + offset)]
+    assert mine[0]["why"].endswith("found 'int another_kernel;'")
+
+
+def test_a_file_that_is_gone_is_named(source: Path) -> None:
+    gone = next(iter(old_side(PATCHES[0])))
+    (source / gone).unlink()
+    mine = [entry for entry in examined(source)["obstacles"] if entry["file"] == gone]
+    assert mine
+    assert {entry["why"] for entry in mine} == {"the file is gone"}
+
+
+def test_what_is_no_kernel_source_is_an_error(tmp_path: Path) -> None:
+    status, out, err = port(tmp_path)
+    assert (status, out) == (1, "")
+    assert "has no fs/fuse: it is no kernel source" in err
+    status, _, err = port(tmp_path / "none")
+    assert status == 1
+    assert "no such file" in err
