@@ -10,6 +10,8 @@ ARGS ?=
 # Kernel of the guest: stock (Debian 13's) and debian12 (Debian 12's 6.12) with the module, patched or
 # debug with fuse-bpf in its own FUSE.
 KERNEL ?= stock
+# Kernel of the matrix; empty: all.
+K ?=
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
 KVER ?=
 IN_GUEST := $(VM) run --kernel $(KERNEL) --rw build/junit --
@@ -22,10 +24,11 @@ SCRIPT ?=
 LOWER ?=
 MOUNT ?=
 
-.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs wheel deb test-deb clean
+.PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs wheel deb test-deb
+.PHONY: test-matrix clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
 
 dev: ## install Debian packages and make .venv (the CLI is .venv/bin/fusebpf)
 	@scripts/setup.sh
@@ -55,7 +58,7 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		$(GUEST_PYTEST) -s -o timeout=0 --junitxml=build/junit/attach-long.xml \
 		tests/vm/test_replace.py tests/vm/test_attach.py $(ARGS)
 	$(MAKE) test-deb
-	for kernel in debian12 patched debug; do $(MAKE) test-vm KERNEL=$$kernel || exit; done
+	$(MAKE) test-matrix K="debian12 patched debug"
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
 
@@ -100,6 +103,9 @@ deb: man wheel ## build the Debian packages (docs/packages.md), into build/deb
 
 test-deb: vm deb ## install, use and purge the Debian packages in the guest
 	@$(PYTHON) scripts/test_deb.py
+
+test-matrix: vm ## try every kernel of docs/kernels.md and write the results there (hours); K=sid tries that one
+	@$(PYTHON) scripts/matrix.py $(K)
 
 clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -17,7 +17,7 @@ from fusebpf.cli.pages import commands
 
 TREE = Path(__file__).resolve().parent.parent
 SOURCE = TREE / "build/docs-source"
-PATTERNS = ("*.md", "docs/*.md", "kernel/*.md", "examples/*.py")
+PATTERNS = ("*.md", "docs/*.md", "docs/kernels.json", "kernel/*.md", "examples/*.py")
 
 
 def help_page() -> str:

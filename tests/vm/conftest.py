@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from tests.vm import kernel_twins, sanitizers
 from tests.vm.attach_objects import GUARD
 from tests.vm.kernel_log import KernelLog, findings
 from tests.vm.limits import SLOWNESS
+from tests.vm.versions import guest_versions
 
 IN_GUEST = "FUSEBPF_VM" in os.environ
 
@@ -32,6 +33,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "tests/vm/" in item.path.as_posix():
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def versions(record_testsuite_property: Callable[[str, object], None]) -> None:
+    """Write into the report on what these tests ran."""
+    if IN_GUEST:
+        for name, value in guest_versions().items():
+            record_testsuite_property(name, value)
 
 
 @pytest.fixture(scope="session")
