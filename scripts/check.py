@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+import versions
+
 TREE = Path(__file__).resolve().parent.parent
 PYTHON = str(TREE / ".venv/bin/python")
 JUNIT = TREE / "build/junit"
@@ -213,7 +215,9 @@ def main() -> int:
     if unknown := sorted(set(asked) - set(known)):
         parser.error(f"no step {', '.join(unknown)}: give some of {', '.join(known)}")
     JUNIT.mkdir(parents=True, exist_ok=True)
-    return summarize(list(run_all([step for step in STEPS if step.name in asked])))
+    outcomes = list(run_all([step for step in STEPS if step.name in asked]))
+    versions.write(JUNIT / "versions.json")
+    return summarize(outcomes)
 
 
 def summarize(outcomes: Sequence[Outcome]) -> int:
