@@ -185,7 +185,18 @@ def _words(path: Path) -> list[str]:
         return []
 
 
+def _without_module() -> _Outcome | None:
+    """Where fuse-bpf is in the kernel itself, nothing has to be built."""
+    from fusebpf.runtime import features
+
+    if features.fs_type() != features.KERNEL_FS_TYPE:
+        return None
+    return _ok("not needed: the kernel's own FUSE has fuse-bpf")
+
+
 def _headers() -> _Outcome:
+    if unneeded := _without_module():
+        return unneeded
     release = os.uname().release
     built = Path(f"/lib/modules/{release}/build")
     if not (built / "Makefile").exists():
@@ -198,6 +209,8 @@ def _headers() -> _Outcome:
 
 
 def _tools() -> _Outcome:
+    if unneeded := _without_module():
+        return unneeded
     needed = {"make": "make", "gcc": "gcc", "pahole": "dwarves"}
     absent = [package for tool, package in needed.items() if not _runs(tool, "--version")]
     if absent:

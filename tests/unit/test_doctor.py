@@ -12,7 +12,7 @@ import pytest
 from fusebpf.cli import run
 from fusebpf.cli.doctor import _PURPOSES
 from fusebpf.doctor import PURPOSES
-from fusebpf.runtime import libbpf
+from fusebpf.runtime import features, libbpf
 from tests.unit import json_schemas
 
 
@@ -78,3 +78,14 @@ def test_text_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     for name in ("clang", "libbpf", "kernel BTF", "capabilities", "fuse-bpf", "Secure Boot", "KVM"):
         assert f" {name} " in out
+
+
+def test_a_kernel_with_fuse_bpf_needs_no_module(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(features, "fs_type", lambda: features.KERNEL_FS_TYPE)
+    found = findings(capsys, "--for", "module")[1]
+    for name in ("kernel headers", "build tools"):
+        assert found[name]["state"] == "ok"
+        assert found[name]["found"].startswith("not needed")
