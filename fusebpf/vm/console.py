@@ -10,6 +10,9 @@ _KEEP_BYTES = 64 << 10
 _TAIL_LINES = 40
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _PANIC = re.compile(r"Kernel panic - not syncing: *(.*)")
+MARK = "fusebpf-running: "
+"""Begins a line of the kernel's log by which the guest says what it does now."""
+
 _OOPS = re.compile(r"(BUG: .*|Oops: .*|general protection fault.*|kernel BUG at .*)")
 
 
@@ -34,11 +37,18 @@ class Console:
             return
 
     def tail(self) -> tuple[str, ...]:
-        """Return the last lines, after a panic all from it on, without control characters."""
+        """Return the last lines, after a panic all from it on, without control characters.
+
+        The last line with MARK is among them.
+        """
         lines = self._lines()
         start = max(0, len(lines) - _TAIL_LINES)
         panic = next((n for n, line in enumerate(lines) if _PANIC.search(line)), start)
-        return tuple(lines[min(start, panic) :])
+        begin = min(start, panic)
+        marked = [line for line in lines[:begin] if MARK in line][-1:]
+        if any(MARK in line for line in lines[begin:]):
+            marked = []
+        return (*marked, *lines[begin:])
 
     def panicked(self) -> bool:
         """Tell whether the kernel panicked."""

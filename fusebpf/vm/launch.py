@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -159,6 +160,7 @@ def _boot(
         "PYTHONPYCACHEPREFIX": str(_BYTECODE),
         "FUSEBPF_VM": ready.kernel.release,
         "FUSEBPF_VM_SLOWNESS": f"{slowness:g}",
+        "FUSEBPF_VM_RUN": repeating(request),
     }
     modules = []
     if ready.module is not None:
@@ -189,6 +191,25 @@ def _boot(
         # (static keys): rare, and over once the kernel is up. Nothing of ours ran yet.
         progress(f"{error.message} while booting; trying once more")
         return run(spec, job, output, boot_seconds=boot_seconds)
+
+
+def repeating(request: Request) -> str:
+    """Return the command line that boots such a machine again, up to the guest's command."""
+    words = [".venv/bin/fusebpf", "vm", "run"]
+    if request.kernel != STOCK:
+        words += ["--kernel", request.kernel]
+    if request.kernel_modules is not None:
+        words += ["--kernel-modules", str(request.kernel_modules)]
+    if request.module is not None:
+        words += ["--module", str(request.module)]
+    elif not request.with_module:
+        words.append("--no-module")
+    if request.cpus != Request.cpus:
+        words += ["--cpus", str(request.cpus)]
+    if request.memory != Request.memory:
+        words += ["--memory", str(request.memory)]
+    words += [word for text in request.append for word in ("--append", text)]
+    return shlex.join([*words, "--"])
 
 
 def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:

@@ -17,12 +17,13 @@ import pytest
 
 from fusebpf.vm import builder, cache, kernel, mirror, module, root
 from fusebpf.vm.bzimage import image_release, unpack_image
-from fusebpf.vm.console import Console
+from fusebpf.vm.console import MARK, Console
 from fusebpf.vm.errors import PrepareError
 from fusebpf.vm.initramfs import BOOT_MODULES, Archive, module_files
 from fusebpf.vm.isolate import run_isolated
 from fusebpf.vm.kernel import BootFiles, find_kernel
 from fusebpf.vm.kernelroot import KernelPackages, kernel_root_name
+from fusebpf.vm.launch import Request, repeating
 from fusebpf.vm.machine import Export, MachineSpec, command_line
 from fusebpf.vm.shares import Share, package_shares, plan
 
@@ -396,6 +397,26 @@ def test_console_shows_a_panic_from_its_first_line() -> None:
     console.feed(b"".join(f"frame {n}\n".encode() for n in range(60)))
     assert console.tail()[0] == "Kernel panic - not syncing: why"
     assert len(console.tail()) == 61
+
+
+def test_console_shows_what_ran_last() -> None:
+    console = Console()
+    console.feed(f"[ 1.0] {MARK}one\n[ 1.1] {MARK}two\n[ 1.2] between\n".encode())
+    assert console.tail() == (f"[ 1.0] {MARK}one", f"[ 1.1] {MARK}two", "[ 1.2] between")
+    console.feed(b"".join(f"frame {n}\n".encode() for n in range(60)))
+    assert console.tail()[:2] == (f"[ 1.1] {MARK}two", "frame 20")
+
+
+def test_a_run_can_be_repeated_by_a_command() -> None:
+    request = Request(["true"], timeout=5)
+    assert repeating(request) == ".venv/bin/fusebpf vm run --"
+    other = Request(
+        ["true"], kernel="debug", with_module=False, cpus=4, memory=4096, append=["preempt=full a"]
+    )
+    assert repeating(other) == (
+        ".venv/bin/fusebpf vm run --kernel debug --no-module --cpus 4 --memory 4096"
+        " --append 'preempt=full a' --"
+    )
 
 
 # module

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from fusebpf.build import build_file
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
+from fusebpf.vm.console import MARK
 from tests.vm import kernel_twins, sanitizers
 from tests.vm.attach_objects import GUARD
-from tests.vm.kernel_log import KernelLog, findings
+from tests.vm.kernel_log import KernelLog, findings, last_lines
 from tests.vm.limits import SLOWNESS
 from tests.vm.versions import guest_versions
 
@@ -33,6 +35,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "tests/vm/" in item.path.as_posix():
             item.add_marker(skip)
+
+
+def again(nodeid: str) -> str:
+    """Return the command that runs one test on such a machine."""
+    return f"{os.environ['FUSEBPF_VM_RUN']} python -m pytest {shlex.quote(nodeid)}"
+
+
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Tell the console what runs: when the machine dies, that is among its last words."""
+    if IN_GUEST:
+        Path("/dev/kmsg").write_text(f"<3>{MARK}{again(nodeid)}\n")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """To a failure belongs what the kernel said meanwhile, and how to see it again."""
+    report = yield
+    if IN_GUEST and report.failed:
+        report.sections.append(("kernel log, last lines", "\n".join(last_lines())))
+        report.sections.append(("again", again(item.nodeid)))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -61,6 +61,15 @@ class KernelLog:
             lines.append(text_of(record.decode(errors="replace")))
 
 
+def last_lines() -> list[str]:
+    """Return the end of the log; what is read elsewhere is not taken from it."""
+    log = KernelLog()
+    try:
+        return log.new_lines()[-_CONTEXT:]
+    finally:
+        log.close()
+
+
 def text_of(record: str) -> str:
     """Return the message of a record, without its header and its dictionary lines."""
     return record.partition(";")[2].split("\n", 1)[0]

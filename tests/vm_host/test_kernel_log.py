@@ -24,10 +24,14 @@ def test_splat():
 
 def test_after():
     pass
+
+def test_fails():
+    say("what led to it")
+    assert False
 """
 
 
-def test_a_splat_fails_its_test() -> None:
+def test_a_failure_comes_with_the_kernels_log() -> None:
     script = (
         'printf %s "$0" >/tmp/test_inner.py;'
         "python -m pytest -q -p no:cacheprovider -p no:hypothesispytest -p tests.vm.conftest "
@@ -36,7 +40,13 @@ def test_a_splat_fails_its_test() -> None:
     status, out, err = vm("--", "sh", "-c", script, INNER)
     text = out.decode()
     assert status == 1, err
-    assert "3 passed, 1 error" in text
+    assert "1 failed, 3 passed, 1 error" in text
     assert "test_inner.py::test_splat - Failed" in text
     assert "the kernel's log has, from this test:\nWARNING: CPU: 1 PID: 7" in text
     assert "RIP: 0010:f+0x1/0x2" in text
+
+    failed = text.partition("_ test_fails _")[2]
+    log = failed.partition("kernel log, last lines")[2]
+    assert "what led to it" in log
+    again = ".venv/bin/fusebpf vm run --no-module -- python -m pytest"
+    assert f"{again} test_inner.py::test_fails\n" in log.partition(" again ")[2]
