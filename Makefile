@@ -12,6 +12,8 @@ ARGS ?=
 KERNEL ?= stock
 # Kernel of the matrix; empty: all.
 K ?=
+# Machine of vagrant/Vagrantfile, patched or stock; empty: both.
+NAME ?=
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
 KVER ?=
 IN_GUEST := $(VM) run --kernel $(KERNEL) --rw build/junit --
@@ -25,7 +27,7 @@ LOWER ?=
 MOUNT ?=
 
 .PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs wheel deb test-deb
-.PHONY: test-matrix clean
+.PHONY: test-matrix vagrant-box vagrant-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -106,6 +108,12 @@ test-deb: vm deb ## install, use and purge the Debian packages in the guest
 
 test-matrix: vm ## try every kernel of docs/kernels.md and write the results there (hours); K=sid tries that one
 	@$(PYTHON) scripts/matrix.py $(K)
+
+vagrant-box: vm deb ## make the boxes of vagrant/Vagrantfile (docs/vagrant.md); NAME=stock makes that one
+	@$(PYTHON) vagrant/box.py $(NAME)
+
+vagrant-test: vagrant-box ## boot the machines by Vagrant, use them over ssh, destroy them; INTERRUPT=5 kills runs first
+	@$(PYTHON) vagrant/test.py $(NAME) $(if $(INTERRUPT),--interrupt $(INTERRUPT)) -- $(ARGS)
 
 clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

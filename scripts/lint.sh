@@ -23,7 +23,7 @@ spdx() {
 }
 
 shell_scripts() {
-	find scripts fusebpf kernel .ci '(' -name '*.sh' -o -path .ci/run ')' -exec shellcheck {} +
+	find scripts fusebpf kernel vagrant .ci '(' -name '*.sh' -o -path .ci/run ')' -exec shellcheck {} +
 }
 
 # No typing errors: struct classes (OpenIn), the kernel's own words, mistakes made on purpose.
@@ -36,14 +36,14 @@ if [ "$what" != kernel ]; then
 	step ruff "$bin/ruff" check --quiet .
 	step format "$bin/ruff" format --quiet --check .
 	# mypy takes no directory without Python in it.
-	typed=$(for tree in fusebpf tests examples kernel scripts; do
+	typed=$(for tree in fusebpf tests examples kernel scripts vagrant; do
 		[ -z "$(find "$tree" -name '*.py' -print -quit)" ] || echo "$tree"
 	done)
 	# shellcheck disable=SC2086 # one word per directory
 	step mypy "$bin/mypy" --strict --no-error-summary $typed
 	step codespell "$bin/codespell" --ignore-regex "$codespell_identifiers" \
 		--ignore-words-list "$codespell_words" --skip 'tests/golden/*' \
-		fusebpf bpf kernel scripts tests examples docs Makefile ./*.md
+		fusebpf bpf kernel scripts tests vagrant examples docs Makefile ./*.md
 	step shellcheck shell_scripts
 	step licences spdx
 fi

@@ -134,7 +134,7 @@ def _mounts() -> list[Path]:
 
 
 def remove_unused(root_name: str, *others: str) -> list[Path]:
-    """Remove roots other than the guest's and ``others``, boot files and kernels older than it.
+    """Remove roots other than the guest's and ``others``; what was made before it was.
 
     Their guests' bytecode goes, too. What a running build holds is locked and stays.
     """
@@ -150,7 +150,8 @@ def remove_unused(root_name: str, *others: str) -> list[Path]:
             with locked(path.name):
                 remove_tree(path)
             removed.append(path)
-    made = [path for kind in ("boot-*", "disk-*") for path in cache_dir().glob(kind)]
+    kinds = ("boot-*", "disk-*", "box-*")
+    made = [path for kind in kinds for path in cache_dir().glob(kind) if path.is_dir()]
     made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]
     for path in sorted(made):
         if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:

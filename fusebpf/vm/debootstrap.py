@@ -43,6 +43,9 @@ class Recipe:
     doing_hook: str = "finishing"
     command: str = "make vm"
     """What makes this root, for advice."""
+    sources: Sequence[str] = ()
+    """More lines for sources.list, beside the mirror's."""
+    dpkg_options: Sequence[str] = DPKG_OPTIONS
 
 
 def check(recipe: Recipe, work: Path) -> None:
@@ -78,13 +81,15 @@ def make(recipe: Recipe, work: Path, progress: Progress) -> None:
     command = [
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
         f"--include={','.join(recipe.packages)}",
-        *(f"--dpkgopt={option}" for option in DPKG_OPTIONS),
+        *(f"--dpkgopt={option}" for option in recipe.dpkg_options),
         f"--customize-hook={recipe.hook}",
         recipe.suite,
         str(work),
         *mirror.sources(recipe.suite),
+        *recipe.sources,
     ]
-    # INITRD=No: the runner makes its own small initramfs, Debian's takes half a minute to make.
+    # INITRD=No: the runner makes its own small initramfs, Debian's takes half a minute to make; who
+    # needs that one makes it in the hook.
     env = {**os.environ, "INITRD": "No", "DEBIAN_FRONTEND": "noninteractive"}
     started = time.monotonic()
     with log.open("w") as record:

@@ -17,9 +17,15 @@ from pathlib import Path
 
 
 def run_isolated(
-    command: Sequence[str], env: Mapping[str, str], on_line: Callable[[str], None]
+    command: Sequence[str],
+    env: Mapping[str, str],
+    on_line: Callable[[str], None],
+    *,
+    network: bool = True,
 ) -> int:
     """Run ``command``, hand each line of its output to ``on_line``, return its status.
+
+    Without ``network`` it has one of its own, with nothing in it but a loopback that is down.
 
     If anything is raised meanwhile, a signal's exception included, all its processes are dead
     before that goes on.
@@ -30,6 +36,7 @@ def run_isolated(
             *("setpriv", "--pdeathsig", "KILL"),
             *("unshare", "--mount", "--propagation", "private"),
             *("--pid", "--mount-proc", "--fork", "--kill-child=KILL"),
+            *(() if network else ("--net",)),
             *command,
         ],
         stdin=subprocess.DEVNULL,

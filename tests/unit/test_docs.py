@@ -54,6 +54,8 @@ OTHER_PROGRAMS = {
     "kernel/build.py": 4,  # their lines of kernel/README.md: run by make
     "kernel/image.py": 3,
     "kernel/port.py": 1,
+    "cd": 1,  # into vagrant/
+    "vagrant": 3,
 }
 """Lines that name a program of others, or a script whose arguments are not asked here."""
 

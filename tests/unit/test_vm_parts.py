@@ -78,13 +78,16 @@ def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
         "root-old",
         "root-other-1",
         "boot-1-x",
+        "box-stock-x",
         "disk-old",
         "kernel/0a",
     ):
         (own_cache / name).mkdir(parents=True)
     (own_cache / "kernel/0a/vmlinux").touch()
+    (own_cache / "box-stock.log").touch()
     removed = cache.remove_unused("root-new", "root-other-2", "root-none")
-    gone = ["0a", "boot-1-x", "bytecode-root-old-0", "disk-old", "root-old", "root-other-1"]
+    gone = ["0a", "boot-1-x", "box-stock-x", "bytecode-root-old-0", "disk-old", "root-old"]
+    gone.append("root-other-1")
     assert sorted(path.name for path in removed) == gone
     assert all((own_cache / name).is_dir() for name in kept)
 

@@ -1,0 +1,54 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# libvirt's pool "fusebpf": pool.sh fill POOL BOX VOLUME puts a box's kernel and initramfs there;
+# pool.sh empty POOL removes pool and network when no machine is left. For the Vagrantfile.
+set -eu
+export LC_ALL=C
+what=$1
+pool=$2
+
+virsh() {
+	command virsh --quiet --connect "${LIBVIRT_DEFAULT_URI:-qemu:///system}" "$@"
+}
+
+put() { # FILE VOLUME
+	! virsh vol-info "$2" --pool fusebpf >/dev/null 2>&1 || return 0
+	virsh vol-create-as fusebpf "$2" "$(stat -L -c %s "$1")" --format raw
+	virsh vol-upload "$2" "$1" --pool fusebpf
+}
+
+fill() { # BOX VOLUME
+	if ! virsh pool-info fusebpf >/dev/null 2>&1; then
+		virsh pool-define-as fusebpf dir --target "$pool"
+		virsh pool-build fusebpf
+	fi
+	virsh pool-info fusebpf | grep -q '^State: *running' || virsh pool-start fusebpf
+	put "$1/kernel" "$2.kernel"
+	[ ! -f "$1/initrd" ] || put "$1/initrd" "$2.initrd"
+}
+
+empty() {
+	! virsh list --all --name | grep -q '^fusebpf_' || return 0
+	if virsh pool-info fusebpf >/dev/null 2>&1; then
+		virsh pool-refresh fusebpf
+		virsh vol-list fusebpf | awk 'NF { print $1 }' | while read -r volume; do
+			virsh vol-delete "$volume" --pool fusebpf
+		done
+		virsh pool-destroy fusebpf
+		virsh pool-delete fusebpf
+		virsh pool-undefine fusebpf
+	fi
+	if virsh net-info fusebpf >/dev/null 2>&1; then
+		! virsh net-info fusebpf | grep -q '^Active: *yes' || virsh net-destroy fusebpf
+		virsh net-undefine fusebpf
+	fi
+}
+
+case $what in
+fill) fill "$3" "$4" ;;
+empty) empty ;;
+*)
+	echo "pool.sh: fill or empty, not $what" >&2
+	exit 2
+	;;
+esac
