@@ -38,6 +38,7 @@ _COMMANDS = {
     "stats": ("fusebpf.cli.stats:stats", "Count and time the filters of a mount."),
     "top": ("fusebpf.cli.top:top", "Watch what the filters of all mounts cost."),
     "trace": ("fusebpf.cli.trace:trace", "Measure how long a mount's operations take."),
+    "guard": ("fusebpf.cli.guard:guard", "Rules by path: what is read-only, hidden or empty."),
     "doctor": ("fusebpf.cli.doctor:doctor", "Try what fusebpf needs of this machine."),
     "vm": ("fusebpf.cli.vm:vm", "Run commands in a VM with fuse-bpf."),
 }

@@ -27,7 +27,7 @@ _KEYWORDS = {"type", "required", "properties", "additionalProperties", "items", 
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Schemas by command."""
-    found = re.findall(r"^## (\S+)\n.*?```json\n(.*?)```", PAGE.read_text(), re.M | re.S)
+    found = re.findall(r"^## ([^\n]+)\n.*?```json\n(.*?)```", PAGE.read_text(), re.M | re.S)
     return {command: json.loads(text) for command, text in found}
 
 

@@ -39,6 +39,7 @@ NO_FILTERS = {
 """How many Python blocks of a page hold no filter, and why."""
 
 NO_COMMANDS = {
+    "docs/guard.md": 1,  # a file of rules: tests/unit/test_guard_rules.py
     "docs/language.md": 2,  # what fusebpf prints
     "docs/mounting.md": 1,  # a line of fstab
     "docs/testing-filters.md": 2,  # what fusebpf test prints: tests/unit/test_testing_plugin.py
@@ -222,7 +223,7 @@ def test_commands_in_the_text_are_taken() -> None:
 
 def test_other_languages_of_blocks_are_data() -> None:
     languages = {block.language for page in PAGES for block in blocks(page)}
-    assert languages == {"", "python", "sh", "console", "diff", "json"}
+    assert languages == {"", "python", "sh", "console", "diff", "json", "toml"}
 
 
 def anchors(page: Path) -> set[str]:

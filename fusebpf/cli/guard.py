@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf guard`: rules by path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fusebpf.guard.explain import Explanation
+
+_PATH = click.Path(path_type=Path)
+_rules = click.option(
+    "--rules", "rules_file", type=_PATH, required=True, help="The file of rules (docs/guard.md)."
+)
+_tree = click.option(
+    "--tree",
+    type=_PATH,
+    default=Path(),
+    show_default="the current directory",
+    help="The root of the tree that the rules are for.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md).")
+
+
+@click.group()
+def guard() -> None:
+    """Rules by path: what is read-only, refused, hidden or empty."""
+
+
+@guard.command()
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@_rules
+@_tree
+@click.option("--uid", type=click.IntRange(0), help="Ask for this user.  [default: your own]")
+@click.option("--gid", type=click.IntRange(0), help="Ask for this group.  [default: your own]")
+@_json
+def explain(
+    paths: tuple[str, ...],
+    rules_file: Path,
+    tree: Path,
+    uid: int | None,
+    gid: int | None,
+    as_json: bool,
+) -> None:
+    """Tell what PATHs are by the rules: which rule says so, and what each operation gives.
+
+    A PATH need not exist; it counts as a directory when it ends in a slash. Nothing is mounted, and
+    the tree itself is asked for kinds of files alone: no root is needed.
+    """
+    from fusebpf.guard.explain import explain as told
+    from fusebpf.guard.match import Matcher
+    from fusebpf.guard.rules import load
+
+    matcher = Matcher(
+        load(rules_file),
+        os.geteuid() if uid is None else uid,
+        os.getegid() if gid is None else gid,
+    )
+    found = [told(matcher, tree, path) for path in paths]
+    if as_json:
+        from fusebpf.cli.output import json_out
+
+        json_out([_shape(explanation) for explanation in found])
+        return
+    click.echo("\n\n".join(_text(explanation) for explanation in found))
+
+
+def _shape(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "path": explanation.path,
+        "directory": explanation.directory,
+        "state": str(explanation.state),
+        "above": explanation.above,
+        "rules": [
+            {"file": rule.source, "line": rule.line, "rule": str(rule)}
+            for rule in explanation.rules
+        ],
+        "operations": explanation.operations,
+    }
+
+
+def _text(explanation: Explanation) -> str:
+    from fusebpf.cli.output import shown
+
+    lines = [f"{shown(explanation.path)}: {explanation.state}"]
+    if explanation.above is not None:
+        lines[0] += f", as {shown(explanation.above)} is"
+    for number, rule in enumerate(explanation.rules):
+        lines.append(f"  {'by' if number == 0 else 'before'} {rule.where}: {shown(str(rule))}")
+    if not explanation.rules:
+        lines.append("  by no rule")
+    width = max(map(len, explanation.operations))
+    lines += [f"  {name:{width}}  {told}" for name, told in explanation.operations.items()]
+    return "\n".join(lines)
+
+
+@guard.command()
+@_rules
+@_tree
+@_json
+def lint(rules_file: Path, tree: Path, as_json: bool) -> None:
+    """Look for rules without effect, and for secrets in the tree that no rule covers.
+
+    The tree is read with your own rights; what you cannot list is left out. Ends with 1 when there
+    is a finding.
+    """
+    from fusebpf.errors import EXIT_FAILURE
+    from fusebpf.guard.lint import lint as findings
+    from fusebpf.guard.rules import load
+
+    found = findings(load(rules_file), tree)
+    if as_json:
+        from fusebpf.cli.output import json_out
+
+        json_out([{"kind": f.kind, "where": f.where, "message": f.message} for f in found])
+    else:
+        from fusebpf.cli.output import shown
+
+        for finding in found:
+            click.echo(f"{shown(finding.where)}: {finding.message} [{finding.kind}]")
+    if found:
+        raise click.exceptions.Exit(EXIT_FAILURE)

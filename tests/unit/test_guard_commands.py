@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf guard explain` and `guard lint`, on a plain tree."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fusebpf.cli import run
+from tests.unit import json_schemas
+
+RULES = """read-only *
+hidden *.key
+hidden !pub.key
+deny /payroll/
+deny uid=7 /notes
+empty /log/
+hidden build/
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tree, as the current directory, with rules beside it."""
+    top = tmp_path / "tree"
+    for name in ("payroll/may", "build/x", "src/a.key", "src/pub.key", "log/today", "notes"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).touch()
+    (tmp_path / "rules").write_text(RULES)
+    monkeypatch.chdir(top)
+    return top
+
+
+def out(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert run(["guard", *arguments, "--rules", "../rules"]) == status
+    return capsys.readouterr().out
+
+
+def test_a_path_is_explained(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert out(capsys, "explain", "src/a.key") == (
+        "src/a.key: hidden\n"
+        "  by ../rules:2: hidden *.key\n"
+        "  before ../rules:1: read-only *\n"
+        "  listed    no\n"
+        "  stat      ENOENT\n"
+        "  read      ENOENT\n"
+        "  write     ENOENT\n"
+        "  execute   ENOENT\n"
+        "  readlink  ENOENT\n"
+        "  getxattr  ENOENT\n"
+        "  setattr   ENOENT\n"
+        "  setxattr  ENOENT\n"
+        "  create    ENOENT\n"
+        "  link      ENOENT\n"
+        "  rename    ENOENT\n"
+        "  remove    ENOENT\n"
+    )
+
+
+def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, object]]:
+    told = json.loads(out(capsys, "explain", "--json", *arguments))
+    json_schemas.check("guard explain", told)
+    assert isinstance(told, list)
+    return told
+
+
+def test_directories_bar_the_way(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    denied, empty, hidden, file = explained(
+        capsys, "payroll/may", "log/today", "build/", "new/build"
+    )
+    assert (denied["state"], denied["above"]) == ("deny", "payroll")
+    assert (empty["state"], empty["above"]) == ("hidden", "log")
+    assert (hidden["state"], file["state"]) == ("hidden", "read-only")
+    operations = denied["operations"]
+    assert isinstance(operations, dict)
+    assert operations["stat"] == "EACCES"  # which has to look it up in there
+
+
+def test_someone_else_is_asked_for(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    states = [explained(capsys, "notes", "--uid", str(uid))[0]["state"] for uid in (6, 7)]
+    assert states == ["read-only", "deny"]
+
+
+def test_the_tree_may_be_elsewhere(
+    tree: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree.parent / "link").symlink_to(tree)
+    monkeypatch.chdir(tree / "src")
+    (tree / "rules").write_text(RULES)  # ../rules from there
+    for top in ("..", str(tree), str(tree.parent / "link")):
+        assert explained(capsys, "pub.key", "--tree", top)[0]["path"] == "src/pub.key"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["/etc"], "/etc is not in the tree"),
+        (["."], "the root of the tree has no rule"),
+        (["x", "--tree", "notes"], "the tree notes is not a directory"),
+    ],
+)
+def test_what_cannot_be_explained(
+    tree: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert run(["guard", "explain", "--rules", "../rules", *arguments]) in (1, 2)
+    error = capsys.readouterr().err
+    assert told in error
+    assert "help: " in error
+
+
+def test_rules_that_are_wrong_end_with_3(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "bad").write_text("hide x\n")
+    assert run(["guard", "lint", "--rules", "bad"]) == 3
+    assert "bad:1:1: error: 'hide' is no state" in capsys.readouterr().err
+
+
+def lint(tree: Path, capsys: pytest.CaptureFixture[str], rules: str) -> list[tuple[str, str]]:
+    (tree.parent / "rules").write_text(rules)
+    run(["guard", "lint", "--rules", "../rules", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    json_schemas.check("guard lint", found)
+    return [(f["kind"], f["where"].removeprefix("../rules:")) for f in found]
+
+
+@pytest.mark.parametrize(
+    ("rules", "found"),
+    [
+        ("hidden *.key\nhidden !pub.key\n", []),
+        ("hidden src/a.key\nhidden *.key\n", [("shadowed", "1")]),
+        ("hidden /src/*.key\ndeny /src/*.key\n", [("shadowed", "1")]),
+        ("hidden *.key\ndeny *\ndeny !pub.key\n", []),  # it counts where deny is taken back
+        ("hidden uid=7 *.key\nhidden uid=7,8 *.key\n", [("shadowed", "1")]),
+        ("hidden *.key\nhidden uid=7 *.key\n", []),
+        ("hidden src\nhidden src/\nread-only *.key", []),
+        ("hidden build/\nallow build/x\nhidden *.key\n", [("unreachable", "2")]),
+        ("hidden uid=7 build/\nallow build/x\nhidden *.key\n", []),
+        ("hidden *.key\nhidden *.pem\n", [("unmatched", "2")]),
+        ("preset vcs-read-only\nhidden *.key\n", []),
+        ("allow /src\n", []),
+        ("hidden /notes\n", [("secret", "src/a.key"), ("secret", "src/pub.key")]),
+    ],
+)
+def test_findings(
+    tree: Path,
+    capsys: pytest.CaptureFixture[str],
+    rules: str,
+    found: list[tuple[str, str]],
+) -> None:
+    assert lint(tree, capsys, rules) == found
+
+
+def test_lint_ends_with_1_when_it_finds_something(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert out(capsys, "lint") == ""
+    (tree / "notes").unlink()
+    assert out(capsys, "lint", status=1) == (
+        "../rules:5: `deny uid=7 /notes` matches nothing in the tree [unmatched]\n"
+    )
