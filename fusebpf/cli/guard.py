@@ -106,13 +106,16 @@ def lint(rules_file: Path, tree: Path, as_json: bool) -> None:
     """Look for rules without effect, and for secrets in the tree that no rule covers.
 
     The tree is read with your own rights; what you cannot list is left out. Ends with 1 when there
-    is a finding.
+    is a finding, with 3 when the rules are wrong or too many to be held to.
     """
     from fusebpf.errors import EXIT_FAILURE
+    from fusebpf.guard.automaton import build
     from fusebpf.guard.lint import lint as findings
     from fusebpf.guard.rules import load
 
-    found = findings(load(rules_file), tree)
+    rules = load(rules_file)
+    build(rules)
+    found = findings(rules, tree)
     if as_json:
         from fusebpf.cli.output import json_out
 

@@ -27,6 +27,8 @@ class Node:
         #: What leads on, by the name or glob that it takes.
         self.names: dict[bytes, Node] = {}
         self.globs: dict[Glob, Node] = {}
+        #: Each glob that leads on, names included.
+        self.edges: list[tuple[Glob, Node]] = []
         #: The rules whose patterns end here, first to last.
         self.ends: list[int] = []
 
@@ -57,10 +59,15 @@ class Tree:
                 node.deep.loop = True
             return node.deep
         literal = glob.literal(self.rules.ignore_case)
-        # As one call each: a node is only made where there is none.
-        if literal is not None:
-            return node.names.get(literal) or node.names.setdefault(literal, self._node())
-        return node.globs.get(glob) or node.globs.setdefault(glob, self._node())
+        found = node.globs.get(glob) if literal is None else node.names.get(literal)
+        if found is None:
+            found = self._node()
+            if literal is None:
+                node.globs[glob] = found
+            else:
+                node.names[literal] = found
+            node.edges.append((glob, found))
+        return found
 
     def start(self) -> list[Node]:
         """Where the root of the tree stands."""
