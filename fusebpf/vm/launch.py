@@ -11,6 +11,7 @@ from pathlib import Path
 import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
+from fusebpf.vm.bytecode import fill
 from fusebpf.vm.cache import own_directory
 from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import BootPanicError, PrepareError
@@ -24,18 +25,17 @@ from fusebpf.vm.kernel import (
 )
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
-from fusebpf.vm.root import PYTHON, prepare_disk, prepare_root
+from fusebpf.vm.root import PYTHON, VENV, prepare_disk, prepare_root
 from fusebpf.vm.run import BOOT_SECONDS, GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
-_VENV = "/usr/lib/fusebpf-guest"
 _GUEST_FILES = "/run/fusebpf"
 _BYTECODE = Path("/run/fusebpf-bytecode")
 """Where Python keeps bytecode: the guest reads sources over read-only 9p, and compiling them anew
 made a third to a half of every `fusebpf` command there."""
 
 _ENVIRONMENT = {
-    "PATH": f"{_VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "USER": "root",
     "LOGNAME": "root",
@@ -43,7 +43,7 @@ _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "LC_ALL": "C.UTF-8",
     "TERM": "dumb",
-    "VIRTUAL_ENV": _VENV,
+    "VIRTUAL_ENV": VENV,
 }
 
 
@@ -133,6 +133,7 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
     # Not shared by guests: what one replaces while another reads it, that one reads cut at the
     # length it had before.
     with own_directory(f"bytecode-{ready.root.name}") as bytecode:
+        fill(bytecode, ready.root, _packages())
         shares.append(sharing.Share(bytecode, _BYTECODE, writable=True, private=True))
         return _boot(request, ready, shares, files, output, progress)
 
@@ -212,6 +213,13 @@ def repeating(request: Request) -> str:
     return shlex.join([*words, "--"])
 
 
+def _packages() -> list[Path]:
+    """What of a source tree nearly every command of a guest imports."""
+    package = Path(fusebpf.__file__).resolve().parent
+    tree = package.parent
+    return [package, tree / "tests"] if (tree / "pyproject.toml").is_file() else []
+
+
 def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:
     """Return the shares of the run and the files that make this package importable in the guest."""
     shares = sharing.plan(request.cwd, request.read_only, request.writable)
@@ -219,5 +227,5 @@ def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:
     for share in package:
         if not any(share.target.is_relative_to(known.target) for known in shares):
             shares.append(share)
-    site = f"{_VENV}/lib/python{PYTHON}/site-packages/fusebpf.pth"
+    site = f"{VENV}/lib/python{PYTHON}/site-packages/fusebpf.pth"
     return shares, {site: f"{entry}\n".encode()}

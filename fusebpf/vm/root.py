@@ -17,6 +17,8 @@ SUITE = "trixie"
 """Debian 13: the first stable release whose libbpf (1.5) loads a module's struct_ops."""
 PYTHON = "3.13"
 """The suite's Python, for which the wheels are fetched."""
+VENV = "/usr/lib/fusebpf-guest"
+"""Where the root has them."""
 
 PACKAGES = (
     # the kernel under test, and what builds a module for exactly it

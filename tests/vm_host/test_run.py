@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from fusebpf.vm.bytecode import fill
 from fusebpf.vm.cache import cache_dir
 from fusebpf.vm.root import root_path
 
@@ -180,6 +181,42 @@ def test_bytecode_is_kept_for_later_guests(tmp_path: Path) -> None:
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept] == [
         out.decode().strip()
     ]
+
+
+def test_what_every_guest_imports_is_not_compiled_there() -> None:
+    code = (
+        "import json, os, re, sys, click, fusebpf.compiler, tests.vm.kernelkit\n"
+        "booted = int(re.search('btime (.*)', open('/proc/stat').read())[1])\n"
+        "made = [module.__cached__ for module in sys.modules.values()\n"
+        "        if getattr(module, '__cached__', None)]\n"
+        "print(json.dumps([len(made), [m for m in made if os.stat(m).st_mtime >= booted]]))"
+    )
+    status, out, err = vm("--", "python", "-c", code)
+    assert (status, err) == (0, b"")
+    count, compiled_there = json.loads(out)
+    assert count > 100
+    assert compiled_there == []
+
+
+def test_bytecode_follows_its_source(tmp_path: Path) -> None:
+    package, made = tmp_path / "package", tmp_path / "made"
+    (package / "inner").mkdir(parents=True)
+    (package / "inner/module.py").write_text("value = 1\n")
+    (package / "wrong.py").write_text("value = = 1\n")
+    cached = [
+        made / package.relative_to("/") / f"{name}.cpython-313.pyc"
+        for name in ("inner/module", "wrong")
+    ]
+    fill(made, root_path(), [package])
+    first = cached[0].read_bytes()
+    assert b"value" in first
+    assert str(package / "inner/module.py").encode() in first
+    assert not cached[1].exists()
+    fill(made, root_path(), [package])
+    assert cached[0].read_bytes() == first
+    (package / "inner/module.py").write_text("value = 'two'\n")
+    fill(made, root_path(), [package])
+    assert b"two" in cached[0].read_bytes()
 
 
 def test_timeout_ends_the_machine() -> None:
