@@ -26,6 +26,8 @@
  * would describe that one.
  */
 #define __fusebpf_inline __always_inline __attribute__((nodebug))
+/* For a helper that many filters call, and which asks for the bytes of names alone. */
+#define __fusebpf_shared __attribute__((noinline))
 #define __fusebpf_unused __attribute__((unused))
 #define __ksym __attribute__((section(".ksyms")))
 #define __weak __attribute__((weak))
@@ -233,6 +235,16 @@ struct fusebpf_buf {
 	struct fusebpf_case_buf *test;
 	struct fusebpf_case *entries;
 };
+
+/* A whole name as arguments of a shared function, as its parameters, and in its body. */
+#define FUSEBPF_NAME_BYTES(name) (name)->data, (name)->len
+#define FUSEBPF_NAME_PARAM(name) const __u8 *_DATA_##name, __u64 _LEN_##name
+#define FUSEBPF_NAME_GIVEN(name) \
+	const struct fusebpf_buf _BUF_##name = { \
+		.data = _DATA_##name, \
+		.len = (__u32)_LEN_##name, \
+		.mask = FUSEBPF_NAME_MASK, \
+	}, *name __fusebpf_unused = &_BUF_##name
 
 /*
  * Load or store a member of an argument by an instruction of its own. Arguments are pointers to

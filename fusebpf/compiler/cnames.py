@@ -64,14 +64,7 @@ def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> s
         or name in _KNOWN
         or (name[-1] in "fl" and name[:-1] in _KNOWN)
     )
-    if (
-        reserved
-        or known
-        or name in _RESERVED
-        or re.fullmatch(
-            r"_[A-Z].*|_key|_found|_value|_k|_zero|_text|_size|_[a-z]\d+|_(loop|start)\d+", name
-        )
-    ):
+    if reserved or known or name in _RESERVED or re.fullmatch(_OURS, name):
         name = f"py_{name.lstrip('_')}" if reserved or name.startswith("_") else f"{name}_"
     others = set(taken)
     while name in others:

@@ -26,6 +26,7 @@ from fusebpf.compiler.types import (
     BUFFER,
     CONTEXT,
     DIRENT,
+    NAME,
     NONE,
     TEXTS,
     BoolType,
@@ -60,6 +61,7 @@ class Emitter:
         self.records = RecordNames(program)
         self.asked = NameFunctions(program, self.taken)
         self.helpers = {f.name: f for f in program.helpers}
+        self.shared = frozenset(f.name for f in program.helpers if f.shared)
         #: Leading parameters that the author did not write, by helper.
         self.needs: dict[str, tuple[str, ...]] = {}
         for function in program.helpers:
@@ -161,6 +163,9 @@ class FunctionEmitter:
         self.inside = 0
         self.shown = 0
         self.locals = self._local_names()
+        if function.shared:
+            # It is given none; what it calls does without, too.
+            self.locals |= {p.name: "NULL" for p in function.params if p.type == CONTEXT}
         ctx = next((p.name for p in function.params if p.type == CONTEXT), None)
         own = frame_size(function)
         step = f"(void *)((__u8 *)memory + {own})" if own else "memory"
@@ -173,6 +178,7 @@ class FunctionEmitter:
             hidden,
             parent.asked.sets,
             parent.asked.globs,
+            shared=parent.shared,
         )
         self.names.anew = function.branchy
         self.names.entries = frozenset(p.name for p in function.params if p.type == DIRENT)
@@ -216,6 +222,8 @@ class FunctionEmitter:
         else:
             kind = "int" if void else c_type(function.returns)
             words = "__weak __attribute__((noinline))" if is_global else "static __always_inline"
+            if function.shared:
+                words = "static __fusebpf_shared"
             params = ", ".join(
                 [*(f"void *{n}" for n in self.parent.needs[function.name]), *self._params()]
             )
@@ -226,6 +234,9 @@ class FunctionEmitter:
                 self.out.append(f"{head.replace('__weak __attribute__((noinline)) ', '')};")
             self.out.append(head)
         self.out.append("{")
+        if function.shared:
+            names = (self.locals[p.name] for p in function.params if p.type == NAME)
+            self.out += [*(f"\tFUSEBPF_NAME_GIVEN({name});" for name in names), ""]
         if self.leaving:
             self.out.append(f"\t{c_type(function.returns)} fusebpf_result = 0;")
         self._declarations()
@@ -250,6 +261,9 @@ class FunctionEmitter:
         out: list[str] = []
         for p in self.function.params:
             name = self.locals[p.name]
+            if self.function.shared and p.type in (NAME, CONTEXT):
+                out += [f"FUSEBPF_NAME_PARAM({name})"] if p.type == NAME else []
+                continue
             out.append(f"{_param_type(p.type, p.name in writes)}{name} __fusebpf_unused")
             if p.type == DIRENT:
                 out.append(f"struct fusebpf_buf *{name}_name __fusebpf_unused")

@@ -13,7 +13,9 @@ from fusebpf.compiler.emit_maps import MapEmitter
 from fusebpf.compiler.flow import Flow, bounds
 from fusebpf.compiler.types import (
     BOOL,
+    CONTEXT,
     DIRENT,
+    NAME,
     S64,
     U64,
     BoolType,
@@ -55,6 +57,8 @@ class Names:
     anew: bool = False
     #: Directory entries that are parameters: pointers.
     entries: frozenset[str] = frozenset()
+    #: Helpers that are given bytes instead of names, and no context.
+    shared: frozenset[str] = frozenset()
 
     def entry(self, var: str) -> str:
         """A pointer to a directory entry."""
@@ -225,6 +229,9 @@ class ExprEmitter:
             case ir.Refuse(operand=operand):
                 suffix = "_u" if operand.type == U64 else ""
                 return f"fusebpf_refuse{suffix}({strip(self.expr(operand))})"
+            case ir.Call(function=name, args=args) if name in self.names.shared:
+                given = [self._bytes(arg) for arg in args if arg.type != CONTEXT]
+                return f"{self.names.functions[name]}({', '.join(given)})"
             case ir.Call(function=name, args=args):
                 given = [*self.names.hidden[name], *(self._argument(arg) for arg in args)]
                 return f"{self.names.functions[name]}({', '.join(given)})"
@@ -245,6 +252,10 @@ class ExprEmitter:
                 return f"{self.names.entry(expr.name)}, {self.names.entry_name(expr.name)}"
             return self.names.locals[expr.name]
         return self.value(expr)
+
+    def _bytes(self, expr: ir.Expr) -> str:
+        """The argument of a helper that is given the bytes of names."""
+        return f"FUSEBPF_NAME_BYTES({self.name(expr)})" if expr.type == NAME else self.value(expr)
 
     # ------------------------------------------------------------ numbers
 

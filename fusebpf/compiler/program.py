@@ -18,6 +18,7 @@ from fusebpf.compiler.lower import place_all
 from fusebpf.compiler.mending import Mend, Mending
 from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
+from fusebpf.compiler.shared import share
 from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import VERDICT
 from fusebpf.compiler.units import at_line, checked, declaration, defect, units_of
@@ -118,6 +119,7 @@ def compile_set(
     if build.failed:
         return build.result()
     try:
+        program = share(program, costs)
         emitter = Emitter(program, build.sources, costs)
         text = emitter.program_text()
     except Exception as error:  # a defect of this compiler must not look like a crash

@@ -16,7 +16,14 @@ HERE = Path(__file__).parent
 ACCEPTED = sorted((HERE / "accept").glob("*.py"))
 BPF = HERE.parents[1] / "bpf"
 #: Filters whose C is kept: one of each construct is enough to read.
-KEPT = ("guard", "hide_everywhere", "name_policy", "rate_limit", "cache_times")
+KEPT = (
+    "guard",
+    "hide_everywhere",
+    "name_policy",
+    "rate_limit",
+    "cache_times",
+    "shared_helpers",
+)
 
 
 @pytest.mark.parametrize("path", ACCEPTED, ids=lambda path: path.stem)

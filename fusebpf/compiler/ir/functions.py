@@ -51,6 +51,9 @@ class Function:
     pure: bool = False
     #: Emitter only: a function of its own, verified once for all callers; else it is inlined.
     alone: bool = False
+    #: Emitter only: a function of its own that is given the bytes of whole names, verified with
+    #: each caller; else it is inlined.
+    shared: bool = False
     #: Made where sets are joined: it calls the filters, and has no lines of its own.
     composed: bool = False
 
