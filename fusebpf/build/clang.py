@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import re
@@ -10,11 +12,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
+from fusebpf.build import cache
 from fusebpf.build.errors import BuildError
-from fusebpf.build.paths import share_dir
+from fusebpf.build.paths import cache_dir, share_dir
 from fusebpf.build.symbols import drop_dead_externs
 from fusebpf.frozen import dataclass
 
@@ -101,7 +103,7 @@ def find_clang() -> Clang:
     return _newest(os.environ.get("PATH", os.defpath))
 
 
-@cache
+@functools.cache
 def _newest(search: str) -> Clang:
     numbered: dict[int, str] = {}
     for directory in search.split(os.pathsep):
@@ -122,9 +124,29 @@ def _newest(search: str) -> Clang:
     return _described(numbered[newest]) if newest > int(found.version.split(".")[0]) else found
 
 
+def _says(path: str) -> str:
+    """What `--version` prints. Asked once of a program; a script may run another each time."""
+    kept = None
+    with contextlib.suppress(OSError), open(path, "rb") as file:  # noqa: PTH123
+        if file.read(4) == b"\x7fELF":
+            found = os.fstat(file.fileno())
+            stamp = (path, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            name = hashlib.sha256(repr(stamp).encode("utf-8", "surrogateescape")).hexdigest()
+            kept = cache_dir() / "clang" / name
+    known = None if kept is None else cache.read_own(kept)
+    if known:
+        return known.decode("utf-8", "replace")
+    done = subprocess.run([path, "--version"], capture_output=True, check=False)
+    if kept is not None and done.returncode == 0:
+        with contextlib.suppress(OSError):  # what is not kept is asked again
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            cache.write_atomically(kept, done.stdout)
+            cache.trim(kept.parent)
+    return done.stdout.decode("utf-8", "replace")
+
+
 def _described(path: str) -> Clang:
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    match = re.search(r"clang version (\d+)([.\d]*)", done.stdout)
+    match = re.search(r"clang version (\d+)([.\d]*)", _says(path))
     if match is None:
         raise BuildError(f"{path} is not clang", "apt-get install clang-19 llvm-19")
     if int(match[1]) < OLDEST_CLANG:
@@ -137,7 +159,7 @@ def _described(path: str) -> Clang:
     return Clang(path, match[1] + match[2], strip)
 
 
-@cache
+@functools.cache
 def headers_digest() -> str:
     """Digest of every header that generated code can include."""
     digest = hashlib.sha256()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +186,37 @@ def test_newest_clang_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin/nothing")
     found = clang.find_clang()
     assert (found.path, found.version) == (str(tmp_path / "clang-21"), "21.1.2")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="makes a program")
+def test_a_program_is_asked_for_its_version_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "clang"
+    asked = tmp_path / "asked"
+    monkeypatch.setenv("FUSEBPF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FUSEBPF_CLANG", str(program))
+
+    def install(version: str) -> None:
+        text = tmp_path / "clang.c"
+        text.write_text(
+            '#include <stdio.h>\nint main(void) { fputc(46, fopen("' + str(asked) + '", "a")); '
+            f'return puts("clang version {version}") < 0; }}\n'
+        )
+        program.unlink(missing_ok=True)
+        subprocess.run(["cc", "-o", str(program), str(text)], check=True)
+
+    install("19.1.7")
+    assert [clang.find_clang().version for _ in range(3)] == ["19.1.7"] * 3
+    assert asked.read_text() == "."
+    install("20.1.0")
+    assert [clang.find_clang().version for _ in range(2)] == ["20.1.0"] * 2
+    assert asked.read_text() == ".."
+    program.unlink()
+    for version in ("21.0.1", "21.0.2"):  # a script can run another program each time
+        program.write_text(f"#!/bin/sh\necho clang version {version}\n")
+        program.chmod(0o755)
+        assert clang.find_clang().version == version
 
 
 def test_old_clang_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
