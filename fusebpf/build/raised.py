@@ -13,6 +13,7 @@ from dataclasses import replace
 from fusebpf.compiler.diagnostics import Diagnostic, Related
 from fusebpf.compiler.edits import Edit, Fix, apply, source_lines
 from fusebpf.compiler.mending import column, definition, imported
+from fusebpf.compiler.misnamed import misnamed
 from fusebpf.compiler.sources import Source
 from fusebpf.dsl.errors import DslError
 from fusebpf.frozen import dataclass
@@ -35,6 +36,8 @@ def syntax_error(file: str, source: str, error: SyntaxError) -> Diagnostic:
         line, help = fix.edits[0].line, f"did you mean {fix.edits[0].text!r}?"
     else:
         help, fix = _syntax_help(error.msg, text, line, col)
+        if "instead of '='" in error.msg and (equal := _comparison(source, text, line)):
+            help, fix = "compare with ==", equal
     place = (line, col, max(end, col + 1))
     if fix is not None and fix.edits[0].line == line:
         edit = fix.edits[0]
@@ -56,17 +59,33 @@ def _one_word(source: str, lines: list[str], line: int) -> Fix | None:
             for word in _meant(found[0]):
                 edit = Edit(number, found.start() + 1, number, found.end() + 1, word)
                 fix = Fix(f"write {word}", (edit,))
-                try:
-                    ast.parse(apply(source, [fix])[0])
-                except (SyntaxError, ValueError):
-                    continue
-                return fix
+                if _parses(source, fix):
+                    return fix
     return None
+
+
+def _comparison(source: str, text: str, line: int) -> Fix | None:
+    """The one = of a line with which the file would parse as ==; else the first."""
+    fixes = [
+        Fix("write ==", (Edit(line, found.start() + 1, line, found.end() + 1, "=="),))
+        for found in re.finditer(r"(?<![=<>!:+*/%&|^-])=(?!=)", text)
+    ]
+    return next((fix for fix in fixes if _parses(source, fix)), fixes[0] if fixes else None)
+
+
+def _parses(source: str, fix: Fix) -> bool:
+    try:
+        ast.parse(apply(source, [fix])[0])
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _meant(word: str) -> list[str]:
     if word == ";":
         return [":"]
+    if word == "is":  # `for x is y`
+        return ["in"]
     if keyword.iskeyword(word):
         return []
     return [known for known in _WORDS if closest(word, [known])]
@@ -95,8 +114,6 @@ def _syntax_help(message: str, text: str, line: int, col: int) -> tuple[str | No
         return f"close the bracket with {opened}", change(col - 1, col - 1, opened)
     if "expected ':'" in message:
         return "end the line with a colon", change(len(bare), len(bare), ":")
-    if "instead of '='" in message and (equal := re.search(r"(?<![=<>!:])=(?!=)", bare)):
-        return "compare with ==", change(*equal.span(), "==")
     if "was never closed" in message and text[col - 1 : col] in "([{":
         shut = {"(": ")", "[": "]", "{": "}"}[text[col - 1]]
         at = len(bare) - bare.endswith(":")
@@ -260,9 +277,24 @@ def _undefined(place: Place, error: NameError, name: str) -> Diagnostic:
         return place.report("E004", message, help, name, name, known[name])
     own = [k for k in namespace if not k.startswith("__")]
     near = closest(name, own) or closest(name, vars(builtins))
+    if near and (slip := _misnamed(place, message, name, near)):
+        return slip
     help = f"did you mean {near!r}?" if near else "assign it first, or import it"
     found = place.report("E004", message, help, name, near or "")
     return replace(found, related=_made_at(place, near)) if near else found
+
+
+def _misnamed(place: Place, message: str, used: str, made: str) -> Diagnostic | None:
+    """The same where the slip is in the definition."""
+    source = Source(place.file, place.source, place.file)
+    slip = misnamed(source.tree, used, made)
+    if slip is None:
+        return None
+    line, first, end = _span(source, slip.made, made)
+    message = f"{message}: it is made as {made!r}, which nothing uses"
+    at = replace(place, line=line, start=first - 1, end=end - 1)
+    use = Related(f"{used!r} is used here", place.file, *_span(source, slip.used, used))
+    return replace(at.report("E004", message, f"write {used!r} here", new=used), related=(use,))
 
 
 def _made_at(place: Place, name: str) -> tuple[Related, ...]:
@@ -271,6 +303,11 @@ def _made_at(place: Place, name: str) -> tuple[Related, ...]:
     node = definition(source.tree, name)
     if node is None:
         return ()
+    return (Related(f"{name!r} is made here", place.file, *_span(source, node, name)),)
+
+
+def _span(source: Source, node: ast.AST, name: str) -> tuple[int, int, int]:
+    """Line, column and end of a name."""
     line, first = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
     col = column(source.lines[line - 1], first) + 1
-    return (Related(f"{name!r} is made here", place.file, line, col, col + len(name)),)
+    return line, col, col + len(name)

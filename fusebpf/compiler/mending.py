@@ -141,17 +141,24 @@ def _order(name: str) -> tuple[int, str]:
     return kind, name
 
 
-def definition(tree: ast.Module, name: str, inside: ast.AST | None = None) -> ast.AST | None:
-    """Where a name is made: in a function or in the file, whichever is asked; None if nowhere."""
-    for node in ast.walk(inside or tree):
+def definition(tree: ast.AST, name: str) -> ast.AST | None:
+    """Where a name is made in a file or function; None if nowhere."""
+    for node in ast.walk(tree):
         match node:
             case ast.Name(id=found, ctx=ast.Store()) | ast.arg(arg=found) if found == name:
-                at = ast.copy_location(ast.Pass(), node)
-                at.end_lineno, at.end_col_offset = node.lineno, node.col_offset + len(name.encode())
-                return at
+                return _word(node, 0, name)
+            case ast.FunctionDef(name=found) if found == name and node is not tree:
+                return _word(node, len("def "), name)
+            case ast.ClassDef(name=found) if found == name:
+                return _word(node, len("class "), name)
             case ast.alias(name=found, asname=None) if found == name:
                 return node
     return None
+
+
+def _word(node: ast.expr | ast.arg | ast.stmt, after: int, name: str) -> ast.Pass:
+    begin = node.col_offset + after
+    return _node((node.lineno, begin), (node.lineno, begin + len(name.encode())))
 
 
 def last_name(node: ast.Attribute) -> ast.AST:

@@ -23,6 +23,7 @@ from fusebpf.compiler.diagnostics import Diagnostic, Related, Severity
 from fusebpf.compiler.flow import Flow
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.mending import Mend, Mending, column, definition, fix_of, segment
+from fusebpf.compiler.misnamed import misnamed
 from fusebpf.compiler.operands import (
     POISON,
     Builtin,
@@ -330,10 +331,7 @@ class Scope(ABC):
         near = closest(node.id, [*self.local_names, *self.params]) or closest(node.id, known)
         if near is not None:
             if not self.infer:
-                inside = self.node if near in {*self.local_names, *self.params} else None
-                made = definition(self.unit.source.tree, near, inside)
-                with self.unit.pointing(made, f"{near!r} is made here"):
-                    self.unit.report(node, "E200", message, f"did you mean {near!r}?", fix=near)
+                self._misspelled(node, message, near)
             return POISON
         far = closest(node.id, [*(k for k in vars(constants) if k.isupper()), *_LANGUAGE])
         if far is None:
@@ -341,6 +339,18 @@ class Scope(ABC):
         module = _LANGUAGE.get(far, "fusebpf.constants")
         help = f"did you mean {far!r}? from {module} import {far}"
         return self.error(node, "E200", message, help, Mend(far, imports=((module, far),)))
+
+    def _misspelled(self, node: ast.Name, message: str, near: str) -> None:
+        """Report a name that is not defined where one like it is."""
+        inside = self.node if near in {*self.local_names, *self.params} else self.unit.source.tree
+        slip = misnamed(inside, node.id, near)
+        if slip is not None:
+            with self.unit.pointing(slip.used, f"{node.id!r} is used here"):
+                message = f"{message}: it is made as {near!r}, which nothing uses"
+                self.unit.report(slip.made, "E200", message, f"write {node.id!r} here", fix=node.id)
+            return
+        with self.unit.pointing(definition(inside, near), f"{near!r} is made here"):
+            self.unit.report(node, "E200", message, f"did you mean {near!r}?", fix=near)
 
     def foreign_type(self, node: ast.expr) -> bool:
         """Whether an annotation names a Python type that filters do not have (str, list, …)."""
