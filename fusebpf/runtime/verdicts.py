@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from fusebpf.runtime import reports
 
 #: What ends a log after the reason: statistics, in the words of several kernels.
 _STATISTICS = ("processed ", "verification time", "stack depth", "max_", "-- ", "mark_read")
@@ -78,8 +80,37 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
 )
 
 
+#: By the kind of a report, where the words of its log tell nothing.
+_KINDS = {
+    "Register Type Safety": "invalid mem access",
+    "Memory Safety": "invalid access to map value",
+    "Resource Lifetime Safety": "reference",
+    "Call Type Safety": "not allowed",
+    "Execution Context Safety": "not allowed",
+    "Program Structure": "jump out of range",
+    "Policy": "not allowed",
+}
+
+
 def read(log: str) -> Refusal:
-    """The refusal that a log ends with."""
+    """The refusal that a log ends with, or that the report behind it tells of."""
+    report = reports.find(log)
+    if report is None:
+        reason, instruction = _last(log)
+        return _explained(reason, instruction, reason)
+    terse, instruction = _last(report.log)
+    if report.instruction is not None:
+        instruction = report.instruction
+    reason = ": ".join(filter(None, (report.problem or report.kind, report.reason)))
+    words = (terse, reason, _KINDS.get(report.kind, ""))
+    found = _explained(reason, instruction, *words)
+    if not found.cause and report.suggestion:
+        return replace(found, help=report.suggestion)
+    return found
+
+
+def _last(log: str) -> tuple[str, int | None]:
+    """The last line that is no statistics and no state, and the instruction it is about."""
     reason, instruction = "", None
     for line in log.splitlines():
         text = line.strip()
@@ -89,9 +120,15 @@ def read(log: str) -> Refusal:
             reason = text
     if named := re.search(r"\binsn (\d+)$", reason):
         instruction = int(named[1])
-    for pattern, cause, help in _CAUSES:
-        if re.search(pattern, reason, re.IGNORECASE):
-            return Refusal(reason, cause, help, instruction)
+    return reason, instruction
+
+
+def _explained(reason: str, instruction: int | None, *words: str) -> Refusal:
+    """A refusal with the cause that the first telling of some words leads to."""
+    for text in words:
+        for pattern, cause, help in _CAUSES:
+            if re.search(pattern, text, re.IGNORECASE):
+                return Refusal(reason, cause, help, instruction)
     help = "report it with this file and what --verbose shows"
     return Refusal(reason, "", help, instruction)
 

@@ -19,6 +19,7 @@ from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
 from fusebpf.objfile import parse
 from fusebpf.objfile.layout import Layout
+from fusebpf.objfile.lines import SourceLine
 from fusebpf.runtime import features, verdicts
 from fusebpf.runtime.load import VerifierError
 from fusebpf.runtime.verify import verify
@@ -128,6 +129,94 @@ def test_statistics_and_states_are_no_reason() -> None:
     assert found.reason == "R0 invalid mem access 'map_value_or_null'"
     assert found.instruction == 17
     assert "is not None" in found.help
+
+
+#: As kernel/bpf/diagnostics.c of Linux 7.3 writes it; no kernel here does.
+REPORT = """\
+0: R1=ctx() R10=fp0
+; __u64 *v = bpf_map_lookup_elem(&m, &k); @ odd.py:3
+16: (85) call bpf_map_lookup_elem#1   ; R0=map_value_or_null(id=1,map=m,ks=4,vs=8)
+; return *v; @ odd.py:4
+17: (79) r1 = *(u64 *)(r0 +0)
+R0 invalid mem access 'map_value_or_null'
+
+Verification failed: Register Type Safety: Invalid dereference
+
+Reason:
+  R0 may be NULL here (a nullable map value pointer). The program could dereference NULL on this
+  path, so the verifier cannot prove this access is safe.
+
+At:
+  wild_standin @ odd.py:4:0
+  Source context:
+        2 | line_2 = 0
+  >>>   4 | line_4 = 0
+          | ^-- error: invalid dereference of R0 (a nullable map value pointer)
+  Instruction context:
+      16 | (85) call bpf_map_lookup_elem#1
+  >>> 17 | (79) r1 = *(u64 *)(r0 +0)
+      18 | (95) exit
+
+Causal path:
+  wild_standin @ odd.py:3:0
+  Source context:
+  >>>   3 | line_3 = 0
+          | ^-- R0: call returns a nullable map value pointer
+  Instruction context:
+  >>> 16 | (85) call bpf_map_lookup_elem#1
+
+Suggestion:
+  Add a NULL check before the access and dereference the pointer only on the non-NULL path.
+
+verification time 101 usec
+processed 16 insns (limit 1000000) max_states_per_insn 0 total_states 1 peak_states 1 mark_read 1
+"""
+
+
+def test_the_report_of_newer_kernels_is_read() -> None:
+    found = verdicts.read(REPORT)
+    assert found.instruction == 17
+    assert found.reason.startswith("Invalid dereference: R0 may be NULL here (a nullable map value")
+    assert found.reason.endswith("on this path, so the verifier cannot prove this access is safe.")
+    old = verdicts.read(REPORT[: REPORT.index("Verification failed")])
+    assert (found.cause, found.help) == (old.cause, old.help)
+    assert "is not None" in found.help
+
+
+def test_a_report_leads_to_the_line_of_the_author() -> None:
+    at = SourceLine(17, "odd.py", 4, "line_4 = 0")
+    (found,) = VerifierError("wild is refused", REPORT, "wild_standin", at).diagnostics
+    assert "Invalid dereference: R0 may be NULL" in found.message
+    assert (found.file, found.line) == ("odd.py", 4)
+    assert found.notes == ("usual cause: a value of a map is used that may be missing",)
+
+
+def test_a_report_without_source_names_its_instruction() -> None:
+    at = REPORT[REPORT.index("  wild_standin @ odd.py:4") : REPORT.index("  Instruction context")]
+    assert verdicts.read(REPORT.replace(at, "  insn 17\n")).instruction == 17
+    context = REPORT[REPORT.index("  Instruction context") : REPORT.index("Causal path")]
+    bare = REPORT.replace(at, "  insn 21\n").replace(context, "\n", 1)
+    assert verdicts.read(bare).instruction == 21
+
+
+@pytest.mark.parametrize(
+    ("kind", "problem", "cause"),
+    [
+        ("Memory Safety", "Access outside bounds", "a number that may be too large"),
+        ("Resource Lifetime Safety", "Unreleased resource", "not given back"),
+        ("Policy", "Operation is not allowed", "does not have this function"),
+    ],
+)
+def test_the_kind_of_a_report_tells_the_cause(kind: str, problem: str, cause: str) -> None:
+    text = f"the moon is wrong\n\nVerification failed: {kind}: {problem}\n\nReason:\n  So.\n"
+    assert cause in verdicts.read(text).cause
+
+
+def test_what_no_table_knows_is_told_as_the_kernel_suggests() -> None:
+    text = "\nVerification failed: Odd\n\nReason:\n  So.\n\nSuggestion:\n  Wait for\n  it.\n\n"
+    text += "processed 1 insns\n"
+    found = verdicts.read(text)
+    assert (found.reason, found.cause, found.help) == ("Odd: So.", "", "Wait for it.")
 
 
 def test_calls_of_the_kernel_are_no_part_of_the_program(tmp_path: Path) -> None:
