@@ -120,6 +120,9 @@ class Calls(Records):
             "E251",
             f"{describe(callee)} cannot be called",
             "functions are helpers of this file, len, range, min, max, refuse, and casts",
+            None
+            if node.args or node.keywords
+            else Mend("", at=after(node.func, node), title="remove the parentheses"),
         )
 
     # ------------------------------------------------------------ builtins and casts

@@ -26,6 +26,16 @@ from fusebpf.compiler.types import BOOL, IntType
 from fusebpf.compiler.words import describe
 
 
+def _unchained(node: ast.Compare) -> list[Mend] | None:
+    """``a < b in c`` as two tests; None where b would be computed twice."""
+    middle = node.comparators[:-1]
+    if not all(isinstance(side, ast.Name | ast.Attribute) for side in middle):
+        return None
+    texts = [(side, ast.unparse(side)) for side in middle]
+    # A guess: a `not` before it would hold for the first alone.
+    return [Mend(f"{text} and {text}", at=side, safe=False) for side, text in texts]
+
+
 class Comparisons(Calls):
     """Everything that gives a bool from two sides."""
 
@@ -114,7 +124,11 @@ class Comparisons(Calls):
         for op in node.ops:
             if type(op) not in COMPARE:
                 self.error(
-                    node, "E227", "`in` and `is` cannot be part of a chain", "write it with `and`"
+                    node,
+                    "E227",
+                    "`in` and `is` cannot be part of a chain",
+                    "write it with `and`",
+                    _unchained(node),
                 )
                 return None
         nodes = [node.left, *node.comparators]

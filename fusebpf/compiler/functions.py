@@ -465,6 +465,13 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
     return HelperInfo(function, type_, writes, frozenset(checker.effects), checker.depth)
 
 
+#: Parameters that mean the same in every filter.
+_USUAL = {
+    name: Mend(f"{name}: {type_}", imports=(("fusebpf", type_),))
+    for name, type_ in (("ctx", "Context"), ("name", "Name"))
+}
+
+
 def _helper_params(unit: Unit, node: ast.FunctionDef) -> tuple[ir.Param, ...] | None:
     args = node.args
     if args.vararg or args.kwarg or args.kwonlyargs or args.defaults or args.posonlyargs:
@@ -485,6 +492,7 @@ def _helper_params(unit: Unit, node: ast.FunctionDef) -> tuple[ir.Param, ...] | 
                 "E296",
                 f"parameter {arg.arg!r} of helper {node.name} has no type",
                 f"annotate it, e.g. {arg.arg}: Name, {arg.arg}: int or {arg.arg}: u32",
+                fix=_USUAL.get(arg.arg),
             )
             fine = False
             continue

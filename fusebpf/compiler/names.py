@@ -50,6 +50,16 @@ def whole(view: NameView) -> ir.Expr:
     return ir.NamePart(view.name.type, view.name, ir.Const(S64, start), stop)
 
 
+def _lowered(node: ast.expr, text: Text) -> Mend | None:
+    """The literal that a text comes from, in lower case."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str | bytes):
+            raw = part.value.encode() if isinstance(part.value, str) else part.value
+            if raw == text.raw:
+                return Mend(ast.unparse(part).lower().replace("'", '"'), at=part)
+    return None
+
+
 class Names(Operators):
     """What can be asked of a name."""
 
@@ -100,6 +110,7 @@ class Names(Operators):
                 "E233",
                 f"lower() never gives {text.shown}: it has capital letters",
                 f"write it in lower case: {text.raw.lower().decode('utf-8', 'replace')!r}",
+                _lowered(node, text),
             )
             return False
         return True

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The report that the verifier of Linux 7.3 and newer writes behind its log.
 
-It begins with ``Verification failed: KIND: PROBLEM``; titles (``Reason:``, ``At:``, ``Causal path:``,
-``Suggestion:``) stand at the margin, what belongs to them is indented. Kernels before have the log
-alone (verdicts.py).
+It begins with ``Verification failed: KIND: PROBLEM``. Titles (``Reason:``, ``At:``,
+``Causal path:``, ``Suggestion:``) stand at the margin, what belongs to them is indented. Kernels
+before have the log alone (verdicts.py).
 """
 
 from __future__ import annotations
