@@ -31,6 +31,9 @@ class Flow:
     """Facts that hold at one point. A dead flow (code that cannot be reached) knows nothing."""
 
     alive: bool = True
+    #: False in a branch that a constant of the file rules out: it is checked like any other, but
+    #: that it does nothing is no mistake.
+    possible: bool = True
     assigned: frozenset[str] = frozenset()
     present: frozenset[str] = frozenset()
     nonzero: frozenset[str] = frozenset()
@@ -49,6 +52,7 @@ class Flow:
         }
         return Flow(
             True,
+            self.possible or other.possible,
             self.assigned & other.assigned,
             self.present & other.present,
             self.nonzero & other.nonzero,
@@ -222,6 +226,8 @@ def excludes_zero(expr: ir.Expr, flow: Flow) -> bool:
 def refine(test: ir.Expr, truth: bool, flow: Flow) -> Flow:
     """What is also known where ``test`` turned out true (or false)."""
     match test:
+        case ir.Const(value=value):
+            return flow if bool(value) == truth else replace(flow, possible=False)
         case ir.Not(operand=operand):
             return refine(operand, not truth, flow)
         case ir.BoolOp(op=op, operands=operands):

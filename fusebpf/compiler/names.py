@@ -104,7 +104,7 @@ class Names(Operators):
                     "a filter sees one component at a time; leave the directory out",
                 )
                 return False
-        if view.fold and text.raw != text.raw.lower():
+        if view.fold and text.raw != text.raw.lower() and self.flow.possible:
             self.error(
                 node,
                 "E233",

@@ -69,6 +69,12 @@ def test_hide_whatever_the_case(runs: Runs) -> None:
         assert runs.verdict("lookup", name) == verdict
 
 
+@of("hide('*.PEM', 'README')")
+def test_hide_with_capital_letters(runs: Runs) -> None:
+    for name, verdict in (("a.PEM", -2), ("README", -2), ("a.pem", 0), ("readme", 0)):
+        assert runs.verdict("lookup", name) == verdict
+
+
 @of("deny('.git', '*.key', errno=EPERM)")
 def test_deny(runs: Runs) -> None:
     for name, verdict in ((".git", -1), ("a.key", -1), ("key", 0), (".gitignore", 0)):
