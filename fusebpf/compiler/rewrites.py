@@ -64,25 +64,17 @@ def _constant(name: str) -> tuple[tuple[str, str], ...]:
 
 
 def single_assignments(scope: Scope, node: ast.Assign) -> Mend | None:
-    """``a, b = 1, 2`` and ``a = b = 1`` as one assignment after the other."""
-    pairs: list[tuple[str, str]] = []
-    value = scope.source_of(node.value)
-    if len(node.targets) > 1:
-        if not isinstance(node.value, ast.Constant | ast.Name | ast.Attribute):
-            return None
-        pairs = [(scope.source_of(target), value) for target in node.targets]
-    else:
-        target = node.targets[0]
-        sides = (target, node.value)
-        if not all(isinstance(side, ast.Tuple | ast.List) for side in sides):
-            return None
-        names, values = (side.elts for side in sides)  # type: ignore[attr-defined]
-        if len(names) != len(values) or not all(isinstance(n, ast.Name) for n in names):
-            return None
-        used = {n.id for v in values for n in ast.walk(v) if isinstance(n, ast.Name)}
-        if used & {n.id for n in names}:
-            return None
-        pairs = [(n.id, scope.source_of(v)) for n, v in zip(names, values, strict=True)]
+    """``a, b = 1, 2`` as one assignment after the other."""
+    sides = (*node.targets, node.value)
+    if len(sides) != 2 or not all(isinstance(side, ast.Tuple | ast.List) for side in sides):
+        return None
+    names, values = (side.elts for side in sides)  # type: ignore[attr-defined]
+    if len(names) != len(values) or not all(isinstance(n, ast.Name) for n in names):
+        return None
+    used = {n.id for v in values for n in ast.walk(v) if isinstance(n, ast.Name)}
+    if used & {n.id for n in names}:
+        return None
+    pairs = [(n.id, scope.source_of(v)) for n, v in zip(names, values, strict=True)]
     indent = " " * node.col_offset
     return Mend(f"\n{indent}".join(f"{name} = {value}" for name, value in pairs), at=node)
 

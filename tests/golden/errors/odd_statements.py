@@ -28,6 +28,7 @@ def statements(ctx: Context, req: OpenIn):
     k, (l, m) = 1, (2, 3)
     n, o = 1, 2, 3
     *p, q = 1, 2
+    t = u, v = 1, 2
     req = 3
     ctx, r = 1, 2
     s = None
