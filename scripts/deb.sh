@@ -6,22 +6,7 @@ cd "$(dirname "$0")/.."
 top=$PWD
 python=.venv/bin/python
 
-missing=
-for package in debhelper dh-dkms dh-python dpkg-dev python3-installer; do
-	dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' ||
-		missing="$missing $package"
-done
-if [ -n "$missing" ]; then
-	[ "$(id -u)" = 0 ] || {
-		echo "make deb: root is needed once: apt-get install$missing" >&2
-		exit 1
-	}
-	echo "make deb: installing$missing"
-	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq
-	# shellcheck disable=SC2086 # one word per package
-	apt-get install -y -qq --no-install-recommends $missing </dev/null >/dev/null
-fi
+scripts/install.sh "make deb" debhelper dh-dkms dh-python dpkg-dev python3-installer
 
 rm -rf build/deb
 mkdir -p build/deb/src/build

@@ -9,27 +9,8 @@ die() {
 	exit 1
 }
 
-packages=$(sed 's/[[:space:]]*#.*//' scripts/packages.txt | grep .)
-missing=
-for package in $packages; do
-	case $(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null || :) in
-	ii*) ;;
-	*) missing="$missing $package" ;;
-	esac
-done
-
-if [ -n "$missing" ]; then
-	command -v apt-get >/dev/null ||
-		die "this is no Debian machine (no apt-get); install by other means:$missing"
-	[ "$(id -u)" = 0 ] || die "root is needed once: apt-get install$missing"
-	echo "make dev: installing$missing"
-	export DEBIAN_FRONTEND=noninteractive
-	# Lists may be missing (a fresh image) or older than the mirror's files.
-	apt-get update -qq
-	# shellcheck disable=SC2086 # one word per package
-	apt-get install -y -qq --no-install-recommends $missing </dev/null >/dev/null ||
-		die "apt-get could not install:$missing"
-fi
+# shellcheck disable=SC2046 # one word per package
+scripts/install.sh "make dev" $(sed 's/[[:space:]]*#.*//' scripts/packages.txt)
 
 # The system's Python: bcc is installed for it, not for another python3 in PATH.
 python=/usr/bin/python3
