@@ -110,9 +110,12 @@ test-matrix: vm ## try every kernel of docs/kernels.md and write the results the
 	@$(PYTHON) scripts/matrix.py $(K)
 
 vagrant-box: vm deb ## make the boxes of vagrant/Vagrantfile (docs/vagrant.md); NAME=stock makes that one
+	@scripts/install.sh "make vagrant-box" openssh-client qemu-utils
 	@$(PYTHON) vagrant/box.py $(NAME)
 
 vagrant-test: vagrant-box ## boot the machines by Vagrant, use them over ssh, destroy them; INTERRUPT=5 kills runs first
+	@scripts/install.sh "make vagrant-test" dnsmasq-base iproute2 iptables libvirt-clients \
+		libvirt-daemon-system openssh-client vagrant vagrant-libvirt
 	@$(PYTHON) vagrant/test.py $(NAME) $(if $(INTERRUPT),--interrupt $(INTERRUPT)) -- $(ARGS)
 
 clean: ## remove what was built in this tree (the cache in ~/.cache/fusebpf stays)

@@ -37,7 +37,6 @@ CUSTOMIZE = TREE / "vagrant/customize.sh"
 
 DISK_GB = 8
 _NEEDED_BYTES = 6 << 30
-_TOOLS = {"qemu-img": "qemu-utils", "dpkg-scanpackages": "dpkg-dev", "ssh-keygen": "openssh-client"}
 
 COMMON = (
     *("fusebpf", "python3-bpfcc", "bpftool", "python3-pytest"),
@@ -80,15 +79,6 @@ def run(what: str, command: Sequence[str | Path]) -> str:
     if done.returncode != 0:
         raise PrepareError(f"{what} failed: {done.stderr.strip()}")
     return done.stdout
-
-
-def check_tools() -> None:
-    """Look for the programs that are needed beside those of `make dev`."""
-    missing = [package for tool, package in _TOOLS.items() if shutil.which(tool) is None]
-    if missing:
-        raise PrepareError(
-            f"not installed: {', '.join(missing)}", f"apt-get install {' '.join(missing)}"
-        )
 
 
 def repository(at: Path) -> str:
@@ -179,7 +169,6 @@ def main() -> int:
         return 2
     BUILT.mkdir(parents=True, exist_ok=True)
     try:
-        check_tools()
         ready = prepare(say, with_module=False)
         spec = MachineSpec(boot=ready.boot, disk=ready.disk, exports=())
         (BUILT / "driver").write_text("kvm" if accelerator(spec) == "kvm" else "qemu")
