@@ -2,7 +2,8 @@
 """`make test-matrix`: every kernel that fusebpf is tried on, and what came of it.
 
     matrix.py [KERNEL...]               try these (all by default), write down the results
-    matrix.py --report KERNEL FILE      write down a report that `make test-vm KERNEL=…` made
+    matrix.py --report KERNEL FILE      write down a report that `make test-vm KERNEL=…` made;
+                                        --release R if it is older than what tells its kernel
     matrix.py --table                   only write the table anew
 
 A kernel is one entry of KERNELS: either tests/vm runs on it, or what the patches meet in its source
@@ -65,10 +66,12 @@ def run_tests(name: str) -> Result:
     return read_report(name, report)
 
 
-def read_report(name: str, report: Path) -> Result:
-    """Return what a junit file of tests/vm says."""
+def read_report(name: str, report: Path, release: str | None = None) -> Result:
+    """Return what a junit file of tests/vm says; `release` is its kernel's if it does not."""
     suite = next(ET.parse(report).getroot().iter("testsuite"))
     versions = {node.get("name"): node.get("value") for node in suite.iter("property")}
+    if release and "kernel" not in versions:
+        versions["kernel"] = release
     if "kernel" not in versions:
         sys.exit(f"matrix: {report} does not tell its kernel: it is no report of tests/vm")
     skips = Counter(node.get("message", "") for node in suite.iter("skipped"))
@@ -184,6 +187,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Try fusebpf on kernels.")
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"of {', '.join(KERNELS)}")
     parser.add_argument("--report", nargs=2, metavar=("KERNEL", "FILE"))
+    parser.add_argument("--release", metavar="R")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
     names = asked.kernels or list(KERNELS)
@@ -194,7 +198,7 @@ def main() -> int:
         write_table()
         return 0
     if asked.report:
-        save(read_report(asked.report[0], Path(asked.report[1])))
+        save(read_report(asked.report[0], Path(asked.report[1]), asked.release))
         return 0
     failed = 0
     for name in names:

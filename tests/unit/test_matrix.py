@@ -110,6 +110,7 @@ def test_a_report_of_something_else_is_refused(matrix: Any, elsewhere: Path) -> 
     report.write_text(REPORT.replace('name="kernel"', 'name="other"'))
     with pytest.raises(SystemExit, match="is no report of tests/vm"):
         matrix.read_report("stock", report)
+    assert matrix.read_report("stock", report, "6.12.9")["release"] == "6.12.9"
 
 
 def test_the_first_obstacle_is_shown(matrix: Any) -> None:
