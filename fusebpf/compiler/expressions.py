@@ -460,7 +460,10 @@ class Expressions(Comparisons):
         self.flow = before
         if any(isinstance(o, Flexible) for o in operands):
             return FLEXIBLE
-        if len(self.unit.diagnostics) > reported or any(isinstance(o, Poison) for o in operands):
+        found = self.unit.diagnostics[reported:]
+        if any(d.severity == "error" for d in found) or any(
+            isinstance(o, Poison) for o in operands
+        ):
             return POISON
         for operand, value in zip(operands, node.values, strict=True):
             if isinstance(operand, Value) and isinstance(

@@ -12,5 +12,5 @@ def chosen(ctx: Context, req: OpenIn):
     big = 2**63 if ctx.uid > 5 else 2**64 - 1
     seen[0] = big
     seen[1] = big // 3
-    if big > 2**63 + req.flags:
+    if big > 2**63 and req.flags:
         return refuse(1)
