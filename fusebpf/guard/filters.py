@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""The filters that hold a mount to its rules.
+
+They know no rule: a lookup steps the automaton (fusebpf.guard.automaton) by a name and keeps what
+comes out as the entry's tag, every other operation reads the tag. What an operation on a name asks
+is the outcome of that name. docs/guard.md has the table of what they answer.
+"""
+
+from __future__ import annotations
+
+from fusebpf.constants import EACCES, ENODATA, ENOENT, EROFS, EXDEV, O_ACCMODE, O_RDONLY, O_TRUNC
+from fusebpf.dsl import (
+    AccessIn,
+    AttrOut,
+    Buffer,
+    Context,
+    CreateIn,
+    Dirents,
+    EntryOut,
+    FilterSet,
+    GetattrIn,
+    GetxattrIn,
+    GetxattrOut,
+    LinkIn,
+    MkdirIn,
+    MknodIn,
+    Name,
+    OpenIn,
+    OpenOut,
+    ReadIn,
+    ReadOut,
+    Rename2In,
+    SetattrIn,
+    SetxattrIn,
+    Verdict,
+)
+from fusebpf.dsl.values import CONTINUE, POSTFILTER
+from fusebpf.types import u32, u64
+
+# Numbers of the states in a tag: fusebpf.guard.automaton.STATES.
+ALLOW, READ_ONLY, DENY, HIDDEN, EMPTY = range(5)
+#: Stands for both halves of a name that is no state of the automaton: everything is hidden.
+_CLOSED = 0o3333333333333333 << 16
+
+_OPEN_EMPTY = 1 << 31
+_S_IFMT, _S_IFDIR = 0o170000, 0o040000
+_DT_UNKNOWN, _DT_DIR = 0, 4
+
+
+def filters(states: int, callers: bool) -> FilterSet:
+    """The filters for an automaton of so many states; ``callers``: whether rules tell them apart.
+
+    Maps ``guard_states``, ``guard_outcomes`` (rows and outcomes of an ``Automaton``), and with
+    ``callers`` ``guard_uids`` and ``guard_gids`` (its ``Callers``).
+    """
+    fset = FilterSet("guard")
+    rules = fset.automaton("guard_states", states=states)
+    outcomes = fset.array("guard_outcomes", value=u64, max_entries=states)
+    if callers:
+        uids = fset.hash("guard_uids", key=u32, value=u32, max_entries=8)
+        gids = fset.hash("guard_gids", key=u32, value=u32, max_entries=8)
+
+        def caller(ctx: Context) -> u64:
+            return 3 * (u64(uids.get(ctx.uid, 0)) + u64(gids.get(ctx.gid, 0)) & 7)
+
+    else:
+
+        def caller(ctx: Context) -> u64:
+            return u64(0)
+
+    def entered(tag: u64, name: Name) -> u64:
+        state = rules.walk(name, tag & 0xFFFF)
+        if 0 <= state < states:
+            return u64(outcomes[state])
+        return _CLOSED
+
+    def as_directory(ctx: Context, tag: u64) -> u64:
+        return tag >> (16 + (caller(ctx) & 31)) & 7
+
+    def as_other(ctx: Context, tag: u64) -> u64:
+        return tag >> (40 + (caller(ctx) & 15)) & 7
+
+    def state_of(ctx: Context) -> u64:
+        # The halves differ for what was made through the mount and not looked up since, which was
+        # allowed.
+        state = as_other(ctx, ctx.tag)
+        return state if state == as_directory(ctx, ctx.tag) else ALLOW
+
+    def change(state: u64) -> Verdict:
+        if state == ALLOW:
+            return CONTINUE
+        if state == READ_ONLY:
+            return -EROFS
+        return -ENOENT if state == HIDDEN else -EACCES
+
+    def use(state: u64) -> Verdict:
+        if state == DENY:
+            return -EACCES
+        if state == HIDDEN:
+            return -ENOENT
+        return POSTFILTER if state == EMPTY else CONTINUE
+
+    @fset.lookup.pre
+    def look_up(ctx: Context, name: Name) -> Verdict:
+        directory = as_directory(ctx, ctx.tag)
+        if directory == DENY:
+            return -EACCES
+        return -ENOENT if directory in (HIDDEN, EMPTY) else POSTFILTER
+
+    @fset.lookup.post
+    def found(ctx: Context, name: Name, out: EntryOut, entries: Buffer) -> Verdict:
+        tag = entered(ctx.tag, name)
+        if ctx.error_in == 0:
+            half = tag >> 40
+            if out.attr.mode & _S_IFMT == _S_IFDIR:
+                half = tag >> 16 & 0xFFFFFF
+            tag = tag & 0xFFFF | half << 16 | half << 40
+            if as_other(ctx, tag) == HIDDEN:
+                return -ENOENT
+        ctx.tag = tag
+        return CONTINUE
+
+    @fset.readdir.pre
+    def list_all(ctx: Context, req: ReadIn) -> Verdict:
+        return POSTFILTER
+
+    @fset.readdir.post
+    def listing(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents) -> None:
+        for entry in entries:
+            if entry.name != "." and entry.name != "..":
+                tag = entered(ctx.tag, entry.name)
+                there = as_other(ctx, tag) != HIDDEN
+                if entry.type == _DT_DIR:
+                    there = as_directory(ctx, tag) != HIDDEN
+                elif entry.type == _DT_UNKNOWN:
+                    there = there or as_directory(ctx, tag) != HIDDEN
+                if not there:
+                    entry.drop()
+
+    @fset.open.pre
+    def open_file(ctx: Context, req: OpenIn) -> Verdict:
+        state = state_of(ctx)
+        if req.flags & O_ACCMODE != O_RDONLY or req.flags & O_TRUNC:
+            return change(state)
+        return use(state)
+
+    @fset.open.post
+    def opened(ctx: Context, req: OpenIn, out: OpenOut) -> None:
+        out.open_flags |= _OPEN_EMPTY
+
+    @fset.opendir.pre
+    def open_directory(ctx: Context, req: OpenIn) -> Verdict:
+        return use(as_directory(ctx, ctx.tag))
+
+    @fset.opendir.post
+    def directory_opened(ctx: Context, req: OpenIn, out: OpenOut) -> None:
+        out.open_flags |= _OPEN_EMPTY
+
+    @fset.getattr.post
+    def attributes(ctx: Context, req: GetattrIn, out: AttrOut) -> None:
+        if state_of(ctx) == EMPTY:
+            out.attr.size = 0
+            out.attr.blocks = 0
+
+    @fset.access.pre
+    def permission(ctx: Context, req: AccessIn) -> Verdict:
+        return -EACCES if state_of(ctx) == DENY else CONTINUE
+
+    @fset.get_link.pre
+    def follow(ctx: Context, name: Name) -> Verdict:
+        state = state_of(ctx)
+        return change(state) if state != READ_ONLY else CONTINUE
+
+    @fset.getxattr.pre
+    def xattr(ctx: Context, req: GetxattrIn, name: Name) -> Verdict:
+        return -ENODATA if state_of(ctx) in (DENY, EMPTY) else CONTINUE
+
+    @fset.listxattr.pre
+    def list_xattrs(ctx: Context, req: GetxattrIn) -> Verdict:
+        return POSTFILTER if state_of(ctx) in (DENY, EMPTY) else CONTINUE
+
+    @fset.listxattr.post
+    def xattrs(ctx: Context, req: GetxattrIn, result: Buffer, out: GetxattrOut) -> None:
+        out.size = 0
+
+    @fset.setattr.pre
+    def set_attributes(ctx: Context, req: SetattrIn) -> Verdict:
+        return change(state_of(ctx))
+
+    @fset.setxattr.pre
+    def set_xattr(ctx: Context, req: SetxattrIn, name: Name, value: Buffer) -> Verdict:
+        return change(state_of(ctx))
+
+    @fset.removexattr.pre
+    def remove_xattr(ctx: Context, name: Name) -> Verdict:
+        return change(state_of(ctx))
+
+    @fset.create.pre
+    def create(ctx: Context, req: CreateIn, name: Name) -> Verdict:
+        if len(name) == 0:  # O_TMPFILE: what its directory is
+            return change(as_directory(ctx, ctx.tag))
+        return change(as_other(ctx, entered(ctx.tag, name)))
+
+    @fset.mknod.pre
+    def make_node(ctx: Context, req: MknodIn, name: Name) -> Verdict:
+        return change(as_other(ctx, entered(ctx.tag, name)))
+
+    @fset.symlink.pre
+    def make_link(ctx: Context, name: Name, path: Buffer) -> Verdict:
+        return change(as_other(ctx, entered(ctx.tag, name)))
+
+    @fset.mkdir.pre
+    def make_directory(ctx: Context, req: MkdirIn, name: Name) -> Verdict:
+        return change(as_directory(ctx, entered(ctx.tag, name)))
+
+    @fset.unlink.pre
+    def remove(ctx: Context, name: Name) -> Verdict:
+        return change(as_other(ctx, entered(ctx.tag, name)))
+
+    @fset.rmdir.pre
+    def remove_directory(ctx: Context, name: Name) -> Verdict:
+        return change(as_directory(ctx, entered(ctx.tag, name)))
+
+    @fset.link.pre
+    def link(ctx: Context, req: LinkIn, name: Name) -> Verdict:
+        state = state_of(ctx)
+        return change(state if state != ALLOW else as_other(ctx, entered(ctx.tag2, name)))
+
+    @fset.rename.pre
+    def rename(ctx: Context, req: Rename2In, old: Name, new: Name) -> Verdict:
+        before = entered(ctx.tag, old)
+        after = entered(ctx.tag2, new)
+        state = as_other(ctx, before)
+        # Nobody says here whether it is a directory. Copied, it is decided exactly.
+        if state != as_directory(ctx, before):
+            return -EXDEV
+        if state != ALLOW:
+            return change(state)
+        state = as_other(ctx, after)
+        return -EXDEV if state != as_directory(ctx, after) else change(state)
+
+    return fset

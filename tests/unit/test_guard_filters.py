@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""The filters of guard, called one by one: they answer what the table of docs/guard.md says."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from fusebpf import Attr, EntryOut, OpenIn, Rename2In
+from fusebpf.constants import O_RDWR, O_TRUNC
+from fusebpf.guard.automaton import Automaton, build
+from fusebpf.guard.filters import filters
+from fusebpf.guard.outcomes import OPERATIONS
+from fusebpf.guard.rules import State, parse_text
+from fusebpf.testing import Entry, FilterRun, Result, load
+
+RULES = "".join(f"{state} *.{state}\n" for state in State) + (
+    "hidden build/\nread-only /d/kept\ndeny uid=7 x\nempty gid=9 x\n"
+)
+MODES = {"dir": 0o040755, "file": 0o100644}
+RESULTS = {"yes": 0, "EROFS": -errno.EROFS, "EACCES": -errno.EACCES, "ENOENT": -errno.ENOENT}
+
+
+class Guard:
+    """The filters, with the automaton of RULES in their maps."""
+
+    def __init__(self, run: FilterRun, made: Automaton) -> None:
+        self.run = run
+        self.made = made
+        for state, row in enumerate(made.rows):
+            run.maps["guard_states"][state] = tuple(row)
+            run.maps["guard_outcomes"][state] = made.outcomes[state]
+        for name, numbers in (("uids", made.callers.uids), ("gids", made.callers.gids)):
+            for who, number in numbers.items():
+                run.maps[f"guard_{name}"][who] = number
+
+    def look_up(self, name: str, kind: str, above: int = 0, **who: int) -> tuple[int, Result]:
+        """The tag of an entry that is there, and what the lookup gave."""
+        before = self.run.call("lookup.pre", name=name, tag=above, **who)
+        if before.verdict.value != 3:
+            return 0, before
+        there = EntryOut(attr=Attr(mode=MODES[kind]))
+        found = self.run.call("lookup.post", name=name, tag=above, out=there, **who)
+        return found.tag or 0, found
+
+    def verdict(self, hook: str, **given: object) -> int:
+        return self.run.call(f"{hook}.pre", **given).verdict.value
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "python",
+        pytest.param(
+            "kernel",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="loading BPF needs root"),
+        ),
+    ],
+)
+def guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
+    made = build(parse_text(RULES, "rules"))
+    with load(filters(1024, callers=True), run=request.param) as run:
+        yield Guard(run, made)
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_the_table(guard: Guard, state: State) -> None:
+    name = f"a.{state}"
+    table = {operation.name: operation.on(state) for operation in OPERATIONS}
+    file, found = guard.look_up(name, "file")
+    directory, _ = guard.look_up(name, "dir")
+    assert found.verdict.value == (-errno.ENOENT if state is State.HIDDEN else 0)
+    raw = name.encode()
+    listing = [Entry(raw, type=4), Entry(raw, type=8), Entry(b".", type=4), Entry(b"b")]
+    left = guard.run.call("readdir.post", entries=listing, tag=0).names
+    assert left == (*[raw] * (0 if table["listed"] == "no" else 2), b".", b"b")
+    for operation, hooks in {
+        "create": ["create", "mknod", "mkdir", "symlink"],
+        "remove": ["unlink", "rmdir"],
+        "link": ["link"],
+    }.items():
+        for hook in hooks:
+            assert guard.verdict(hook, name=name) == RESULTS[table[operation]], hook
+    for old, new in ((name, "b"), ("b", name)):
+        got = guard.verdict("rename", req=Rename2In(), old=old, new=new)
+        assert got == RESULTS[table["rename"]]
+    if state is State.HIDDEN:  # nothing has its tag
+        return
+    for flags in (O_RDWR, O_TRUNC):
+        got = guard.verdict("open", req=OpenIn(flags=flags), tag=file)
+        assert got == RESULTS[table["write"]]
+    for operation, hooks in {
+        "setattr": ["setattr"],
+        "setxattr": ["setxattr", "removexattr"],
+        "link": ["link"],
+    }.items():
+        for hook in hooks:
+            assert guard.verdict(hook, tag=file) == RESULTS[table[operation]], hook
+    assert guard.verdict("get_link", tag=file) == RESULTS[table["readlink"]]
+    for operation, hook, tag in (("read", "open", file), ("list", "opendir", directory)):
+        got = guard.verdict(hook, tag=tag)
+        assert got == (3 if table[operation] == "empty" else RESULTS[table[operation]])
+        emptied = guard.run.call(f"{hook}.post", tag=tag).changed
+        assert emptied == {"out.open_flags": 1 << 31}  # called for `empty` alone
+    size = guard.run.call("getattr.post", tag=file, out=attributes()).arguments["out"].attr.size
+    assert size == (0 if table["stat"] == "size 0" else 5)
+    assert guard.verdict("getxattr", tag=file) == (
+        -errno.ENODATA if table["getxattr"] == "ENODATA" else 0
+    )
+    below = guard.look_up("inner", "file", directory)[1].verdict.value
+    assert below == RESULTS[table["enter"]]
+
+
+def attributes() -> object:
+    from fusebpf import AttrOut
+
+    return AttrOut(attr=Attr(size=5, blocks=8))
+
+
+def test_a_rule_for_directories(guard: Guard) -> None:
+    assert guard.look_up("build", "dir")[1].verdict.value == -errno.ENOENT
+    tag, found = guard.look_up("build", "file")
+    assert found.verdict.value == 0
+    assert guard.verdict("setattr", tag=tag) == 0
+    assert guard.verdict("mkdir", name="build") == -errno.ENOENT
+    assert guard.verdict("create", name="build") == 0
+    # A free name is both; what is made there was allowed, and is decided when it is looked up.
+    free = guard.run.call("lookup.post", name="build", error_in=-errno.ENOENT)
+    assert free.verdict.value == 0
+    assert guard.verdict("open", req=OpenIn(flags=O_RDWR), tag=free.tag) == 0
+    for old, new in (("build", "b"), ("b", "build")):
+        assert guard.verdict("rename", req=Rename2In(), old=old, new=new) == -errno.EXDEV
+
+
+def test_a_path_is_walked(guard: Guard) -> None:
+    top, _ = guard.look_up("d", "dir")
+    assert guard.verdict("unlink", name="kept", tag=top) == -errno.EROFS
+    assert guard.verdict("unlink", name="kept") == 0
+    kept, _ = guard.look_up("kept", "dir", top)
+    assert guard.verdict("mkdir", name="new", tag=kept) == -errno.EROFS
+    assert guard.verdict("link", name="kept", tag2=top) == -errno.EROFS
+
+
+def test_callers_are_told_apart(guard: Guard) -> None:
+    tag, _ = guard.look_up("x", "file")
+    answers = [guard.verdict("open", tag=tag, uid=uid, gid=gid) for gid in (0, 9) for uid in (6, 7)]
+    assert answers == [0, -errno.EACCES, 3, 3]  # of two rules the later one
+
+
+def test_a_state_that_is_none_hides_everything(guard: Guard) -> None:
+    assert guard.look_up("b", "file", above=0xFFFF)[1].verdict.value == -errno.ENOENT
