@@ -43,6 +43,7 @@ test: dev ## everything that CI runs
 
 test-long: vm ## everything with a big count, and all tests on the other kernels (hours; docs/testing.md)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 FUSEBPF_CARETS=2000 FUSEBPF_FAULTS=all $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
+	FUSEBPF_GUARD_CASES=500000 $(PYTHON) -m pytest -o timeout=0 tests/unit/test_guard_match.py tests/unit/test_guard_automaton.py $(ARGS)
 	$(PYTHON) scripts/costliest.py
 	rm -rf build/generated && $(PYTHON) -m tests.property.objects build/generated 4000
 	$(IN_GUEST) env FUSEBPF_OBJECTS=build/generated $(GUEST_PYTEST) -s tests/vm/test_generated.py
