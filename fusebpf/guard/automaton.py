@@ -186,13 +186,7 @@ class _Builder:
 
     def _shared(self, rules: Sequence[Rule], ignore_case: bool) -> int:
         tree = Tree(Rules(tuple(rules), ignore_case, ""))
-        kinds: list[int] = []
-        for rule in rules:
-            # Between rules that say the same, the order does not matter.
-            last = self.effects[-1] if self.effects else None
-            if last is None or _effect(last) != _effect(rule):
-                self.effects.append(rule)
-            kinds.append(len(self.effects) - 1)
+        kinds = self._numbered(rules, ignore_case)
         known: dict[tuple[object, ...], int] = {}
         shared: dict[int, int] = {}
         for node in reversed(tree.nodes):  # a node is made after the one it is reached from
@@ -205,6 +199,33 @@ class _Builder:
                 self.places.append(_Place(*key))
             shared[node.number] = known[key]
         return shared[tree.root.number]
+
+    def _numbered(self, rules: Sequence[Rule], ignore_case: bool) -> list[int]:
+        """The effect of each rule: what it says, and when. Later effects count before earlier ones.
+
+        The order of two rules does not matter where they say the same, and where they end in
+        different names: those never match one path.
+        """
+        keys: list[tuple[int, int, int]] = []
+        said: dict[tuple[object, ...], int] = {}
+        time, spoken = 0, -1
+        #: By name that a pattern ends in: when a rule spoke of it last, and what it said.
+        names: dict[bytes, tuple[int, int]] = {}
+        for rule in rules:
+            what = said.setdefault(_effect(rule), len(said))
+            name = rule.pattern.components[-1].literal(ignore_case)
+            if name is None:
+                if names or what != spoken:  # it may match whatever others do
+                    time, spoken, names = time + 1, what, {}
+                keys.append((time, 0, what))
+                continue
+            turn, before = names.get(name, (0, -1))
+            names[name] = (turn + (what != before), what)
+            keys.append((time, names[name][0], what))
+        order = {key: number for number, key in enumerate(sorted(set(keys)))}
+        examples = dict(zip(keys, rules, strict=True))
+        self.effects = [examples[key] for key in order]
+        return [order[key] for key in keys]
 
     def _component(self, edges: Iterable[tuple[Glob, int]]) -> int:
         """The globs that lead on from one place, as one tree of letters."""

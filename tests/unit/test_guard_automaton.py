@@ -78,6 +78,15 @@ def test_ten_thousand_rules(rule: str, states: int) -> None:
     assert below(made, name + "1") == "allow" or name.endswith("id_x")
 
 
+def test_the_order_of_rules_for_different_names_costs_no_states() -> None:
+    states = ("hidden", "deny", "read-only")
+    apart, mixed = (
+        [f"{state} /srv/app-{n:04}/{state}.key" for n in range(300) for state in states],
+        [f"{state} /srv/app-{n:04}/{state}.key" for state in states for n in range(300)],
+    )
+    assert len(built("\n".join(apart)).rows) == len(built("\n".join(mixed)).rows) < 300
+
+
 def test_depth_costs_no_states() -> None:
     deep = built("hidden /" + "/".join(["a"] * 30) + "/x")
     assert below(deep, "/".join(["a"] * 30) + "/x") == "hidden"
