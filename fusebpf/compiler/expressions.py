@@ -101,6 +101,13 @@ class Expressions(Comparisons):
     results: tuple[ast.expr, ...] = ()
 
     def expr(self, node: ast.expr) -> Operand:
+        found = self._expr(node)
+        if isinstance(found, Poison) and not self.infer:
+            # What is left out must have been reported: else it would be missing without a word.
+            assert any(d.severity == "error" for d in self.unit.diagnostics), ast.unparse(node)
+        return found
+
+    def _expr(self, node: ast.expr) -> Operand:
         match node:
             case ast.Constant():
                 return self._constant(node)
