@@ -35,6 +35,10 @@ class Value:
 records = filters.hash("records", key=Key, value=Value, max_entries=8)
 
 
+def told(name: Name) -> u64:
+    return len(name) * 8 + u64(name in {"a", "pem", ".env", "id_rsa"}) + 2 * u64(name[2:] == "m")
+
+
 @filters.write_iter.pre
 def numbers(ctx: Context, req: WriteIn):
     a = s64(req.offset)
@@ -99,6 +103,7 @@ def names(ctx: Context, req: CreateIn, name: Name):
     for byte in name:
         total = total * 3 + byte
     out[13] = total
+    out[15] = told(name)
     key = Key(req.flags, name)
     records[key].hits += 1
     records.put(Key(9, "sixteen-letters!"), Value(ctx.uid, 5))
@@ -118,6 +123,7 @@ def maps(ctx: Context, req: LinkIn, name: Name):
     table[key] -= req.oldnodeid
     out[3] = u64(table.discard(ctx.gid)) + 2 * u64(table.put(ctx.pid, ctx.egid + ctx.euid))
     out[4] = ctx.egid * 3 + ctx.tid
+    out[5] = told(name)
     if name.startswith("."):
         name[:] = "X" + name[1:].lower() + ".z"
     elif name == "a":
@@ -130,6 +136,7 @@ def maps(ctx: Context, req: LinkIn, name: Name):
 def tags(ctx: Context, name: Name):
     ctx.tag = ctx.tag + ctx.tag2 * 2
     ctx.keep_answer(ctx.nodeid)
+    out[0] = told(name)
 
 
 @filters.fsync.post

@@ -123,6 +123,8 @@ FAULTS = (
     Fault(NAMED, "low + 0x1f * each", "low + 0x1e * each"),
     Fault(NAMED, "\tif (len != fusebpf_len(b))\n\t\treturn 0;\n", ""),
     Fault(NAMED, "if (_at + (size) > _end)", "if (_at + (size) >= _end)"),
+    # A helper that several filters share
+    Fault(HEADER, ".len = (__u32)_LEN_##name,", ".len = (__u32)_LEN_##name / 2,"),
     Fault(GLOBS, "if (len < {least})", "if (len <= {least})"),
     Fault(GLOBS, "' & '.join(tests) or '1'", "' | '.join(tests) or '1'"),
     Fault(
