@@ -199,6 +199,19 @@ def failing(action: Callable[[], object]) -> str:
     return ""
 
 
+def read_directly(path: Path, size: int) -> bytes:
+    """What O_DIRECT reads give, into an aligned buffer."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        with mmap.mmap(-1, size) as buffer:
+            done = 0
+            while got := os.preadv(fd, [memoryview(buffer)[done : done + 4096]], done):
+                done += got
+            return buffer[:done]
+    finally:
+        os.close(fd)
+
+
 def test_logs_are_redacted_whatever_reads_them(tree: tuple[Path, Path], tmp_path: Path) -> None:
     lower, mnt = tree
     text = "card 4111-1111\n" * 1000
@@ -220,8 +233,14 @@ def test_logs_are_redacted_whatever_reads_them(tree: tuple[Path, Path], tmp_path
             assert copy.read_bytes() == masked
             with mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as mapped:
                 assert mapped[:] == masked
+        for name in (path, mnt / "deploy/more.log"):
+            assert read_directly(name, len(text) + 8192) == masked
+        direct = ["dd", "iflag=direct", "bs=4096", f"if={path}", f"of={copy}"]
+        subprocess.run(direct, check=True, capture_output=True)
+        assert copy.read_bytes() == masked
         for change in (
             lambda: path.open("r+"),
+            lambda: os.close(os.open(path, os.O_RDWR | os.O_DIRECT)),
             lambda: path.open("a"),
             lambda: os.truncate(path, 0),
             lambda: path.unlink(),
@@ -236,6 +255,7 @@ def test_logs_are_redacted_whatever_reads_them(tree: tuple[Path, Path], tmp_path
             log.write("42\n")
         (mnt / "deploy").rename(mnt / "old")
         assert (mnt / "old/app.log").read_bytes() == masked + b"##\n"
+        assert read_directly(mnt / "old/app.log", 65536) == masked + b"##\n"
         (lower / "old/app.log").write_text("7")
         assert (mnt / "old/app.log").read_text() == "#"
         assert (mnt / "README").read_text() == "content of README\n"

@@ -141,15 +141,19 @@ def test_a_user_writes_no_more_than_the_quota(tmp_path: Path) -> None:
         "    print(done, errno.errorcode[error.errno])\n"
     )
     left = "s = os.statvfs('.')\nprint(s.f_blocks * s.f_frsize, s.f_bavail * s.f_frsize)"
-    with shown(tmp_path, {"file": ""}, EXAMPLES / "quota.py", limit=65536) as mount:
+    with shown(tmp_path, {"file": "", "copy": ""}, EXAMPLES / "quota.py", limit=65536) as mount:
         assert as_user(1000, left, mnt) == "65536 65536"
         assert as_user(1000, fill, mnt) == "16 EDQUOT"
         assert as_user(1000, left, mnt) == "65536 0"
         assert mount.maps["written"][1000] == 65536
         assert as_user(1001, fill.replace("20", "10"), mnt) == "all"
         assert as_user(1001, left, mnt) == f"65536 {6 * 4096}"
+        assert (mnt / "file").stat().st_size == 4096  # all of it in place
         mount.maps["written"][1000] = 0
         assert as_user(1000, left, mnt) == "65536 65536"
+        copy = "import subprocess\nprint(subprocess.run(['cp', 'file', 'copy']).returncode)"
+        assert as_user(1000, copy, mnt) == "0"
+        assert mount.maps["written"][1000] == 4096  # copying is writing
 
 
 @long_only
