@@ -29,12 +29,19 @@ class _Codec:
         self.size = int(kind[1:]) // 8 if self.record is None else self.record.size
 
     def pack(self, cell: Cell, what: str) -> bytes:
-        """The bytes of a number, or of a record given as dataclass or tuple. OverflowError."""
+        """The bytes of a number, or of a record given as dataclass, tuple or bytes already.
+
+        Raises OverflowError.
+        """
         if self.record is None:
             try:
                 return int(cell).to_bytes(self.size, sys.byteorder, signed=self.kind[0] == "s")
             except (OverflowError, TypeError, ValueError):
                 raise OverflowError(f"{what} {cell!r} is no {self.kind}") from None
+        if isinstance(cell, bytes):
+            if len(cell) != self.size:
+                raise OverflowError(f"{what} has {len(cell)} bytes, not {self.size}")
+            return cell
         values = cell
         if not isinstance(cell, tuple):
             values = tuple(getattr(cell, member.name) for member in self.record.members)
@@ -67,8 +74,9 @@ class MapView(MutableMapping[Cell, Cell]):
 
     Reading a per-CPU map gives the sum over the CPUs, `per_cpu` the single values. Indices of an
     array are its keys; an array's values can be set but not deleted. Records are dataclasses of
-    the declared members; they may be stored as tuples. OSError where the kernel refuses; KeyError
-    for a missing key; OverflowError for a number that the type cannot hold.
+    the declared members; they may be stored as tuples, or as their bytes, which is faster. OSError
+    where the kernel refuses; KeyError for a missing key; OverflowError for what the type cannot
+    hold.
     """
 
     def __init__(self, fd: int, meta: MapMeta) -> None:

@@ -107,6 +107,7 @@ def attach(
     daemon_fd: int | None = None,
     attributes: int = 0,
     placing: Callable[[Metadata, int], None] | None = None,
+    prepare: Callable[[Maps], None] | None = None,
 ) -> Mount:
     """Mount `lower` at `mountpoint` with filters in force.
 
@@ -116,7 +117,8 @@ def attach(
     `daemon_fd` is the device of a daemon (fusebpf.daemon.Device), to be served after this returns.
     `attributes` are MOUNT_ATTR_* of mount_setattr(2): read-only, no set-id bits. `placing` is
     called with the set's metadata and the id of its link when the mount was made but is at no path
-    yet; what it raises undoes all.
+    yet; what it raises undoes all. So does that of `prepare`, which is called then, too, with the
+    maps: what it stores is there for the first operation.
 
     Raises UsageError (a path that cannot be meant), PrivilegeError, UnsupportedKernelError,
     BuildError, VerifierError, MountError. After an error nothing is mounted, loaded or open.
@@ -145,6 +147,8 @@ def attach(
         mount = Mount(target, lower_path, name, link.id, maps, events)
         placed = False
         try:
+            if prepare is not None:
+                prepare(maps)
             with uninterrupted():
                 _place(mount_fd, target)
                 placed = True

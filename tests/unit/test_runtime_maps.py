@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator
 
 import pytest
@@ -24,12 +25,16 @@ struct { __uint(type, 6); __uint(max_entries, 2); __type(key, __u32); __type(val
         hits SEC(".maps");
 struct { __uint(type, 5); __uint(max_entries, 2); __type(key, __u64); __type(value, __u32); }
         by_uid SEC(".maps");
+struct pair { __u32 a; __u32 b; };
+struct { __uint(type, 2); __uint(max_entries, 2); __type(key, __u32); __type(value, struct pair); }
+        pairs SEC(".maps");
 """
 METAS = (
     MapMeta("table", "hash", "u32", "s64", 3),
     MapMeta("slots", "array", "u32", "u32", 3),
     MapMeta("hits", "percpu_array", "u32", "u64", 2),
     MapMeta("by_uid", "percpu_hash", "u64", "u32", 2),
+    MapMeta("pairs", "array", "u32", "Pair{a:u32,b:u32}", 2),
 )
 
 pytestmark = needs_root
@@ -90,6 +95,15 @@ def test_array_has_all_its_indices(maps: Maps) -> None:
             slots[outside] = 1
     with pytest.raises(TypeError, match="array"):
         del slots[0]
+
+
+def test_a_record_is_stored_as_tuple_or_bytes(maps: Maps) -> None:
+    pairs = maps["pairs"]
+    pairs[0] = (1, 2)
+    pairs[1] = array("I", [3, 4]).tobytes()
+    assert [(pair.a, pair.b) for pair in pairs.values()] == [(1, 2), (3, 4)]
+    with pytest.raises(OverflowError, match="value of map pairs has 3 bytes, not 8"):
+        pairs[0] = b"123"
 
 
 @pytest.mark.parametrize("name", ["hits", "by_uid"])

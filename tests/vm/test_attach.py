@@ -22,6 +22,7 @@ from fusebpf.build.metadata import Metadata, c_trailer
 from fusebpf.errors import FusebpfError, UnsupportedKernelError, UsageError
 from fusebpf.runtime import attach, detach, ls, mountinfo, mounting, mounts, sysbpf
 from fusebpf.runtime.fsmount import MountError
+from fusebpf.runtime.maps import Maps
 from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
 from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, killed, nothing_left
@@ -114,6 +115,22 @@ def test_any_process_can_open_the_maps(guard: Path, lower: Path, mnt: Path) -> N
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
         assert done.stdout == "1\n", done.stderr
         detach(mnt)
+
+
+def test_maps_are_prepared_before_the_mount_is_there(guard: Path, lower: Path, mnt: Path) -> None:
+    def prepare(maps: Maps) -> None:
+        assert mountinfo.at(mnt) is None
+        maps["trusted"][7] = 1
+
+    with attach(guard, lower, mnt, prepare=prepare) as mount:
+        assert dict(mount.maps["trusted"]) == {7: 1}
+
+    def fail(maps: Maps) -> None:
+        raise FusebpfError("not now")
+
+    with nothing_left(), pytest.raises(FusebpfError, match="not now"):
+        attach(guard, lower, mnt, prepare=fail)
+    assert mountinfo.at(mnt) is None
 
 
 def test_lower_and_mount_point_may_be_one_directory(guard: Path, lower: Path) -> None:
