@@ -99,6 +99,22 @@ def _text(explanation: Explanation) -> str:
 
 
 @guard.command()
+@click.argument("lower", type=_PATH)
+@click.argument("mountpoint", type=_PATH)
+@_rules
+def mount(lower: Path, mountpoint: Path, rules_file: Path) -> None:
+    """Mount LOWER at MOUNTPOINT, held to the rules; LOWER is the root of their tree.
+
+    LOWER and MOUNTPOINT may be the same directory. Nothing has to keep running: the rules hold
+    until `fusebpf detach MOUNTPOINT` or umount.
+    """
+    from fusebpf.guard.mounting import mount as mount_guarded
+    from fusebpf.guard.rules import load
+
+    mount_guarded(load(rules_file), lower, mountpoint).close()
+
+
+@guard.command()
 @_rules
 @_tree
 @_json
