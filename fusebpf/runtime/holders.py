@@ -48,12 +48,18 @@ class Leftover:
 
 
 def leftovers() -> list[Leftover]:
-    """Filter sets without a mount here; only root may ask the kernel, others get none."""
+    """Filter sets without a mount here; only root may ask the kernel, others get none.
+
+    So does who is root in a user namespace alone.
+    """
     kernel = features.probe() if os.geteuid() == 0 else None
     if kernel is None:
         return []
     here = {entry.link_id for entry in mountinfo.entries() if entry.is_fuse_bpf}
-    sets = [link_id for link_id in _links(kernel) if link_id not in here]
+    try:
+        sets = [link_id for link_id in _links(kernel) if link_id not in here]
+    except PermissionError:
+        return []
     held: dict[int, list[Holder]] = {link_id: [] for link_id in sets}
     for link_id, holder in _holders(frozenset(sets)):
         held[link_id].append(holder)

@@ -40,6 +40,7 @@ NO_FILTERS = {
 
 NO_COMMANDS = {
     "docs/guard.md": 1,  # a file of rules: tests/unit/test_guard_rules.py
+    "docs/containers.md": 1,  # other programs': tests/vm/test_containers.py starts them
     "docs/language.md": 2,  # what fusebpf prints
     "docs/mounting.md": 1,  # a line of fstab
     "docs/testing-filters.md": 2,  # what fusebpf test prints: tests/unit/test_testing_plugin.py
