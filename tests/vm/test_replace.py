@@ -236,13 +236,34 @@ print(opened)
 """
 
 
+VERIFIER = 2000
+"""User of the verify job, whose opens are not counted with the others."""
+
+VERIFY = """
+runs=0
+until [ $runs -gt 0 ] && [ -e "$1" ]; do
+    fio --name=job --directory="$2" --size=512k --bs=4k --rw=randwrite --verify=crc32c \\
+        --verify_fatal=1 --verify_state_save=0 --fsync=20 --output="$2/log" >&2 || exit
+    runs=$((runs + 1))
+done
+echo $runs
+"""
+
+
 @pytest.mark.timeout(600)
 def test_many_replacements_under_load(
     objects: dict[str, Path], lower: Path, mnt: Path, tmp_path: Path
 ) -> None:
-    """No operation fails that neither filter refuses, and every open is in the map."""
+    """No operation fails that neither filter refuses, and every open is in the map.
+
+    Beside processes that make, rename and remove files fio writes, and verifies what it wrote.
+    """
     (lower / "sub").mkdir()
     (lower / "sub/.env").write_text("secret")
+    (lower / "fio").mkdir(mode=0o777)
+    (lower / "fio").chmod(0o777)
+    for directory in mnt.parents[:3]:
+        directory.chmod(0o755)
     stop = tmp_path / "stop"
     with nothing_left(), attach(objects["one"], lower, mnt) as mount:
         for key in range(1000, 1050):
@@ -256,6 +277,16 @@ def test_many_replacements_under_load(
             )
             for number in range(3)
         ]
+        verify = ["setpriv", f"--reuid={VERIFIER}", "sh", "-c", VERIFY, "sh"]
+        workers.append(
+            subprocess.Popen(
+                [*verify, stop, mnt / "fio"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=mnt / "fio",
+            )
+        )
         try:
             for number in range(REPLACEMENTS):
                 done = replace(mnt, objects[("two", "one")[number % 2]])
@@ -264,13 +295,14 @@ def test_many_replacements_under_load(
         finally:
             stop.touch()
             results = [worker.communicate(timeout=120) for worker in workers]
-        assert [error for _out, error in results] == ["", "", ""]
-        opened = [int(out) for out, _error in results]
-        assert min(opened) > 0
+        assert [error for _out, error in results] == [""] * 4
+        *opened, verified = [int(out) for out, _error in results]
+        assert min(*opened, verified) > 0
         entries = dict(mount.maps["opens"])
         assert entries.pop(os.getuid()) == sum(opened)
+        assert entries.pop(VERIFIER) > verified
         assert entries == {key: key for key in range(1000, 1050)}
-        print(f"{REPLACEMENTS} replacements, {sum(opened)} opens counted")
+        print(f"{REPLACEMENTS} replacements, {sum(opened)} opens counted, {verified} verify jobs")
         detach(mnt)
 
 
