@@ -3,8 +3,9 @@
 somewhere.
 
 What a block does is asked elsewhere: tests/vm/test_tutorial.py follows the tutorial,
-tests/e2e/test_readme.py types what the README begins with, tests/unit/test_mistakes.py applies each
-edit of docs/errors.md, tests/unit/json_schemas.py holds the commands to docs/json.md.
+tests/e2e/test_readme.py types what the README begins with, tests/vm/test_attach_daemon.py what
+docs/daemon.md has, tests/unit/test_mistakes.py applies each edit of docs/errors.md,
+tests/unit/json_schemas.py holds the commands to docs/json.md.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ filters = FilterSet("documented")
 
 NO_FILTERS = {
     "README.md": 1,  # attaches: its calls are those of tests/vm/test_filters_examples.py
-    "docs/commands.md": 1,  # the same
+    "docs/commands.md": 1,  # run by tests/vm/test_attach.py
     "docs/daemon.md": 1,  # a daemon: its class is made below
     "docs/testing-filters.md": 1,  # tests: run by tests/unit/test_testing_plugin.py
     "docs/tutorial.md": 1,  # tests: run by tests/vm/test_tutorial.py

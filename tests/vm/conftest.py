@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -157,3 +158,17 @@ def mnt(tmp_path: Path) -> Iterator[Path]:
     yield directory
     while mountinfo.at(directory) is not None:
         umount(directory, lazy=True)
+
+
+@pytest.fixture
+def documented() -> Iterator[tuple[Path, Path]]:
+    """The lower directory and the mount point that the documents name."""
+    lower, mnt = Path("/srv/data"), Path("/mnt/data")
+    for directory in (lower, mnt):
+        directory.mkdir()
+    (lower / "file").write_text("content\n")
+    yield lower, mnt
+    if mountinfo.at(mnt) is not None:
+        umount(mnt, lazy=True)
+    for directory in (lower, mnt):
+        shutil.rmtree(directory)

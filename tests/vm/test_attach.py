@@ -24,6 +24,7 @@ from fusebpf.runtime import attach, detach, ls, mountinfo, mounting, mounts, sys
 from fusebpf.runtime.fsmount import MountError
 from fusebpf.runtime.maps import Maps
 from tests.unit import json_schemas
+from tests.unit.documents import ROOT, python_blocks
 from tests.vm import kernelkit as kit
 from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, killed, nothing_left
 
@@ -94,6 +95,37 @@ def test_python_api_reads_and_writes_maps(guard: Path, lower: Path, mnt: Path) -
             assert mount.maps["hits"][0] == before + 1
             assert sum(mount.maps["hits"].per_cpu[0]) == before + 1
         assert (lower / "plain").read_text() == "by a trusted user"
+
+
+def test_the_python_of_the_page(
+    shared: Path,
+    documented: tuple[Path, Path],
+    lower: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """That of docs/commands.md, beside a mount of somebody else."""
+    (code,) = python_blocks(ROOT / "docs/commands.md")
+    other, seen = Path("/mnt/other"), shared / "seen.py"
+    seen.write_text(
+        "from fusebpf import Context, FilterSet, OpenIn\n"
+        "from fusebpf.types import u32, u64\n"
+        'filters = FilterSet("seen")\n'
+        'opens = filters.hash("opens", key=u32, value=u64, max_entries=8)\n'
+        "@filters.open.pre\n"
+        "def count(ctx: Context, req: OpenIn):\n"
+        "    opens[ctx.uid] += 1\n"
+    )
+    other.mkdir()
+    monkeypatch.chdir(shared)
+    try:
+        with nothing_left(), attach(seen, lower, other):
+            (other / "plain").read_text()
+            exec(compile(code, "docs/commands.md", "exec"), {})
+            assert capsys.readouterr().out == "{0: 1}\n"
+            assert mountinfo.at(documented[1]) is None, "the end of the `with` detaches"
+    finally:
+        other.rmdir()
 
 
 def test_a_set_of_the_running_program_is_attached(shared: Path, lower: Path, mnt: Path) -> None:

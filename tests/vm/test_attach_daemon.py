@@ -20,6 +20,7 @@ from fusebpf.runtime import daemons, detach, mountinfo, mounts
 from fusebpf.runtime.daemons import DaemonStatus
 from fusebpf.runtime.fsmount import umount
 from tests.unit import json_schemas
+from tests.unit.documents import ROOT, blocks
 from tests.vm.attach_objects import eventually, fusebpf, nothing_left
 from tests.vm.kernelkit import code_of
 
@@ -91,6 +92,23 @@ def ends(pid: int) -> Iterator[None]:
 def records() -> list[Path]:
     """Records and logs; the guest has other files there, too."""
     return [path for path in daemons.DIRECTORY.iterdir() if path.suffix in (".json", ".log")]
+
+
+def test_the_command_of_the_page(
+    sources: Path, documented: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (block,) = (found for found in blocks(ROOT / "docs/daemon.md") if found.language == "sh")
+    ((program, *arguments),) = map(shlex.split, block.commands())
+    assert program == "fusebpf"
+    lower, mnt = documented
+    monkeypatch.chdir(sources)
+    (sources / "guard.py").write_text(SENT)
+    with nothing_left():
+        assert fusebpf(*arguments).returncode == 0
+        (mnt / "new").mkdir()
+        assert (lower / "new").is_dir()
+        assert Path(daemon_of(mnt).log).read_text() == "asked for new\n"
+        detach(mnt)
 
 
 def test_a_daemon_that_dies_is_told_and_mended(
