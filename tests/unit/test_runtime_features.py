@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A module that cannot be loaded: what modprobe(8) says of it comes with the way out.
-
-That one which can be loaded is loaded by the first mount shows tests/vm_host/test_boot.py.
-"""
+"""A module that cannot be loaded: what modprobe(8) says of it comes with the way out."""
 
 from __future__ import annotations
 
