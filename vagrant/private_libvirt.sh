@@ -41,4 +41,7 @@ until virsh --quiet version >/dev/null 2>&1; do
 	[ "$(date +%s)" -lt "$deadline" ] || fail "libvirtd does not answer: $(virsh version 2>&1)"
 	sleep 0.1
 done
-exec "$@"
+# Not exec: the first process of the namespace reaps orphans, which libvirtd waits to be gone.
+status=0
+"$@" || status=$?
+exit "$status"
