@@ -95,6 +95,17 @@ def vm() -> None:
     help="End the machine when the command ran for S seconds (status 124).",
 )
 @click.option("--append", metavar="ARGS", multiple=True, help="Add to the kernel's command line.")
+@click.option(
+    "--systemd",
+    is_flag=True,
+    help="Boot with systemd as process 1; COMMAND begins when that has booted.",
+)
+@click.option(
+    "--state",
+    metavar="FILE",
+    type=_PATH,
+    help="Keep what the guest changes of its root in FILE, for the next one; made when absent.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -108,14 +119,16 @@ def run(
     rw: tuple[Path, ...],
     timeout: float | None,
     append: tuple[str, ...],
+    systemd: bool,
+    state: Path | None,
     quiet: bool,
     command: tuple[str, ...],
 ) -> NoReturn:
     """Run COMMAND as root in a fresh guest, in the same working directory.
 
     The directory is read-only there unless given with --rw; what else the guest writes is gone when
-    it ends. The exit status is the command's own; 124: --timeout; 125: the machine failed (no boot,
-    panic, oops); 126, 127: the command cannot be run, as in sh.
+    it ends, unless --state keeps it. The exit status is the command's own; 124: --timeout; 125: the
+    machine failed (no boot, panic, oops); 126, 127: the command cannot be run, as in sh.
     """
     from fusebpf.vm.launch import Request, execute
 
@@ -131,6 +144,8 @@ def run(
         writable=rw,
         timeout=timeout,
         append=append,
+        systemd=systemd,
+        state=state,
         cwd=Path.cwd(),
     )
     with _guarded():

@@ -25,11 +25,17 @@ from fusebpf.vm.kernel import (
 )
 from fusebpf.vm.machine import Export, MachineSpec
 from fusebpf.vm.module import MODULE_NAME, prepare_module
-from fusebpf.vm.root import PYTHON, VENV, prepare_disk, prepare_root
+from fusebpf.vm.root import PYTHON, VENV, prepare_disk, prepare_root, prepare_state
 from fusebpf.vm.run import BOOT_SECONDS, GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
 _GUEST_FILES = "/run/fusebpf"
+_SYSTEMD = "/usr/lib/systemd/systemd"
+_WHEN_BOOTED = """
+until [ -S /run/systemd/private ]; do sleep 0.1; done
+systemctl is-system-running --wait >/dev/null  # a unit that failed is for the command to notice
+exec "$@"
+"""
 _BYTECODE = Path("/run/fusebpf-bytecode")
 """Where Python keeps bytecode: the guest reads sources over read-only 9p, and compiling them anew
 made a third to a half of every `fusebpf` command there."""
@@ -62,6 +68,10 @@ class Request:
     writable: Sequence[Path] = ()
     timeout: float | None = None
     append: Sequence[str] = ()
+    systemd: bool = False
+    """systemd is process 1; the command begins when it has booted."""
+    state: Path | None = None
+    """File that keeps what the guest changes of its root; made when it is absent."""
     counted: bool = False
     """The guest's clock goes by instructions (MachineSpec)."""
     cwd: Path = field(default_factory=Path.cwd)
@@ -114,6 +124,8 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
         VmError: the machine, not the command, failed (see ``fusebpf.vm.errors``).
     """
     shares, files = _visible(request)
+    if request.state is not None:
+        prepare_state(request.state)
     ready = prepare(
         progress,
         request.kernel,
@@ -153,6 +165,7 @@ def _boot(
         cpus=request.cpus,
         memory=request.memory,
         append=request.append,
+        state=request.state,
         counted=request.counted,
     )
     slowness = ready.kernel.slowness
@@ -172,16 +185,22 @@ def _boot(
         modules.append(f"{_GUEST_FILES}/{MODULE_NAME}")
         env["FUSEBPF_MODULE"] = modules[-1]
     job = Job(
-        command=request.command,
+        command=(
+            ["sh", "-c", _WHEN_BOOTED, "sh", *request.command]
+            if request.systemd
+            else request.command
+        ),
         cwd=request.cwd,
         env=env,
         shares=[GuestShare(f"s{n}", s.target, s.writable, s.private) for n, s in enumerate(shares)],
         files=files,
         modules=modules,
         timeout=request.timeout,
+        init=_SYSTEMD if request.systemd else "",
+        state=request.state is not None,
     )
     if not request.counted:
-        spec = replace(spec, accel=accelerator(replace(spec, exports=())))
+        spec = replace(spec, accel=accelerator(replace(spec, exports=(), state=None)))
     boot_seconds = BOOT_SECONDS * slowness
     try:
         return run(spec, job, output, boot_seconds=boot_seconds)

@@ -46,6 +46,8 @@ class MachineSpec:
     cpus: int = 2
     memory: int = 2048
     append: Sequence[str] = field(default_factory=tuple)
+    state: Path | None = None
+    """Disk of its own, which the guest writes to."""
     counted: bool = False
     """The clock goes by the instructions of all processors, a nanosecond each; never with KVM."""
 
@@ -70,6 +72,7 @@ def command_line(spec: MachineSpec, agent_fd: int, console_fd: int) -> list[str]
         # Shared by all machines: nobody writes to it, so no lock either.
         *("-drive", f"id=root,file={_escape(spec.disk)},format=raw,if=none,readonly=on"),
         *("-device", "virtio-blk-pci,drive=root"),
+        *_state_arguments(spec.state),
         *("-device", "virtio-serial-pci"),
         *("-chardev", f"socket,id=agent,fd={agent_fd}"),
         *("-device", "virtserialport,chardev=agent,name=fusebpf"),
@@ -84,6 +87,13 @@ def command_line(spec: MachineSpec, agent_fd: int, console_fd: int) -> list[str]
             f"virtio-9p-pci,fsdev={export.tag},mount_tag={export.tag}",
         ]
     return command
+
+
+def _state_arguments(state: Path | None) -> tuple[str, ...]:
+    if state is None:
+        return ()
+    drive = f"id=state,file={_escape(state)},format=raw,if=none"
+    return ("-drive", drive, "-device", "virtio-blk-pci,drive=state")
 
 
 def _escape(path: Path) -> str:

@@ -86,6 +86,7 @@ REQUIREMENTS = (
 
 _CUSTOMIZE = Path(__file__).parent / "guest" / "customize.sh"
 _NEEDED_BYTES = 5 << 30
+_STATE_SIZE = "4G"  # sparse
 
 
 def root_name() -> str:
@@ -131,20 +132,32 @@ def prepare_disk(root: Path, progress: Progress) -> Path:
         used = sum(
             path.lstat().st_blocks * 512 for path in root.rglob("*") if not path.is_symlink()
         )
-        done = subprocess.run(
-            [
-                *("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", "fusebpf"),
-                *("-d", str(root), str(work / "root.img"), f"{(used * 5 // 4 >> 20) + 64}M"),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise PrepareError(f"mke2fs could not write the guest's disk: {done.stderr.strip()}")
+        image, size = work / "root.img", f"{(used * 5 // 4 >> 20) + 64}M"
+        _make_ext4(image, size, "-O", "^has_journal", "-L", "fusebpf", "-d", str(root))
 
     return entry(f"disk-{root.name.removeprefix('root-')}", build) / "root.img"
+
+
+def prepare_state(path: Path) -> None:
+    """Make the file that keeps what guests change of their root, unless it is there.
+
+    Raises:
+        PrepareError: mke2fs is missing or failed.
+    """
+    if not path.exists():
+        _make_ext4(path, _STATE_SIZE)
+
+
+def _make_ext4(image: Path, size: str, *options: str) -> None:
+    done = subprocess.run(
+        ["mke2fs", "-q", "-t", "ext4", "-m", "0", *options, str(image), size],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise PrepareError(f"mke2fs could not write {image}: {done.stderr.strip()}")
 
 
 def _build(work: Path, progress: Progress) -> None:

@@ -51,6 +51,10 @@ class Job:
     files: dict[str, bytes] = field(default_factory=dict)
     modules: Sequence[str] = ()
     timeout: float | None = None
+    init: str = ""
+    """Program that is process 1 beside the command; without one the agent is."""
+    state: bool = False
+    """The machine's state disk has what the guest changed of its root."""
 
 
 def run(
@@ -202,5 +206,6 @@ def _orders(job: Job) -> bytes:
         mode = ("rc" if share.private else "rw") if share.writable else "ro"
         records.append(("share", f"{mode}:{share.tag}:{share.path}"))
     records += [("module", path) for path in job.modules]
+    records += [("init", job.init)] * bool(job.init) + [("state", "1")] * job.state
     files = b"".join(encode_file(path, data) for path, data in job.files.items())
     return encode_config(records) + files + encode(Frame.GO)

@@ -372,6 +372,11 @@ def test_command_line() -> None:
     assert any(word.endswith("readonly=on") and "root.img" in word for word in words)
     assert "-icount" not in words
     assert "multi" in words[words.index("-accel") + 1]
+    assert not any("virtio-blk-pci,drive=state" in word for word in words)
+    kept = command_line(replace(spec, state=Path("/s,t")), 7, 8)
+    (drive,) = (word for word in kept if word.startswith("id=state,"))
+    assert drive.startswith("id=state,file=/s,,t,")
+    assert "readonly" not in drive
     counted = command_line(replace(spec, accel="kvm", counted=True), 7, 8)
     assert counted[counted.index("-icount") + 1] == "shift=0,sleep=off"
     assert counted[counted.index("-accel") + 1] == "tcg,thread=single"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * The guest's process 1: mounts the root that the host shares, runs one command in it and sends
- * its output and status to the host over a virtio-serial port.
+ * its output and status to the host over a virtio-serial port. Where the host asks for an init
+ * system, that takes its place in process 1 once everything is mounted.
  *
  * It is static and alone in the initramfs, so a boot needs no shell, no udev and no init system.
  * One port carries everything in frames: what the host sees of the order is what happened, and the
@@ -55,6 +56,7 @@ struct header {
 #define DEVICE_WAIT_MS 20000
 #define LINGER_MS 5000
 #define ROOT_DEVICE "/dev/vda"
+#define STATE_DEVICE "/dev/vdb"
 #define P9_OPTIONS "trans=virtio,version=9p2000.L,msize=512000,"
 
 static int port = -1;
@@ -67,6 +69,8 @@ static int nshares;
 static char *modules[MAX_LIST];
 static int nmodules;
 static const char *cwd = "/";
+static char *init;
+static bool has_state;
 
 static void __attribute__((noreturn)) power_off(void)
 {
@@ -257,6 +261,10 @@ static void take_config(char *data, uint32_t length)
 			append(modules, &nmodules, value);
 		else if (!strncmp(at, "cwd=", 4))
 			cwd = value;
+		else if (!strncmp(at, "init=", 5))
+			init = value;
+		else if (!strncmp(at, "state=", 6))
+			has_state = true;
 		else
 			fail("unknown record from the host: %s", at);
 	}
@@ -297,7 +305,12 @@ static void mount_root(void)
 {
 	wait_for(ROOT_DEVICE);
 	do_mount(ROOT_DEVICE, "/lower", "ext4", MS_RDONLY, NULL);
-	do_mount("tmpfs", "/upper", "tmpfs", 0, "mode=0755");
+	if (has_state) {
+		wait_for(STATE_DEVICE);
+		do_mount(STATE_DEVICE, "/upper", "ext4", 0, NULL);
+	} else {
+		do_mount("tmpfs", "/upper", "tmpfs", 0, "mode=0755");
+	}
 	make_dirs("/upper/data");
 	make_dirs("/upper/work");
 	do_mount("overlay", "/root", "overlay", 0,
@@ -529,22 +542,42 @@ static int supervise(void)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+static void sync_at(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (syncfs(fd))
+		fail("cannot write back %s: %s", path, strerror(errno));
+	close(fd);
+}
+
 /* What was written reaches the host before the status does: the host ends the machine on it. */
-static void sync_shares(void)
+static void sync_written(void)
 {
 	for (int i = 0; i < nshares; i++) {
-		int fd;
-
-		if (!is_writable(shares[i]))
-			continue;
 		/* mount_share() cut the record after the tag; the path follows. */
-		fd = open(shares[i] + strlen(shares[i]) + 1, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (syncfs(fd))
-			fail("cannot write back a share: %s", strerror(errno));
-		close(fd);
+		if (is_writable(shares[i]))
+			sync_at(shares[i] + strlen(shares[i]) + 1);
 	}
+	if (has_state)
+		sync_at("/");
+}
+
+/* Process 1 becomes the init that was asked for; this program goes on as its child. */
+static void start_init(void)
+{
+	char *const command[] = { init, NULL };
+	char *const clean[] = { "PATH=/usr/sbin:/usr/bin", NULL };
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("cannot fork: %s", strerror(errno));
+	if (!child)
+		return;
+	execve(init, command, clean);
+	fail("cannot run %s: %s", init, strerror(errno));
 }
 
 static void report(int status)
@@ -583,9 +616,11 @@ int main(void)
 		insert_module(modules[i]);
 	if (!nargs)
 		fail("no command");
+	if (init)
+		start_init();
 	send_frame(FRAME_START, "", 0);
 	status = supervise();
-	sync_shares();
+	sync_written();
 	report(status);
 	power_off();
 }
