@@ -17,7 +17,12 @@ import pytest
 from fusebpf.build import build_file
 from fusebpf.vm.root import root_path
 
-pytestmark = pytest.mark.skipif(not root_path().is_dir(), reason="no guest root: make vm")
+pytestmark = [
+    pytest.mark.skipif(not root_path().is_dir(), reason="no guest root: make vm"),
+    pytest.mark.skipif(
+        "FUSEBPF_BOOT" not in os.environ, reason="takes minutes when emulated: FUSEBPF_BOOT=1"
+    ),
+]
 
 TREE = Path(__file__).resolve().parents[2]
 
