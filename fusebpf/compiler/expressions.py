@@ -103,8 +103,7 @@ class Expressions(Comparisons):
     def expr(self, node: ast.expr) -> Operand:
         found = self._expr(node)
         if isinstance(found, Poison) and not self.infer:
-            # What is left out must have been reported: else it would be missing without a word.
-            assert any(d.severity == "error" for d in self.unit.diagnostics), ast.unparse(node)
+            self.unit.left_out = self.unit.left_out or node
         return found
 
     def _expr(self, node: ast.expr) -> Operand:
@@ -178,7 +177,7 @@ class Expressions(Comparisons):
                 f"{name!r} is used before it is assigned",
                 "the lines that assign it never run, or come later",
             )
-        if joined is not None and joined.conflict:
+        if joined is not None and joined.conflict and name in self.flow.assigned:
             return POISON
         if name not in self.flow.assigned:
             if name in self.aliases:

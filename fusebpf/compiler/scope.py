@@ -132,6 +132,8 @@ class Unit:
     #: The calls that led into them.
     calls: list[Related] = field(default_factory=list)
     counts_lost: bool = False
+    #: The first expression of which no code is made: there must be an error that says why.
+    left_out: ast.expr | None = None
     #: Hooks that the set has filters for, those of predicates included.
     hooks: frozenset[str] = frozenset()
     #: What names stand for in the function being checked.

@@ -80,6 +80,10 @@ def checked(unit: Unit) -> Part:
     unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
     filters = _check_filters(unit)
     predicates = [_guarded(unit, node, hook) for hook, node in expanded]
+    if unit.left_out and all(found.severity != "error" for found in unit.diagnostics):
+        # A statement would be missing from the C without a word.
+        left_out = AssertionError(f"{unit.segment(unit.left_out)!r} was left out")
+        defect(unit, unit.left_out, "this", left_out)
     # Nobody calls them, so they give way: to the author's functions, and to each other where one
     # function is several predicates.
     taken = {function.name for function in (*unit.order, *filters)}
