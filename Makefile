@@ -59,7 +59,7 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		--junitxml=build/junit/hostile-long.xml tests/vm/test_kernel_hostile.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_REPLACEMENTS=1000 FUSEBPF_KILLS=50 FUSEBPF_CYCLES=200 \
 		$(GUEST_PYTEST) -s -o timeout=0 --junitxml=build/junit/attach-long.xml \
-		tests/vm/test_replace.py tests/vm/test_attach.py $(ARGS)
+		tests/vm/test_replace.py tests/vm/test_any_moment.py tests/vm/test_attach.py $(ARGS)
 	FUSEBPF_BOOT=1 $(PYTHON) -m pytest tests/vm_host/test_boot.py
 	$(MAKE) test-deb
 	$(MAKE) test-matrix K="debian12 patched debug"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -50,7 +49,7 @@ def read_only(ctx: Context, req: OpenIn):
 def fusebpf(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the CLI to its end, as a process of its own."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = _started(arguments, out.fileno(), err.fileno())
+        process = started(arguments, out.fileno(), err.fileno())
         process.join(120 * SLOWNESS)
         if process.exitcode is None:
             process.kill()
@@ -60,21 +59,11 @@ def fusebpf(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(arguments, process.exitcode, out.read(), err.read())
 
 
-def killed(seconds: float, number: signal.Signals, *arguments: str | Path) -> None:
-    """Run the CLI and send it a signal after that time, if it is still there."""
-    with open(os.devnull, "w") as nothing:
-        process = _started(arguments, nothing.fileno(), nothing.fileno())
-        time.sleep(seconds)
-        assert process.pid is not None
-        os.kill(process.pid, number)  # until it is joined it has its number
-        process.join()
-
-
 @contextmanager
 def running(*arguments: str | Path) -> Iterator[tuple[ForkProcess, TextIO]]:
     """The CLI while it runs, with all that it prints; it ends well."""
     ours, theirs = os.pipe()
-    process = _started(arguments, theirs, theirs)
+    process = started(arguments, theirs, theirs)
     os.close(theirs)
     try:
         with os.fdopen(ours) as out:
@@ -87,19 +76,25 @@ def running(*arguments: str | Path) -> Iterator[tuple[ForkProcess, TextIO]]:
         process.close()
 
 
-def _started(arguments: tuple[str | Path, ...], out: int, err: int) -> ForkProcess:
-    """Start the CLI with these descriptors as its output.
+def started(
+    arguments: tuple[str | Path, ...],
+    out: int,
+    err: int,
+    before: Callable[[], object] = lambda: None,
+) -> ForkProcess:
+    """Start the CLI with these descriptors as its output; it calls `before` first.
 
     It is forked from this process: in an emulated guest Python takes seconds to start and to
     import the compiler. What a newcomer types (tests/e2e) starts it as users do.
     """
-    process = FORK.Process(target=_run, args=([*map(str, arguments)], out, err))
+    process = FORK.Process(target=_run, args=([*map(str, arguments)], out, err, before))
     process.start()
     return process
 
 
-def _run(arguments: list[str], out: int, err: int) -> None:
+def _run(arguments: list[str], out: int, err: int, before: Callable[[], object]) -> None:
     """A command line in the child; pytest has put its own files in the place of the streams."""
+    before()
     for name, number, fd in (("stdout", 1, out), ("stderr", 2, err)):
         os.dup2(fd, number)
         setattr(sys, name, os.fdopen(number, "w", closefd=False))

@@ -6,11 +6,9 @@ from __future__ import annotations
 import errno
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +24,8 @@ from fusebpf.runtime.maps import Maps
 from tests.unit import json_schemas
 from tests.unit.documents import ROOT, python_blocks
 from tests.vm import kernelkit as kit
-from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, killed, nothing_left
+from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, nothing_left
 
-KILLS = int(os.environ.get("FUSEBPF_KILLS", "12"))
 CYCLES = int(os.environ.get("FUSEBPF_CYCLES", "50"))
 
 
@@ -249,27 +246,6 @@ def test_forced_detach_of_the_link_fails_closed(guard: Path, lower: Path, mnt: P
         with pytest.raises(FusebpfError, match="torn off by force"):
             mounts.open(mnt)
         assert fusebpf("detach", mnt).returncode == 0
-
-
-def test_killed_attach_leaves_all_or_nothing(guard: Path, lower: Path, mnt: Path) -> None:
-    chance = random.Random(2)
-    seen = {"mounted": 0, "not": 0}
-    with nothing_left():
-        # The first one compiles, too, and takes several times as long as those that follow
-        for _ in range(2):
-            began = time.monotonic()
-            assert fusebpf("attach", guard, lower, mnt).returncode == 0
-            usual = time.monotonic() - began
-            detach(mnt)
-        for number in range(KILLS):
-            after = usual * 1.1 * chance.random()
-            killed(after, (signal.SIGKILL, signal.SIGINT)[number % 2], "attach", guard, lower, mnt)
-            there = mountinfo.at(mnt)
-            seen["not" if there is None else "mounted"] += 1
-            if there is not None:
-                assert not (mnt / ".env").exists()
-                detach(mnt)
-    assert seen["not"] > 0
 
 
 def test_interrupt_inside_attach_unmounts(

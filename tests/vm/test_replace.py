@@ -5,12 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +20,8 @@ from fusebpf.runtime import load as loading
 from fusebpf.runtime.load import VerifierError
 from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
-from tests.vm.attach_objects import fusebpf, handwritten, killed, nothing_left
+from tests.vm.attach_objects import fusebpf, handwritten, nothing_left
 
-KILLS = int(os.environ.get("FUSEBPF_KILLS", "6"))
 REPLACEMENTS = int(os.environ.get("FUSEBPF_REPLACEMENTS", "6"))
 
 # Both hide .env and count opens in one map; each hides a name of its own, too.
@@ -184,25 +180,6 @@ def test_the_second_of_two_at_once_is_told(
         with pytest.raises(FusebpfError, match="replaced or torn off meanwhile"):
             replace(mnt, objects["one"])
         assert in_force(mnt) == "two"
-
-
-def test_killed_replace_leaves_one_of_both(
-    objects: dict[str, Path], lower: Path, mnt: Path
-) -> None:
-    chance = random.Random(3)
-    seen = set()
-    with nothing_left(), attach(objects["one"], lower, mnt) as mount:
-        mount.maps["opens"][5] = 6
-        began = time.monotonic()
-        assert fusebpf("replace", mnt, objects["two"]).returncode == 0
-        usual = time.monotonic() - began
-        for number in range(KILLS):
-            after = usual * 1.1 * chance.random()
-            signum = (signal.SIGKILL, signal.SIGINT)[number // 2 % 2]
-            killed(after, signum, "replace", mnt, objects[("one", "two")[number % 2]])
-            seen.add(in_force(mnt))
-            assert mount.maps["opens"][5] == 6
-    assert seen
 
 
 def busy(mnt: Path, number: int, stop: Path) -> str:
