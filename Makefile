@@ -57,9 +57,9 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		--junitxml=build/junit/replies-long.xml tests/vm/test_daemon_fuzz.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_HOSTILE=10000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/hostile-long.xml tests/vm/test_kernel_hostile.py $(ARGS)
-	$(IN_GUEST) env FUSEBPF_REPLACEMENTS=1000 FUSEBPF_KILLS=50 FUSEBPF_CYCLES=200 \
+	$(IN_GUEST) env FUSEBPF_REPLACEMENTS=1000 FUSEBPF_KILLS=50 FUSEBPF_CYCLES=200 FUSEBPF_EVENTS=1000000 \
 		$(GUEST_PYTEST) -s -o timeout=0 --junitxml=build/junit/attach-long.xml \
-		tests/vm/test_replace.py tests/vm/test_any_moment.py tests/vm/test_attach.py $(ARGS)
+		tests/vm/test_replace.py tests/vm/test_any_moment.py tests/vm/test_attach.py tests/vm/test_watch.py $(ARGS)
 	FUSEBPF_BOOT=1 $(PYTHON) -m pytest tests/vm_host/test_boot.py
 	$(MAKE) test-deb
 	$(MAKE) test-matrix K="debian12 patched debug"

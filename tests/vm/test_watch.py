@@ -18,7 +18,9 @@ from fusebpf.runtime import attach, detach, features, following, replace
 from fusebpf.runtime.following import Follower
 from fusebpf.runtime.stats import Meter
 from tests.unit import json_schemas
-from tests.vm.attach_objects import fusebpf, nothing_left, running
+from tests.vm.attach_objects import FORK, eventually, fusebpf, nothing_left, running
+
+EVENTS = int(os.environ.get("FUSEBPF_EVENTS", "4000"))
 
 OPENED = """from dataclasses import dataclass
 
@@ -91,6 +93,13 @@ def seek(mnt: Path, number: int) -> None:
         assert not (mnt / f"odd{at}").exists()
 
 
+def send(mnt: Path, first: int, number: int) -> None:
+    """Have the filters send so many events, as fast as one process can."""
+    os.chdir(mnt)
+    for at in range(first, first + number):
+        os.access(f"odd{at}", os.F_OK)
+
+
 def printed(text: str) -> list[dict[str, object]]:
     lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
@@ -127,6 +136,35 @@ def test_those_lost_are_counted(watched: Path, lower: Path, mnt: Path) -> None:
         lost = 80 - len(shown.stdout.splitlines())
         assert lost > 0
         assert shown.stderr == f"sought: {lost} events lost, as the ring was full\n"
+
+
+@pytest.mark.timeout(600)
+def test_delivered_and_dropped_are_those_sent(watched: Path, lower: Path, mnt: Path) -> None:
+    """At full speed, from two processes, with a reader that begins when the ring has run over."""
+    each = EVENTS // 2
+    with nothing_left(), attach(watched, lower, mnt) as mount, Follower(mnt, ["sought"]) as reader:
+        senders = [FORK.Process(target=send, args=(mnt, first, each)) for first in (0, each)]
+        for sender in senders:
+            sender.start()
+        assert eventually(lambda: mount.events["sought"].dropped > 0)
+        got = [0, 0]
+        last = [-1, -1]
+        ended = False
+        while not ended:
+            # Asked before the ring is emptied: what is sent until then is in it
+            ended = all(sender.exitcode is not None for sender in senders)
+            for _kind, event in reader.read():
+                number = int(event.name.removeprefix(b"odd"))
+                of = number // each
+                assert number > last[of], "each once, oldest first"
+                got[of], last[of] = got[of] + 1, number
+        assert [sender.exitcode for sender in senders] == [0, 0]
+        for sender in senders:
+            sender.close()
+        dropped = mount.events["sought"].dropped
+        assert min(sum(got), dropped) > 0
+        assert sum(got) + dropped == 2 * each
+        print(f"{2 * each} events: {sum(got)} delivered, {dropped} dropped")
 
 
 def test_an_interrupted_reader_loses_none(watched: Path, lower: Path, mnt: Path) -> None:
