@@ -2,8 +2,8 @@
 """`make test`: every check in turn, then one summary; the last line is the plain test count.
 
 A failed step does not stop the later ones, except those that need what it makes. Neighbours of one
-`lane` run side by side, as many as there are processors: an emulated guest keeps little more than
-one busy.
+`lane` run side by side, as many as there are processors (an emulated guest keeps little more than
+one busy), but for those that need each other.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ def guest_tests(*patterns: str) -> list[str]:
     return sorted(str(path.relative_to(TREE)) for path in found)
 
 
-KERNEL_TESTS = guest_tests("test_kernel_*.py")
+RACES = guest_tests("test_kernel_races*.py")
+"""With four processors and more preemption alone: there is most to be seen."""
+KERNEL_TESTS = [path for path in guest_tests("test_kernel_*.py") if path not in RACES]
 COMPARING_TESTS = guest_tests("test_differential.py", "test_programs*.py", "test_daemon*.py")
+ELSEWHERE = (*KERNEL_TESTS, *RACES, *COMPARING_TESTS)
 
 GUEST_SECONDS = 2400
 """The whole VM suite under TCG, with room; a hung test has its own, shorter limit."""
@@ -118,17 +121,21 @@ def guest_step(
 STEPS: tuple[Step, ...] = (
     Step("lint", ["scripts/lint.sh", "quick"]),
     pytest_step("unit", "host", "tests/unit", "tests/golden", "examples/tests"),
-    pytest_step("property", "host", "tests/property"),
-    Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"]),
+    # What the guests need is mostly fetched and unpacked
+    Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"], lane="host"),
     Step(
         "guest-second",
         [PYTHON, "-m", "fusebpf.vm", "prepare", "--kernel", SECOND_KERNEL],
         needs="guest",
+        lane="host",
     ),
-    Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
+    Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest", lane="host"),
+    pytest_step("property", "host", "tests/property"),
     # The longest first
     guest_step(
-        "vm", "tests/vm", *(f"--ignore={path}" for path in (*KERNEL_TESTS, *COMPARING_TESTS))
+        "vm",
+        "tests/vm",
+        *(f"--ignore={path}" for path in (*KERNEL_TESTS, *RACES, *COMPARING_TESTS)),
     ),
     guest_step("vm-kernel", *KERNEL_TESTS),
     guest_step("vm-compare", *COMPARING_TESTS),
@@ -139,12 +146,7 @@ STEPS: tuple[Step, ...] = (
         env=["FUSEBPF_DIFF_OPS=250"],
         needs="guest-second",
     ),
-    # More preemption points, more processors: other interleavings
-    guest_step(
-        "vm-races",
-        *(path for path in KERNEL_TESTS if "test_kernel_races" in path),
-        boot=("--cpus", "4", "--append", "preempt=full"),
-    ),
+    guest_step("vm-races", *RACES, boot=("--cpus", "4", "--append", "preempt=full")),
     pytest_step("runner", "guests", "tests/vm_host", needs="guest"),
     # On this machine: what a newcomer types, which boots the guest itself.
     pytest_step("e2e", "guests", "tests/e2e", needs="guest"),
@@ -191,19 +193,34 @@ def run(step: Step, beside: bool) -> Outcome:
 def run_all(steps: Sequence[Step]) -> Iterator[Outcome]:
     """Run steps in their order, those of one lane side by side; yield how each ended."""
     broken: set[str] = set()
+
+    def in_turn(chain: Sequence[Step], beside: bool) -> list[Outcome]:
+        outcomes = []
+        for step in chain:
+            outcome = Outcome(step, None, 0.0) if step.needs in broken else run(step, beside)
+            if outcome.status != 0:
+                broken.add(step.name)
+            outcomes.append(outcome)
+        return outcomes
+
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for _, group in groupby(steps, key=lambda step: step.lane or step.name):
-            now = list(group)
-            beside = len(now) > 1
-            started = [
-                (step, None if step.needs in broken else pool.submit(run, step, beside))
-                for step in now
-            ]
-            for step, future in started:
-                outcome = future.result() if future else Outcome(step, None, 0.0)
-                if outcome.status != 0:
-                    broken.add(step.name)
-                yield outcome
+            now = chains(list(group))
+            started = [pool.submit(in_turn, chain, len(now) > 1) for chain in now]
+            for future in started:
+                yield from future.result()
+
+
+def chains(lane: Sequence[Step]) -> list[list[Step]]:
+    """The steps of a lane that have to wait for each other, and those that need not."""
+    found: list[list[Step]] = []
+    for step in lane:
+        chain = next((c for c in found if step.needs in {before.name for before in c}), None)
+        if chain is None:
+            found.append([step])
+        else:
+            chain.append(step)
+    return found
 
 
 def main() -> int:

@@ -125,6 +125,7 @@ def test_git_keeps_a_project(pair: Pair) -> None:
     pair.compare(loose=r"/index$")
 
 
+@long_only
 @on(LOWERS)
 def test_make_builds_a_project(pair: Pair) -> None:
     for base in (pair.bare, pair.lower):
