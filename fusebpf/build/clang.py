@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -87,11 +88,34 @@ class ClangError(BuildError):
         self.output = output
 
 
+_looking: list[threading.Thread] = []
+
+
+def look_for_clang() -> None:
+    """Begin to do what `find_clang` does: a clang that is not known yet takes 30 ms to answer.
+
+    What is wrong is for `find_clang` to say.
+    """
+
+    def look() -> None:
+        with contextlib.suppress(BuildError, OSError):
+            _find()
+
+    _looking.append(threading.Thread(target=look, daemon=True))
+    _looking[-1].start()
+
+
 def find_clang() -> Clang:
     """The compiler to use: `$FUSEBPF_CLANG`, else the newest `clang` or `clang-NN` in PATH.
 
     Raises BuildError when there is none, or when it is too old or not clang.
     """
+    while _looking:
+        _looking.pop().join()
+    return _find()
+
+
+def _find() -> Clang:
     named = os.environ.get("FUSEBPF_CLANG")
     if named:
         path = shutil.which(named)

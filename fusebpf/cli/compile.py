@@ -56,6 +56,10 @@ def compile_command(
         data, said = same
         _finish(target, data, said)
         return
+    if not explain and emit != "c":
+        from fusebpf.build.clang import look_for_clang
+
+        look_for_clang()
     from fusebpf.build import build_compiled
     from fusebpf.build.findings import findings, only_set
     from fusebpf.cli.report import conclude
