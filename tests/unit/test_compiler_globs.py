@@ -47,7 +47,7 @@ def matches(pattern: bytes, name: bytes) -> bool:
     return at(last, name, end)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(PATTERNS, NAMES.map(b"".join))
 def test_parts_of_patterns_match_as_fnmatch_does(pattern: bytes, name: bytes) -> None:
     assert matches(pattern, name) == fnmatchcase(name, pattern)
