@@ -135,7 +135,7 @@ STEPS: tuple[Step, ...] = (
     guest_step(
         "vm",
         "tests/vm",
-        *(f"--ignore={path}" for path in (*KERNEL_TESTS, *RACES, *COMPARING_TESTS)),
+        *(f"--ignore={path}" for path in ELSEWHERE),
     ),
     guest_step("vm-kernel", *KERNEL_TESTS),
     guest_step("vm-compare", *COMPARING_TESTS),

@@ -29,6 +29,7 @@ from fusebpf.vm.root import PYTHON, VENV, prepare_disk, prepare_root, prepare_st
 from fusebpf.vm.run import BOOT_SECONDS, GuestShare, Job, Output, run
 from fusebpf.vm.wire import ExitReport
 
+_PACKAGE = Path(fusebpf.__file__).resolve().parent
 _GUEST_FILES = "/run/fusebpf"
 _SYSTEMD = "/usr/lib/systemd/systemd"
 _WHEN_BOOTED = """
@@ -234,15 +235,14 @@ def repeating(request: Request) -> str:
 
 def _packages() -> list[Path]:
     """What of a source tree nearly every command of a guest imports."""
-    package = Path(fusebpf.__file__).resolve().parent
-    tree = package.parent
-    return [package, tree / "tests"] if (tree / "pyproject.toml").is_file() else []
+    tree = sharing.source_tree(_PACKAGE)
+    return [_PACKAGE, tree / "tests"] if tree else []
 
 
 def _visible(request: Request) -> tuple[list[sharing.Share], dict[str, bytes]]:
     """Return the shares of the run and the files that make this package importable in the guest."""
     shares = sharing.plan(request.cwd, request.read_only, request.writable)
-    package, entry = sharing.package_shares(Path(fusebpf.__file__).resolve().parent)
+    package, entry = sharing.package_shares(_PACKAGE)
     for share in package:
         if not any(share.target.is_relative_to(known.target) for known in shares):
             shares.append(share)

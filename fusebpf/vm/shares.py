@@ -63,14 +63,18 @@ def is_guests_own(path: Path) -> bool:
     return str(path) in _OWN
 
 
+def source_tree(package: Path) -> Path | None:
+    """The source tree that this package is in; None when it is installed."""
+    return package.parent if (package.parent / "pyproject.toml").is_file() else None
+
+
 def package_shares(package: Path) -> tuple[list[Share], str]:
     """Return how the guest sees this package, and the entry for its Python's path.
 
     A source tree is shared where it is, so that ``bpf/`` and ``kernel/`` are beside the package. Of
     an installed package only its own directory is: its neighbours are for the host's Python.
     """
-    tree = package.parent
-    if (tree / "pyproject.toml").is_file():
+    if tree := source_tree(package):
         return [Share(tree, tree, writable=False)], str(tree)
     target = Path("/run/fusebpf/python")
     return [Share(package, target / package.name, writable=False)], str(target)
