@@ -229,6 +229,10 @@ def repeating(request: Request) -> str:
         words += ["--cpus", str(request.cpus)]
     if request.memory != Request.memory:
         words += ["--memory", str(request.memory)]
+    if request.systemd:
+        words.append("--systemd")
+    if request.state is not None:
+        words += ["--state", str(request.state)]
     words += [word for text in request.append for word in ("--append", text)]
     return shlex.join([*words, "--"])
 
