@@ -54,6 +54,25 @@ KERNEL_TESTS = [path for path in guest_tests("test_kernel_*.py") if path not in 
 COMPARING_TESTS = guest_tests("test_differential.py", "test_programs*.py", "test_daemon*.py")
 ELSEWHERE = (*KERNEL_TESTS, *RACES, *COMPARING_TESTS)
 
+
+@dataclass(frozen=True)
+class Part:
+    """Tests of tests/vm that share a guest, and the options of `vm run` for it."""
+
+    name: str
+    tests: Sequence[str]
+    boot: Sequence[str] = ()
+
+
+PARTS = (
+    # The longest first
+    Part("rest", ["tests/vm", *(f"--ignore={path}" for path in ELSEWHERE)]),
+    Part("kernel", KERNEL_TESTS),
+    Part("compare", COMPARING_TESTS),
+    Part("races", RACES, ("--cpus", "4", "--append", "preempt=full")),
+)
+"""All of tests/vm."""
+
 GUEST_SECONDS = 2400
 """The whole VM suite under TCG, with room; a hung test has its own, shorter limit."""
 
@@ -93,15 +112,16 @@ def guest_step(
     boot: Sequence[str] = (),
     env: Sequence[str] = (),
     needs: str = "guest",
+    seconds: int = GUEST_SECONDS,
 ) -> Step:
-    """Return a pytest run in the guest; only its report is written to this machine.
+    """Return a pytest run in the guest, for `seconds` at most; its report alone is written here.
 
     `boot` are options of `vm run`, `env` the guest's variables as VAR=VALUE.
     """
     return Step(
         name,
         [
-            *(PYTHON, "-m", "fusebpf.vm", "run", "--timeout", str(GUEST_SECONDS)),
+            *(PYTHON, "-m", "fusebpf.vm", "run", "--timeout", str(seconds)),
             *("--rw", str(JUNIT), *boot, "--", "env", *env, "python", "-m", "pytest", "-q"),
             *(
                 "-p",
@@ -131,14 +151,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest", lane="host"),
     pytest_step("property", "host", "tests/property"),
-    # The longest first
-    guest_step(
-        "vm",
-        "tests/vm",
-        *(f"--ignore={path}" for path in ELSEWHERE),
-    ),
-    guest_step("vm-kernel", *KERNEL_TESTS),
-    guest_step("vm-compare", *COMPARING_TESTS),
+    *(guest_step(f"vm-{part.name}", *part.tests, boot=part.boot) for part in PARTS),
     guest_step(
         "vm-second",
         *SECOND_KERNEL_TESTS,
@@ -146,7 +159,6 @@ STEPS: tuple[Step, ...] = (
         env=["FUSEBPF_DIFF_OPS=250"],
         needs="guest-second",
     ),
-    guest_step("vm-races", *RACES, boot=("--cpus", "4", "--append", "preempt=full")),
     pytest_step("runner", "guests", "tests/vm_host", needs="guest"),
     # On this machine: what a newcomer types, which boots the guest itself.
     pytest_step("e2e", "guests", "tests/e2e", needs="guest"),

@@ -2,8 +2,8 @@
 """`make test-matrix`: every kernel that fusebpf is tried on, and what came of it.
 
     matrix.py [KERNEL...]               try these (all by default), write down the results
-    matrix.py --report KERNEL FILE      write down a report that `make test-vm KERNEL=…` made;
-                                        --release R if it is older than what tells its kernel
+    matrix.py --report KERNEL FILE...   write down reports that `make test-vm KERNEL=…` made;
+                                        --release R if they are older than what tells their kernel
     matrix.py --table                   only write the table anew
 
 A kernel is one entry of KERNELS: either tests/vm runs on it, or what the patches meet in its source
@@ -20,14 +20,19 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import check
 
 TREE = Path(__file__).resolve().parent.parent
 JUNIT = TREE / "build/junit"
 RESULTS = TREE / "docs/kernels.json"
 PAGE = TREE / "docs/kernels.md"
+# A kernel with sanitizers takes several times as long as the stock one
+GUEST_SECONDS = 4 * 3600
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 Result = dict[str, Any]
@@ -53,38 +58,55 @@ KERNELS = {
 
 
 def run_tests(name: str) -> Result:
-    """Run tests/vm on a kernel; the report says how it went."""
-    report = JUNIT / f"matrix-{name}.xml"
-    report.unlink(missing_ok=True)
+    """Run tests/vm on a kernel, its parts side by side as in `make test`."""
+    steps = [
+        check.guest_step(
+            f"matrix-{name}-{part.name}",
+            *part.tests,
+            boot=("--kernel", name, *part.boot),
+            seconds=GUEST_SECONDS,
+        )
+        for part in check.PARTS
+    ]
     JUNIT.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "fusebpf.vm", "run", "--kernel", name, "--rw", str(JUNIT)]
-    command += ["--", "python", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "no:hypothesispytest", f"--junitxml={report}", "tests/vm"]
-    status = subprocess.run(command, cwd=TREE, stdin=subprocess.DEVNULL, check=False).returncode
-    if not report.is_file():
-        sys.exit(f"matrix: the guest with {name} ended with status {status} and without a report")
-    return read_report(name, report)
+    outcomes = list(check.run_all(steps))
+    check.summarize(outcomes)
+    reports = [JUNIT / f"{outcome.step.name}.xml" for outcome in outcomes]
+    for outcome, report in zip(outcomes, reports, strict=True):
+        if not report.is_file():
+            sys.exit(
+                f"matrix: {outcome.step.name} ended with status {outcome.status} and no report"
+            )
+    return read_reports(name, reports)
 
 
-def read_report(name: str, report: Path, release: str | None = None) -> Result:
-    """Return what a junit file of tests/vm says; `release` is its kernel's if it does not."""
-    suite = next(ET.parse(report).getroot().iter("testsuite"))
-    versions = {node.get("name"): node.get("value") for node in suite.iter("property")}
-    if release and "kernel" not in versions:
-        versions["kernel"] = release
+def read_reports(name: str, reports: Sequence[Path], release: str | None = None) -> Result:
+    """Return what junit files of tests/vm say; `release` is their kernel's if they do not."""
+    counts: Counter[str] = Counter()
+    skips: Counter[str] = Counter()
+    versions: dict[str | None, str | None] = {}
+    date = ""
+    for report in reports:
+        suite = next(ET.parse(report).getroot().iter("testsuite"))
+        versions |= {node.get("name"): node.get("value") for node in suite.iter("property")}
+        date = max(date, suite.get("timestamp", "")[:10])
+        skips.update(node.get("message", "") for node in suite.iter("skipped"))
+        counts["failed"] += int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        counts["skipped"] += int(suite.get("skipped", 0))
+        counts["tests"] += int(suite.get("tests", 0))
+        counts["seconds"] += round(float(suite.get("time", 0)))
+    if release:
+        versions.setdefault("kernel", release)
     if "kernel" not in versions:
-        sys.exit(f"matrix: {report} does not tell its kernel: it is no report of tests/vm")
-    skips = Counter(node.get("message", "") for node in suite.iter("skipped"))
-    failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
-    skipped = int(suite.get("skipped", 0))
+        sys.exit(f"matrix: {reports[0]} does not tell its kernel: it is no report of tests/vm")
     return {
         "kernel": name,
         "release": versions.pop("kernel"),
-        "date": suite.get("timestamp", "")[:10],
-        "passed": int(suite.get("tests", 0)) - failed - skipped,
-        "failed": failed,
-        "skipped": skipped,
-        "seconds": round(float(suite.get("time", 0))),
+        "date": date,
+        "passed": counts["tests"] - counts["failed"] - counts["skipped"],
+        "failed": counts["failed"],
+        "skipped": counts["skipped"],
+        "seconds": counts["seconds"],
         "skips": dict(sorted(skips.items())),
         "versions": versions,
     }
@@ -186,7 +208,7 @@ def main() -> int:
     """Do what the arguments ask for; 1 when a test failed."""
     parser = argparse.ArgumentParser(description="Try fusebpf on kernels.")
     parser.add_argument("kernels", nargs="*", metavar="KERNEL", help=f"of {', '.join(KERNELS)}")
-    parser.add_argument("--report", nargs=2, metavar=("KERNEL", "FILE"))
+    parser.add_argument("--report", nargs="+", metavar=("KERNEL", "FILE"))
     parser.add_argument("--release", metavar="R")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -198,7 +220,9 @@ def main() -> int:
         write_table()
         return 0
     if asked.report:
-        save(read_report(asked.report[0], Path(asked.report[1]), asked.release))
+        if not asked.report[1:]:
+            parser.error("--report needs the files too")
+        save(read_reports(asked.report[0], [Path(f) for f in asked.report[1:]], asked.release))
         return 0
     failed = 0
     for name in names:

@@ -105,12 +105,35 @@ def test_a_report_becomes_a_row(
     assert page.count("not tried yet") == len(matrix.KERNELS) - 1
 
 
+def test_reports_of_parts_become_one_row(
+    matrix: Any, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = str(elsewhere / "report.xml")
+    monkeypatch.setattr(sys, "argv", ["matrix.py", "--report", "debug", report, report])
+    assert matrix.main() == 0
+    page = (elsewhere / "kernels.md").read_text()
+    assert "| 8 passed, 4 failed, 6 skipped |" in page
+    assert "| `debug` | 4 | no xfs |" in page
+
+
+def test_reports_without_files_are_a_usage_error(
+    matrix: Any,
+    elsewhere: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["matrix.py", "--report", "debug"])
+    with pytest.raises(SystemExit):
+        matrix.main()
+    assert "--report needs the files too" in capsys.readouterr().err
+
+
 def test_a_report_of_something_else_is_refused(matrix: Any, elsewhere: Path) -> None:
     report = elsewhere / "report.xml"
     report.write_text(REPORT.replace('name="kernel"', 'name="other"'))
     with pytest.raises(SystemExit, match="is no report of tests/vm"):
-        matrix.read_report("stock", report)
-    assert matrix.read_report("stock", report, "6.12.9")["release"] == "6.12.9"
+        matrix.read_reports("stock", [report])
+    assert matrix.read_reports("stock", [report], "6.12.9")["release"] == "6.12.9"
 
 
 def test_the_first_obstacle_is_shown(matrix: Any) -> None:
