@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Structs of the wire as Python objects, and back, by the layouts of the opcode table.
 
-The objects are those that filters get (`OpenIn`, `EntryOut`, …). Members that filters do not see
-are padding here too: ignored when read, zero when written.
+The objects are those that filters get (`OpenIn`, `EntryOut`, …), and for what filters never see
+those of ``structs.py``. Members that are not seen are padding: ignored when read, zero when
+written.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 from fusebpf.abi.model import Field, Struct
 from fusebpf.abi.protocol import PROTOCOL_STRUCTS
 from fusebpf.abi.structs import STRUCTS
+from fusebpf.daemon import structs
 from fusebpf.dsl import generated
-from fusebpf.dsl import objects as dsl
 
 _CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
 
@@ -48,42 +49,13 @@ def _packer(name: str) -> tuple[struct.Struct, tuple[str, ...]]:
     return packer, tuple(paths)
 
 
-@cache
-def _class(name: str) -> type[dsl.Struct]:
-    """The class of a struct: the filters' one, else one made here in their likeness."""
-    layout = _STRUCTS[name]
-    found = getattr(generated, layout.py_name, None)
-    if found is not None:
-        cls: type[dsl.Struct] = found
-        return cls
-    seen = [field for field in layout.fields if not field.reserved]
-    nested = {field.name: field.struct for field in seen if field.struct is not None}
-
-    def init(self: Any, **values: Any) -> None:
-        for field in seen:
-            inner = nested.get(field.name)
-            setattr(self, field.name, values.pop(field.name, new(inner) if inner else 0))
-        if values:
-            raise TypeError(f"{layout.py_name} has no member {next(iter(values))!r}")
-
-    return type(
-        layout.py_name,
-        (dsl.Struct,),
-        {
-            "__doc__": layout.doc,
-            "__annotations__": {field.name: "int" for field in seen},
-            "__init__": init,
-            "_widths": {f.name: (f.bits, f.signed) for f in seen if f.struct is None},
-        },
-    )
-
-
 def new(layout: Struct, **values: Any) -> Any:
     """An object for a struct, members zero but those given.
 
     Raises ``TypeError`` for a member that it does not have.
     """
-    return _class(layout.name)(**values)
+    module = generated if layout.name in STRUCTS else structs
+    return getattr(module, layout.py_name)(**values)
 
 
 def unpack(layout: Struct, raw: bytes | memoryview, offset: int = 0) -> Any:

@@ -41,11 +41,15 @@ def python_type(arg: Arg) -> str:
     return arg.struct.py_name if arg.struct else KINDS[arg.kind]
 
 
-def _struct(struct: Struct) -> Iterator[str]:
+def struct_class(struct: Struct) -> Iterator[str]:
+    """The lines of a struct's class."""
     fields = [field for field in struct.fields if not field.reserved]
     yield f"class {struct.py_name}(Struct):"
     yield f'    """{struct.doc}"""'
     yield ""
+    if not fields:
+        yield ""
+        return
     yield "    _widths: ClassVar[dict[str, tuple[int, bool]]] = {"
     for field in fields:
         if field.struct is None:
@@ -89,7 +93,7 @@ def render() -> str:
     names = sorted([s.py_name for s in STRUCTS.values()] + ["GeneratedHooks"])
     lines = [_HEAD.rstrip("\n"), *(f'    "{name}",' for name in names), "]", "", ""]
     for struct in STRUCTS.values():
-        lines.extend(_struct(struct))
+        lines.extend(struct_class(struct))
     ops = [op for op in OPS.values() if op.name not in COVERED]
     for op in ops:
         lines.extend(_hooks(op))

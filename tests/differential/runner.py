@@ -42,22 +42,22 @@ def runs(script: Script) -> Iterator[tuple[int, int]]:
             first = index
 
 
-def compare(
-    bare: FsPath, lower: FsPath, mount: FsPath, script: Script, rules: Rules
-) -> Difference | None:
+Sided = tuple[FsPath, FsPath]
+"""A directory to work on, and the one below it (itself, where there is none)."""
+
+
+def compare(one: Sided, two: Sided, script: Script, rules: Rules) -> Difference | None:
     """Run a script on two empty directories; the first difference, None if there is none."""
     # Trees when the processes are gone: they hold leases that opening a file would wait for
     return (
-        _steps(bare, lower, mount, script, rules)
-        or _trees(bare, mount, script, rules)
-        or _trees(bare, lower, script, rules)
+        _steps(one, two, script, rules)
+        or _trees(one[0], two[0], script, rules)
+        or _trees(one[1], two[1], script, rules)
     )
 
 
-def _steps(
-    bare: FsPath, lower: FsPath, mount: FsPath, script: Script, rules: Rules
-) -> Difference | None:
-    sides = Side(bare, bare, rules, script), Side(mount, lower, rules, script)
+def _steps(one: Sided, two: Sided, script: Script, rules: Rules) -> Difference | None:
+    sides = Side(*one, rules, script), Side(*two, rules, script)
     try:
         for first, end in runs(script):
             actor = script[first].actor
@@ -68,12 +68,12 @@ def _steps(
             for side in sides:
                 side.order(actor, first, end)
             try:
-                one, two = (side.results(actor) for side in sides)
+                got, other = (side.results(actor) for side in sides)
             except WorkerError as error:
                 error.add_note(f"steps {first} to {end - 1}:\n{text(script[first:end])}")
                 raise
-            if one != two:
-                answers = ast.literal_eval(f"{one.decode()}, {two.decode()}")
+            if got != other:
+                answers = ast.literal_eval(f"{got.decode()}, {other.decode()}")
                 if found := _first(first, script, answers, rules):
                     return found
         return None

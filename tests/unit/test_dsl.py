@@ -7,11 +7,14 @@ import errno
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import fusebpf.constants as constants
 from fusebpf.abi import OPS, STRUCTS
+from fusebpf.daemon import structs
+from fusebpf.daemon.generate import render as daemon_structs
 from fusebpf.dsl import (
     CONTINUE,
     POSTFILTER,
@@ -33,15 +36,19 @@ from fusebpf.dsl.generate import class_name, render
 from fusebpf.types import s8, s32, u8, u32, u64
 
 
-def test_generated_module_is_up_to_date(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "text"), [(generated, render()), (structs, daemon_structs())], ids=["dsl", "daemon"]
+)
+def test_generated_module_is_up_to_date(module: ModuleType, text: str, tmp_path: Path) -> None:
     path = tmp_path / "generated.py"
-    path.write_text(render(), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     config = Path(__file__).parents[2] / "pyproject.toml"
     subprocess.run(
         [sys.executable, "-m", "ruff", "format", "-q", "--config", str(config), str(path)],
         check=True,
     )
-    assert path.read_text(encoding="utf-8") == Path(generated.__file__).read_text(encoding="utf-8")
+    assert module.__file__
+    assert path.read_text(encoding="utf-8") == Path(module.__file__).read_text(encoding="utf-8")
 
 
 def test_every_operation_and_struct_is_there() -> None:

@@ -104,7 +104,10 @@ class Passthrough(Daemon):
         self._files.remove(fh)
 
     def _entry(self, call: Call, name: Name) -> EntryOut:
-        fd = os.open(name.raw, os.O_PATH | os.O_NOFOLLOW, dir_fd=self._nodes[call.nodeid])
+        at = self._nodes[call.nodeid]
+        return self._found(os.open(name.raw, os.O_PATH | os.O_NOFOLLOW, dir_fd=at))
+
+    def _found(self, fd: int) -> EntryOut:
         st = os.stat(fd)
         key = (st.st_dev, st.st_ino)
         nodeid = self._ids.get(key)

@@ -331,6 +331,28 @@ def test_requests_carry_the_nodeid_that_was_given(world: World) -> None:
     assert world.daemon._seen("getattr_post")[-1][0].nodeid == 4242  # type: ignore[union-attr]
 
 
+def test_access_that_is_left_to_the_daemon_opens_no_directory(world: World) -> None:
+    """It hears of access(2) and chdir(2) alone: for all else, the modes below count."""
+    (world.lower / "dir").chmod(0o700)
+    with opened(world.mnt, os.O_PATH) as fd:  # which everyone can walk from
+        inner = Path(f"/proc/self/fd/{fd}/dir/one")
+
+        def read() -> bool:
+            return hook_calls.as_nobody(lambda: not inner.read_bytes())
+
+        world.ask("access", USER, access=0)
+        assert hook_calls.as_nobody(lambda: os.access(inner.parent, os.W_OK))
+        assert world.daemon._seen("access")
+        with pytest.raises(PermissionError):
+            read()
+        (world.lower / "dir").chmod(0o755)
+        (world.lower / "dir/one").chmod(0o600)
+        with pytest.raises(PermissionError):
+            read()
+        (world.lower / "dir/one").chmod(0o604)
+        assert read()
+
+
 def test_postfilter_sees_inputs_results_and_the_error(world: World) -> None:
     world.ask("getattr", USER_POSTFILTER)
     os.stat(world.mnt / "file")

@@ -23,7 +23,7 @@ from tests.differential.registry import SPECS
 from tests.differential.runner import Difference, compare
 from tests.differential.script import Path, Script, Step, load
 from tests.differential.shrink import keep, shrink
-from tests.differential.twins import CONTINUE, POSTFILTER, UNFILTERED, Twins, twins
+from tests.differential.twins import CONTINUE, DAEMON, POSTFILTER, UNFILTERED, Twins, twins
 from tests.vm.limits import need_file_system
 
 SECONDS = 12.0
@@ -34,7 +34,10 @@ OPERATIONS = int(os.environ.get("FUSEBPF_DIFF_OPS", "0"))
 LENGTH = 2000 if OPERATIONS else 500
 SEED = int(os.environ.get("FUSEBPF_DIFF_SEED", "1"))
 MOUNT = os.environ.get("FUSEBPF_DIFF_MOUNT", UNFILTERED)
-PAIRS = [*((kind, MOUNT) for kind in LOWERS), ("tmpfs", CONTINUE), ("tmpfs", POSTFILTER)]
+PAIRS = [
+    *((kind, MOUNT) for kind in LOWERS),
+    *(("tmpfs", mount) for mount in (CONTINUE, POSTFILTER, DAEMON)),
+]
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids="-".join)
@@ -50,7 +53,7 @@ def test_there_are_many_kinds() -> None:
 
 @pytest.mark.parametrize("script", FOUND.values(), ids=FOUND.keys())
 def test_found_once(pairs: Twins, script: Script) -> None:
-    found = pairs.attempt(script)
+    found = pairs.attempt(pairs.fitting(script))
     assert found is None, str(found)
 
 
@@ -60,7 +63,7 @@ def test_a_difference_is_found_shrunk_and_kept() -> None:
     def attempt(script: Script) -> Difference | None:
         with lower("tmpfs") as one, lower("tmpfs") as two:
             subprocess.run(["mount", "-o", "remount,ro", two], check=True)
-            return compare(one, two, two, script, RULES["tmpfs"])
+            return compare((one, one), (two, two), script, RULES["tmpfs"])
 
     script = [
         Step("umask", 1000, (0o22,)),
@@ -82,7 +85,7 @@ def test_as_on_the_bare_twin(pairs: Twins) -> None:
     begin = time.monotonic()
     done, seed = 0, SEED
     while done < (OPERATIONS or ENOUGH) and (OPERATIONS or time.monotonic() < begin + SECONDS):
-        script = generate(seed, LENGTH)
+        script = pairs.fitting(generate(seed, LENGTH))
         found = pairs.attempt(script)
         if found is not None:
             # Long scripts take long to shrink
