@@ -39,12 +39,25 @@ KERNELS: dict[str, KernelPackages | None] = {
 
 _IMAGE = "boot/vmlinuz-*-amd64"
 
+
+@dataclass(frozen=True)
+class Built:
+    """What a kernel of our own needs to be known of it."""
+
+    slowness: float = 1.0
+    """How much slower than on the stock one a guest on it is."""
+    arguments: tuple[str, ...] = ()
+    """For its command line."""
+
+
 BUILT = {
-    "patched": 1.0,
-    "debug": 6.0,
-    "plain": 1.0,
+    "patched": Built(),
+    # Of all slabs, checking each object and noting who had it took half of the guest's time; KASAN
+    # looks after them, too
+    "debug": Built(6.0, ("slab_debug=-;FZPU,fuse*,fusebpf*",)),
+    "plain": Built(),
 }
-"""Kernels that kernel/image.py builds → how much slower than the stock one a guest on it is."""
+"""Kernels that kernel/image.py builds."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class KernelSource:
     """fuse-bpf comes as a module, not in the kernel itself."""
     slowness: float = 1.0
     """Time limits are stretched by this factor."""
+    arguments: tuple[str, ...] = ()
+    """For its command line."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +126,8 @@ def find_kernel(
             progress,
         )
         release = image_release(image.read_bytes(), image)
-        return KernelSource(image, release, None, None, takes_module=False, slowness=BUILT[name])
+        built = BUILT[name]
+        return KernelSource(image, release, None, None, False, built.slowness, built.arguments)
     image = Path(name)
     if not image.is_file():
         known = ", ".join(sorted((*KERNELS, *BUILT)))

@@ -165,7 +165,7 @@ def _boot(
         exports=[Export(f"s{n}", s.source, s.writable) for n, s in enumerate(shares)],
         cpus=request.cpus,
         memory=request.memory,
-        append=request.append,
+        append=(*ready.kernel.arguments, *request.append),
         state=request.state,
         counted=request.counted,
     )

@@ -51,8 +51,9 @@ def _time(valid: int, flags: tuple[int, int], seconds: int, nsec: int) -> tuple[
     return (0, UTIME_NOW) if valid & flags[1] else (seconds, nsec)
 
 
+@functools.cache
 def _groups(pid: int) -> list[int]:
-    """The supplementary groups of a process; of one that is gone, none."""
+    """The supplementary groups of a process, which keeps them; of one that is gone, none."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:

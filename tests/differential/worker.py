@@ -39,7 +39,7 @@ from tests.differential.world import EmptySlot, Mail, NotApplicable, World
 
 GROUP_OF_USERS = 3000
 # For one run of steps, in seconds: more than what a loaded guest takes
-PATIENCE = 60
+PATIENCE = 200
 _ORDER = struct.Struct("=II")
 _LENGTH = struct.Struct("=I")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
