@@ -340,7 +340,7 @@ def test_access_that_is_left_to_the_daemon_opens_no_directory(world: World) -> N
         def read() -> bool:
             return hook_calls.as_nobody(lambda: not inner.read_bytes())
 
-        world.ask("access", USER, access=0)
+        world.ask("access", USER, access=None)
         assert hook_calls.as_nobody(lambda: os.access(inner.parent, os.W_OK))
         assert world.daemon._seen("access")
         with pytest.raises(PermissionError):
