@@ -114,6 +114,32 @@ def mount(lower: Path, mountpoint: Path, rules_file: Path) -> None:
     mount_guarded(load(rules_file), lower, mountpoint).close()
 
 
+# Options after the command are the command's, with and without "--".
+@guard.command(context_settings={"allow_interspersed_args": False})
+@_rules
+@_tree
+@click.option(
+    "--user",
+    metavar="USER",
+    help="Run it as this user: a name or a number.  [default: you, also under sudo]",
+)
+@click.argument("command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...], rules_file: Path, tree: Path, user: str | None) -> None:
+    """Run COMMAND with the tree held to the rules, at the tree's own path, for it alone.
+
+    It has a mount and a pid namespace of its own, no capabilities and no way to get any, and no
+    other path to the tree; docs/guard.md says what is isolated. All of it ends with COMMAND, whose
+    status is the one of this command; 128 and the number of a signal. 127: there is no such
+    command, 126: it cannot be run. Root is needed, COMMAND does not have it: run it by sudo.
+    """
+    from fusebpf.guard.rules import load
+    from fusebpf.guard.run import run as run_guarded
+    from fusebpf.guard.run import user_named
+
+    status = run_guarded(load(rules_file), tree, command, user_named(user))
+    raise click.exceptions.Exit(status)
+
+
 @guard.command()
 @_rules
 @_tree

@@ -16,6 +16,7 @@ from fusebpf.errors import FusebpfError
 from fusebpf.runtime.sysbpf import syscall
 
 # Numbers above 424 are the same on every architecture but alpha.
+_NR_OPEN_TREE = 428
 _NR_MOVE_MOUNT = 429
 _NR_FSOPEN = 430
 _NR_FSCONFIG = 431
@@ -29,7 +30,11 @@ _FSCONFIG_SET_STRING = 1
 _FSCONFIG_SET_FD = 5
 _FSCONFIG_CMD_CREATE = 6
 _MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
+_OPEN_TREE_CLONE = 1
 _AT_FDCWD = -100
+_AT_SYMLINK_NOFOLLOW = 0x100
+_AT_RECURSIVE = 0x8000
 _LOG_LINE_BYTES = 4096
 
 MNT_DETACH = 2
@@ -115,16 +120,31 @@ class FsContext:
         os.close(self._fd)
 
 
-def move_mount(mount_fd: int, target: str | os.PathLike[str]) -> None:
-    """Put a mount that hangs on a descriptor at a path. Raises OSError."""
+def move_mount(mount_fd: int, target: str | os.PathLike[str] | int) -> None:
+    """Put a mount that hangs on a descriptor at a path, or an open file. Raises OSError."""
+    if isinstance(target, int):
+        flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+        syscall(_NR_MOVE_MOUNT, mount_fd, b"", target, b"", flags)
+        return
     syscall(_NR_MOVE_MOUNT, mount_fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
 
 
-def set_attributes(target: str | os.PathLike[str], attributes: int, clear: int) -> None:
-    """Change MOUNT_ATTR_* of the mount at a path, all at once (mount_setattr(2)). OSError."""
+def clone_mount(path: str | os.PathLike[str]) -> int:
+    """What a path shows, as a mount of its own that hangs on a descriptor. Raises OSError."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_SYMLINK_NOFOLLOW
+    return syscall(_NR_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
+
+
+def set_attributes(
+    target: str | os.PathLike[str], attributes: int, clear: int, recursive: bool = False
+) -> None:
+    """Change MOUNT_ATTR_* of the mount at a path, all at once (mount_setattr(2)). OSError.
+
+    `recursive`: and of all mounts below it.
+    """
     change = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, clear, 0, 0), 32)
-    path = os.fsencode(target)
-    syscall(_NR_MOUNT_SETATTR, _AT_FDCWD, path, 0, ctypes.addressof(change), len(change))
+    path, flags = os.fsencode(target), _AT_RECURSIVE if recursive else 0
+    syscall(_NR_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.addressof(change), len(change))
 
 
 def umount(target: str | os.PathLike[str], lazy: bool = False) -> None:

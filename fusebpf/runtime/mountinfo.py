@@ -16,10 +16,15 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class MountEntry:
-    """One mount. `super_options` are the file system's own: root_bpf=NAME, link_id=N, dead."""
+    """One mount. `super_options` are the file system's own: root_bpf=NAME, link_id=N, dead.
+
+    It shows the directory or file `root` of the file system `device` (MAJOR:MINOR).
+    """
 
     mount_id: int
     parent_id: int
+    device: str
+    root: Path
     mount_point: Path
     options: tuple[str, ...]
     fs_type: str
@@ -65,6 +70,8 @@ def parse(raw: bytes) -> Iterator[MountEntry]:
         yield MountEntry(
             mount_id=int(fields[0]),
             parent_id=int(fields[1]),
+            device=fields[2].decode("ascii"),
+            root=Path(_unescaped(fields[3])),
             mount_point=Path(_unescaped(fields[4])),
             options=tuple(_unescaped(fields[5]).split(",")),
             fs_type=_unescaped(fs_type),
@@ -87,12 +94,17 @@ def at(path: str | os.PathLike[str]) -> MountEntry | None:
     real = Path(path).resolve()
     fd = os.open(real, os.O_PATH | os.O_CLOEXEC)
     try:
-        info = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+        found = id_of(fd)
     finally:
         os.close(fd)
-    found = re.search(r"^mnt_id:\s*(\d+)", info, re.MULTILINE)
-    mount_id = int(found[1]) if found else -1
     for entry in entries():
-        if entry.mount_id == mount_id and entry.mount_point == real:
+        if entry.mount_id == found and entry.mount_point == real:
             return entry
     return None
+
+
+def id_of(fd: int) -> int:
+    """Id of the mount that an open file was reached through."""
+    info = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+    found = re.search(r"^mnt_id:\s*(\d+)", info, re.MULTILINE)
+    return int(found[1]) if found else -1

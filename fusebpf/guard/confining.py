@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""What a command under `guard run` is cut off from: other processes, devices, capabilities.
+
+All of it is done by the first process of a pid namespace, in a mount namespace of its own.
+docs/guard.md says what is isolated and what is not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fusebpf.errors import PrivilegeError
+from fusebpf.frozen import dataclass
+from fusebpf.guard import system
+from fusebpf.runtime import fsmount, mountinfo
+from fusebpf.runtime.mountinfo import MountEntry
+
+_RDONLY, _NODEV = 1, 4  # MOUNT_ATTR_* of mount_setattr(2)
+
+#: The devices that stay; any other could be the disk that the tree is on, or drive a terminal.
+DEVICES = {
+    **{"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9)},
+    **{"tty": (5, 0), "ptmx": (5, 2)},
+}
+#: What else stays of /dev.
+_DIRECTORIES = ("pts", "shm", "mqueue")
+_LINKS = {
+    **{"fd": "/proc/self/fd", "log": "/run/systemd/journal/dev-log"},
+    **{name: f"/proc/self/fd/{fd}" for fd, name in enumerate(("stdin", "stdout", "stderr"))},
+}
+#: Parts of /proc that change the whole machine, or have the kernel run programs.
+_MACHINE = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
+#: File systems that do.
+_KERNELS = frozenset(
+    {
+        *("bpf", "cgroup", "cgroup2", "configfs", "debugfs", "efivarfs", "pstore", "securityfs"),
+        *("sysfs", "tracefs"),
+    }
+)
+#: Sockets of services that run commands for who connects, outside.
+SOCKETS = (
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/dbus/system_bus_socket",
+    "/run/docker.sock",
+    "/run/podman/podman.sock",
+    "/run/systemd/private",
+)
+#: Directories with sockets of such services of the user's own.
+SERVICES = ("/run/user/{uid}", "/tmp/tmux-{uid}", "/run/screen/S-{name}")
+
+
+@dataclass(frozen=True)
+class User:
+    """Who the command runs as."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    name: str
+    home: str
+
+
+@contextmanager
+def namespace() -> Iterator[None]:
+    """A mount namespace of this process's own inside the block, and the old one behind it.
+
+    Nothing that is mounted in it is seen outside, and the other way round. Raises PrivilegeError.
+    """
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            system.unshare(system.CLONE_NEWNS)
+        except PermissionError:
+            raise PrivilegeError(
+                "the kernel does not let this process make a mount namespace",
+                "run it as root with CAP_SYS_ADMIN; a container gets that by "
+                "--cap-add SYS_ADMIN --security-opt apparmor=unconfined",
+            ) from None
+        try:
+            system.mount("none", "/", "", system.MS_REC | system.MS_PRIVATE)
+            yield
+        finally:
+            system.setns(outside, system.CLONE_NEWNS)
+            os.fchdir(here)
+    finally:
+        os.close(outside)
+        os.close(here)
+
+
+def isolate(user: User) -> None:
+    """Take away what leads around the mounts of this process. Raises OSError."""
+    system.unshare(system.CLONE_NEWNS)
+    entries = mountinfo.entries()
+    _devices()
+    _processes(entries)
+    for entry in entries:
+        if entry.fs_type in _KERNELS:
+            with _if_there():
+                fsmount.set_attributes(entry.mount_point, _RDONLY, 0)
+    _services(user)
+
+
+def drop_privileges(user: User) -> None:
+    """Become the user, without any capability and any way to get one. Raises OSError."""
+    system.bound_capabilities()
+    os.setgroups(user.groups)
+    os.setresgid(user.gid, user.gid, user.gid)
+    os.setresuid(user.uid, user.uid, user.uid)
+    system.drop_capabilities()
+    system.no_new_privileges()
+
+
+@contextmanager
+def _if_there() -> Iterator[None]:
+    """A mount of the list may lie under another one, where no path leads."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+            raise
+
+
+def _devices() -> None:
+    """A /dev of its own; device nodes elsewhere are of no use."""
+    top = Path("/dev")
+    kept = {name: fsmount.clone_mount(top / name) for name in _DIRECTORIES if (top / name).is_dir()}
+    fsmount.set_attributes("/", _NODEV, 0, recursive=True)
+    system.mount("tmpfs", top, "tmpfs", system.MS_NOSUID | system.MS_NOEXEC, "mode=0755")
+    for name, number in DEVICES.items():
+        os.mknod(top / name, stat.S_IFCHR, os.makedev(*number))
+        (top / name).chmod(0o666)
+    for name, target in _LINKS.items():
+        (top / name).symlink_to(target)
+    for name, fd in kept.items():
+        (top / name).mkdir()
+        fsmount.move_mount(fd, top / name)
+        os.close(fd)
+        if name != "pts":
+            fsmount.set_attributes(top / name, _NODEV, 0)
+    fsmount.set_attributes(top, _RDONLY, 0)
+
+
+def _processes(entries: Iterable[MountEntry]) -> None:
+    """The processes of the namespace alone, also where else /proc was mounted."""
+    for entry in reversed([entry for entry in entries if entry.fs_type == "proc"]):
+        with _if_there():
+            fsmount.umount(entry.mount_point, lazy=True)
+    proc = Path("/proc")
+    flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
+    system.mount("proc", proc, "proc", flags)
+    for name in _MACHINE:
+        path = proc / name
+        if path.exists():
+            system.bind(path, path)
+            fsmount.set_attributes(path, _RDONLY, 0)
+
+
+def _services(user: User) -> None:
+    for name in SOCKETS:
+        path = Path(name)
+        if path.exists():
+            system.bind("/dev/null", path)
+    for name in SERVICES:
+        path = Path(name.format(uid=user.uid, name=user.name))
+        if path.is_dir() and not path.is_symlink():
+            options = f"mode=0700,uid={user.uid},gid={user.gid}"
+            flags = system.MS_NOSUID | system.MS_NODEV
+            system.mount("tmpfs", path, "tmpfs", flags, options)

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Other ways to a tree than its own path: mounts that show it, a directory above it or a part.
+
+A mount over the tree hides it at one path. The same file system may be mounted elsewhere, or
+directories of it bound there; all that is in mountinfo.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from fusebpf.errors import FusebpfError
+from fusebpf.frozen import dataclass
+from fusebpf.runtime import fsmount, mountinfo
+from fusebpf.runtime.mountinfo import MountEntry
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A mount that shows the tree at ``path``; or of the tree ``part`` alone."""
+
+    mount_id: int
+    path: Path
+    part: Path
+
+
+def ways(entries: Iterable[MountEntry], own: MountEntry, tree: Path) -> list[Way]:
+    """The mounts besides ``own`` that show something of the tree, which is reached through it."""
+    inside = own.root / tree.relative_to(own.mount_point)
+    found = []
+    for entry in entries:
+        if entry.mount_id == own.mount_id or entry.device != own.device:
+            continue
+        if entry.mount_point == tree or tree in entry.mount_point.parents:
+            continue  # what is mounted over the tree covers it
+        if inside.is_relative_to(entry.root):
+            path = entry.mount_point / inside.relative_to(entry.root)
+            found.append(Way(entry.mount_id, path, Path()))
+        elif entry.root.is_relative_to(inside):
+            found.append(Way(entry.mount_id, entry.mount_point, entry.root.relative_to(inside)))
+    return found
+
+
+def cover(tree: Path, found: Iterable[Way]) -> None:
+    """Show what is mounted at ``tree`` at each of these ways.
+
+    A part that its rules refuse is not there any more. Raises FusebpfError.
+    """
+    for way in found:
+        try:
+            _cover(tree, way)
+        except OSError as error:
+            raise FusebpfError(
+                f"{way.path} shows {'the tree' if way.part == Path() else 'a part of the tree'}, "
+                f"too, and cannot be covered: {error.strerror}",
+                f"umount {way.path}, or start from a mount namespace without it",
+            ) from None
+
+
+def _cover(tree: Path, way: Way) -> None:
+    try:
+        fd = os.open(way.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return
+        raise
+    try:
+        if mountinfo.id_of(fd) != way.mount_id:
+            return  # another mount lies over it
+        try:
+            shown = fsmount.clone_mount(tree / way.part)
+        except OSError as error:
+            if way.part == Path() or error.errno not in (*_NOT_THERE, errno.EACCES):
+                raise
+            fsmount.umount(way.path, lazy=True)
+            return
+        try:
+            fsmount.move_mount(shown, fd)
+        finally:
+            os.close(shown)
+    finally:
+        os.close(fd)

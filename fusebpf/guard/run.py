@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""`guard run`: a command that sees a tree held to rules, at the tree's own path."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.guard import confining, covering, process
+from fusebpf.guard.confining import User
+from fusebpf.guard.mounting import mount
+from fusebpf.guard.rules import Rules
+from fusebpf.runtime import features, mountinfo
+
+if TYPE_CHECKING:
+    from fusebpf.runtime import Mount
+
+_STDIO = ("standard input", "standard output", "standard error")
+_TYPING = Path("/proc/sys/dev/tty/legacy_tiocsti")
+
+
+def run(rules: Rules, tree: Path, command: Sequence[str], user: User) -> int:
+    """Run a command as `user` with `tree` held to rules; its status, or 128 and its signal.
+
+    Raises UsageError, PrivilegeError, StartError, and what `guard mount` raises.
+    """
+    features.require_root("guard run")
+    real = _checked(tree)
+    _check_stdio()
+    _check_terminal()
+    directory = Path.cwd()
+
+    def confine() -> None:
+        confining.isolate(user)
+        confining.drop_privileges(user)
+        _enter(directory, user)
+
+    with confining.namespace():
+        guarded = _guard(rules, real)
+        try:
+            running = process.start(command, _environment(user), confine)
+        finally:
+            guarded.close()
+    return running.wait()
+
+
+def user_named(text: str | None) -> User:
+    """A user by name or number; None is who called, also by sudo(8). Raises UsageError."""
+    if text is None:
+        uid = os.getuid()
+        if uid != 0 or "SUDO_UID" not in os.environ:
+            return _with_groups(uid, os.getgid(), tuple(os.getgroups()))
+        text = os.environ["SUDO_UID"]
+    try:
+        entry = pwd.getpwuid(int(text)) if text.isdecimal() else pwd.getpwnam(text)
+    except KeyError:
+        if text.isdecimal():
+            return _with_groups(int(text), int(text), ())
+        raise UsageError(f"there is no user {text!r}", "getent passwd lists them") from None
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return User(entry.pw_uid, entry.pw_gid, groups, entry.pw_name, entry.pw_dir)
+
+
+def _with_groups(uid: int, gid: int, groups: tuple[int, ...]) -> User:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return User(uid, gid, groups, str(uid), "/")
+    return User(uid, gid, groups, entry.pw_name, entry.pw_dir)
+
+
+def _environment(user: User) -> Mapping[str, str]:
+    if user.uid == os.geteuid():
+        return os.environ
+    return {**os.environ, "HOME": user.home, "USER": user.name, "LOGNAME": user.name}
+
+
+def _checked(tree: Path) -> Path:
+    try:
+        real = tree.resolve(strict=True)
+    except OSError as error:
+        raise FusebpfError(
+            f"cannot reach the tree {tree}: {error.strerror}", "--tree names it"
+        ) from None
+    if not real.is_dir():
+        raise UsageError(f"the tree {tree} is not a directory", "name its root: --tree DIR")
+    if real == Path("/"):
+        raise UsageError(
+            "the tree is /, which nothing can be mounted over", "name a directory below: --tree DIR"
+        )
+    return real
+
+
+def _check_stdio() -> None:
+    """See that the command gets no directory, from which all paths below lead on."""
+    for fd, name in enumerate(_STDIO):
+        try:
+            mode = os.fstat(fd).st_mode
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            continue
+        if stat.S_ISDIR(mode):
+            raise UsageError(
+                f"{name} is a directory, from which the command could go around the rules",
+                f"redirect it: {fd}{'<' if fd == 0 else '>'}/dev/null",
+            )
+
+
+def _check_terminal() -> None:
+    """See that the command cannot type into the terminal, for the shell to run it later."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+        allowed = _TYPING.read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return  # no terminal, or no such setting
+    if allowed:
+        raise FusebpfError(
+            "programs may type into the terminal here, which your shell would run afterwards",
+            "sysctl dev.tty.legacy_tiocsti=0",
+        )
+
+
+def _guard(rules: Rules, tree: Path) -> Mount:
+    """Mount the tree over itself, and over every other way to it."""
+    fd = os.open(tree, os.O_PATH | os.O_CLOEXEC)
+    try:
+        found = mountinfo.id_of(fd)
+    finally:
+        os.close(fd)
+    entries = mountinfo.entries()
+    own = next((entry for entry in entries if entry.mount_id == found), None)
+    if own is None:
+        raise FusebpfError(
+            f"the mount that {tree} is on is not in /proc/self/mountinfo",
+            "mount /proc, and run it outside of chroot(1)",
+        )
+    guarded = mount(rules, tree, tree)
+    try:
+        covering.cover(tree, covering.ways(entries, own, tree))
+    except BaseException:
+        guarded.close()
+        raise
+    return guarded
+
+
+def _enter(directory: Path, user: User) -> None:
+    """Go there by its path, as the one before leads below the mount."""
+    try:
+        os.chdir(directory)
+    except OSError as error:
+        raise FusebpfError(
+            f"{user.name} cannot go to the current directory {directory} under the rules: "
+            f"{error.strerror}",
+            "start it from another directory",
+        ) from None

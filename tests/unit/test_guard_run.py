@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf guard run`, as far as no mount of ours is needed: tests/vm/test_guard_run.py has it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fusebpf.cli import run
+from fusebpf.errors import UsageError
+from fusebpf.guard.confining import DEVICES
+from fusebpf.guard.covering import Way, ways
+from fusebpf.guard.run import user_named
+from fusebpf.runtime.mountinfo import parse
+from tests.unit.documents import ROOT
+from tests.unit.ordinary import as_nobody
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+
+MOUNTS = b"""21 1 8:1 / / rw - ext4 /dev/sda1 rw
+22 21 8:2 /@home /home rw - btrfs /dev/sda2 rw
+23 21 8:2 / /mnt/disk rw - btrfs /dev/sda2 rw
+24 21 8:2 /@home/me /srv/me rw - btrfs /dev/sda2 rw
+25 21 8:2 /@home/me/tree /srv/tree rw - btrfs /dev/sda2 rw
+26 21 8:2 /@home/me/tree/a/b /srv/b rw - btrfs /dev/sda2 rw
+27 21 8:2 /@home/me/tree2 /srv/tree2 rw - btrfs /dev/sda2 rw
+28 21 8:1 /home/me/tree /srv/other rw - ext4 /dev/sda1 rw
+29 22 8:2 /@home /home/me/tree/all rw - btrfs /dev/sda2 rw
+30 22 0:9 / /home/me/tree/tmp rw - tmpfs tmpfs rw
+"""
+
+
+def test_the_other_ways_to_a_tree() -> None:
+    entries = list(parse(MOUNTS))
+    found = ways(entries, entries[1], Path("/home/me/tree"))
+    assert found == [
+        Way(23, Path("/mnt/disk/@home/me/tree"), Path()),
+        Way(24, Path("/srv/me/tree"), Path()),
+        Way(25, Path("/srv/tree"), Path()),
+        Way(26, Path("/srv/b"), Path("a/b")),
+    ]
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    (tmp_path / "rules").write_text("hidden *.key\n")
+    return tmp_path / "rules"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "told"),
+    [
+        ([], 2, "Missing argument 'COMMAND...'"),
+        (["--tree", "/", "true"], 2, "the tree is /"),
+        (["--tree", "/etc/passwd", "true"], 2, "is not a directory"),
+        (["--tree", "/no/such", "true"], 1, "cannot reach the tree /no/such"),
+        (["--user", "nobody-of-that-name", "true"], 2, "there is no user 'nobody-of-that-name'"),
+        (["--rules", "/no/such", "true"], 1, "/no/such"),
+    ],
+)
+@NEEDS_ROOT
+def test_what_cannot_be_run(
+    rules: Path,
+    arguments: list[str],
+    status: int,
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["guard", "run", "--rules", str(rules), *arguments]) == status
+    assert told in capsys.readouterr().err
+
+
+@NEEDS_ROOT
+def test_others_than_root_are_told_so(tmp_path: Path, rules: Path) -> None:
+    done = as_nobody(tmp_path, "guard", "run", "--rules", rules, "true", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "guard run needs root" in done.stderr
+    assert "sudo" in done.stderr
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("fd", [0, 1])
+def test_a_directory_is_no_input_or_output(rules: Path, fd: int) -> None:
+    script = (
+        "import os, sys; from fusebpf.cli import run; top, fd, rules = sys.argv[1:];"
+        "os.dup2(os.open(top, os.O_RDONLY), int(fd));"
+        "sys.exit(run(['guard', 'run', '--rules', rules, '--tree', top, 'true']))"
+    )
+    arguments = [sys.executable, "-c", script, str(rules.parent), str(fd), str(rules)]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"standard {'output' if fd else 'input'} is a directory" in done.stderr
+
+
+def test_the_user_is_the_one_who_called_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    own = user_named(None)
+    assert (own.uid, own.gid, own.groups) == (os.getuid(), os.getgid(), tuple(os.getgroups()))
+    if os.getuid() == 0:
+        monkeypatch.setenv("SUDO_UID", "65534")
+        assert user_named(None) == user_named("nobody")
+    assert user_named("54321").groups == ()
+    with pytest.raises(UsageError, match="no user"):
+        user_named("nobody-of-that-name")
+
+
+# A directory stands for the mount that guard makes over the tree; all else is the real thing.
+CONFINED = """
+import sys
+from pathlib import Path
+from fusebpf.errors import FusebpfError
+from fusebpf.guard import confining, process, run, system
+
+user = run.user_named(sys.argv[1])
+
+def confine():
+    confining.isolate(user)
+    confining.drop_privileges(user)
+    run._enter(Path(sys.argv[2]) / "tree", user)
+
+try:
+    with confining.namespace():
+        system.bind(sys.argv[2] + "/view", sys.argv[2] + "/tree")
+        running = process.start(sys.argv[3:], run._environment(user), confine)
+    sys.exit(running.wait())
+except FusebpfError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+def confined(
+    top: Path, *command: str, user: str = "nobody", pass_fds: tuple[int, ...] = ()
+) -> subprocess.Popen[str]:
+    """A command that sees `top`/view at `top`/tree."""
+    for path in (top, *top.parents[:2]):
+        path.chmod(0o755)
+    for name in ("view", "tree"):
+        (top / name).mkdir(exist_ok=True)
+        (top / name / "file").write_text(f"{name}\n")
+    arguments = [sys.executable, "-c", CONFINED, user, str(top), *command]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        pass_fds=pass_fds,
+    )
+
+
+def told(running: subprocess.Popen[str], status: int = 0) -> str:
+    out, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (status, "")
+    return str(out)
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("user", ["nobody", "root"])
+def test_a_confined_command(tmp_path: Path, user: str) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    script = (
+        "cat file; grep -E 'Cap|NoNew|Groups' /proc/self/status; ls /proc/self/fd; echo $PPID;"
+        "ls -d /proc/[0-9]*; test -w /proc/sys/kernel/hostname || echo no; echo $HOME"
+    )
+    lines = told(confined(tmp_path, "sh", "-c", script, user=user, pass_fds=(fd,))).splitlines()
+    os.close(fd)
+    assert lines[0] == "view"
+    sets = [line.split() for line in lines if line.startswith("Cap")]
+    assert len(sets) == 5
+    assert {value for _name, value in sets} == {"0" * 16}
+    assert "NoNewPrivs:\t1" in lines
+    descriptors = lines[lines.index("0") : lines.index("0") + 4]
+    assert descriptors == ["0", "1", "2", "3"]  # the last one is that of ls
+    assert lines[lines.index("NoNewPrivs:\t1") + 5] == "1"  # its parent
+    assert [line for line in lines if line.startswith("/proc/")][:2] == ["/proc/1", "/proc/2"]
+    assert lines[-2] == "no"
+
+
+@NEEDS_ROOT
+def test_devices_and_what_is_the_machines(tmp_path: Path) -> None:
+    """A device node that root may use is of no use; the kernel's files are not written."""
+    os.mknod(tmp_path / "node", 0o20666, os.makedev(1, 3))  # as /dev/null, elsewhere
+    script = (
+        f"echo x >{tmp_path}/node; echo x >/proc/sys/kernel/core_pattern; echo x >/sys/x;"
+        f"for name in {' '.join(DEVICES)}; do test -e /dev/$name && : </dev/$name; done; true"
+    )
+    running = confined(tmp_path, "bash", "-c", script, user="root")
+    _out, err = running.communicate(timeout=60)
+    reasons = [line.rsplit(": ", 1)[1] for line in err.splitlines()]
+    without_terminal = ["No such device or address"]
+    assert reasons[:3] == ["Permission denied", "Read-only file system", "Read-only file system"]
+    assert reasons[3:] in ([], without_terminal)
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize(
+    ("command", "status", "message"),
+    [
+        (["no-such-program"], 127, "cannot run no-such-program: No such file or directory"),
+        (["/etc/passwd"], 126, "cannot run /etc/passwd: Permission denied"),
+        (["sh", "-c", "exit 9"], 9, ""),
+        (["sh", "-c", "kill -HUP $$"], 128 + signal.SIGHUP, ""),
+    ],
+)
+def test_status(tmp_path: Path, command: list[str], status: int, message: str) -> None:
+    running = confined(tmp_path, *command)
+    _out, err = running.communicate(timeout=60)
+    assert running.returncode == status
+    assert err.startswith(message)
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_signals_are_forwarded(tmp_path: Path, number: signal.Signals) -> None:
+    script = f"trap 'echo got; exit 3' {number.value}; echo ready; while :; do sleep 0.05; done"
+    with confined(tmp_path, "sh", "-c", script) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(number)
+        assert running.stdout.read() == "got\n"
+    assert running.returncode == 3
+
+
+@NEEDS_ROOT
+def test_all_of_it_ends_when_it_is_killed(tmp_path: Path) -> None:
+    script = "sleep 1000 & setsid sleep 1000 & echo ready; wait"
+    with confined(tmp_path, "sh", "-c", script) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.kill()
+        assert running.stdout.read() == ""  # comes when nobody has it open
+
+
+@NEEDS_ROOT
+def test_a_directory_that_the_user_may_not_enter(tmp_path: Path) -> None:
+    (tmp_path / "view").mkdir()
+    (tmp_path / "view").chmod(0o700)
+    running = confined(tmp_path, "true")
+    _out, err = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert f"nobody cannot go to the current directory {tmp_path}/tree" in err
