@@ -104,6 +104,11 @@ def open_ops(data: bytes, kernel: FuseBpf, name: str = "") -> tuple[Object, str]
     return opened, name
 
 
+def map_descriptor(opened: Object, name: str) -> int | None:
+    """A new descriptor of a map of a loaded object; None when it has none of this name."""
+    return os.dup(opened.maps[name].fd) if name in opened.maps else None
+
+
 def require_libbpf() -> None:
     """Raise UnsupportedKernelError when libbpf is too old to attach to a module."""
     if version() < (1, 5):

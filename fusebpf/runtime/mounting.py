@@ -21,8 +21,7 @@ from fusebpf.runtime import daemons, features, fsmount, mountinfo
 from fusebpf.runtime.config import choose
 from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.fsmount import FsContext, MountError
-from fusebpf.runtime.libbpf import Object
-from fusebpf.runtime.load import check_abi, load, open_ops
+from fusebpf.runtime.load import check_abi, load, map_descriptor, open_ops
 from fusebpf.runtime.maps import Maps
 from fusebpf.runtime.objects import object_of
 from fusebpf.runtime.signals import uninterrupted
@@ -143,7 +142,7 @@ def attach(
         stack.callback(os.close, mount_fd)
         if placing is not None:
             placing(metadata, link.id)
-        maps, events = open_tables(metadata.maps, partial(_descriptor, opened))
+        maps, events = open_tables(metadata.maps, partial(map_descriptor, opened))
         mount = Mount(target, lower_path, name, link.id, maps, events)
         placed = False
         try:
@@ -223,10 +222,6 @@ def _place(mount_fd: int, target: Path) -> None:
         fsmount.move_mount(mount_fd, target)
     except OSError as error:
         raise MountError(f"cannot mount at {target}: {error.strerror}", error.errno or 0) from None
-
-
-def _descriptor(opened: Object, name: str) -> int | None:
-    return os.dup(opened.maps[name].fd) if name in opened.maps else None
 
 
 def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:

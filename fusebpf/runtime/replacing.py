@@ -11,9 +11,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fusebpf.build.metadata import DROPS, EVENTS, MapMeta
@@ -21,9 +22,18 @@ from fusebpf.errors import FusebpfError, PrivilegeError
 from fusebpf.runtime import features, mounts, state, sysbpf
 from fusebpf.runtime.config import choose
 from fusebpf.runtime.features import FuseBpf
-from fusebpf.runtime.load import OPS_MAP, check_abi, load, open_ops, ops_programs
+from fusebpf.runtime.load import (
+    OPS_MAP,
+    check_abi,
+    load,
+    map_descriptor,
+    open_ops,
+    ops_programs,
+)
+from fusebpf.runtime.maps import Maps
 from fusebpf.runtime.objects import object_of
 from fusebpf.runtime.signals import uninterrupted
+from fusebpf.runtime.tables import open_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,12 +60,16 @@ def replace(
     *,
     set_name: str | None = None,
     config: Mapping[str, int] | None = None,
+    fresh: Collection[str] = (),
+    prepare: Callable[[Maps], None] | None = None,
 ) -> Replacement:
     """Put `filters` in force at a mount, in place of those there, without a gap between.
 
     `filters`, `set_name` and `config` are those of `attach`. Maps of the same name, kind, types and
-    size are kept. Whoever has the mount's maps open sees those that are kept; for the others the
-    mount must be opened again. After an error the old filters are in force as before.
+    size are kept, but for those in `fresh`. Whoever has the mount's maps open sees those that are
+    kept; for the others the mount must be opened again. `prepare` is called with the maps of the
+    new filters before these are in force: what it stores is there for the first operation, what it
+    raises undoes all. After an error the old filters are in force as before.
 
     Raises UsageError (no mount of ours), PrivilegeError, UnsupportedKernelError, BuildError,
     VerifierError, FusebpfError when the mount's filters are gone or were replaced meanwhile.
@@ -73,7 +87,8 @@ def replace(
             old_map = sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, sysbpf.link_info(link).map_id)
             stack.callback(os.close, old_map)
             old = state.loaded_set(link_id, kernel)
-        kept, lost = _compared(state.declared_maps(old), metadata.maps, old.map_ids)
+        wanted = {name: i for name, i in old.map_ids.items() if name not in fresh}
+        kept, lost = _compared(state.declared_maps(old), metadata.maps, wanted)
         opened, _name = open_ops(data, kernel, name)
         stack.enter_context(opened)
         for symbol, value in chosen.items():
@@ -85,6 +100,11 @@ def replace(
                 opened.maps[map_name].reuse(fd)
         programs = ops_programs(opened)
         load(opened, metadata)
+        if prepare is not None:
+            maps, events = open_tables(metadata.maps, partial(map_descriptor, opened))
+            stack.callback(events.close)
+            stack.callback(maps.close)
+            prepare(maps)
         with uninterrupted(), _there(mountpoint):
             _fill(opened, programs, name, kernel)
             sysbpf.link_update_map(link, opened.maps[OPS_MAP].fd, old_map)

@@ -18,6 +18,7 @@ from fusebpf.errors import FusebpfError, UnsupportedKernelError, UsageError
 from fusebpf.runtime import attach, detach, mounts, replace, replacing, sysbpf
 from fusebpf.runtime import load as loading
 from fusebpf.runtime.load import VerifierError
+from fusebpf.runtime.maps import Maps
 from tests.unit import json_schemas
 from tests.vm import kernelkit as kit
 from tests.vm.attach_objects import fusebpf, handwritten, nothing_left
@@ -125,6 +126,32 @@ def test_what_is_not_kept_is_said(objects: dict[str, Path], lower: Path, mnt: Pa
         assert told["lost"]["opens"] == "the new filters have no map of this name"
         assert not (mnt / ".env").exists()
         assert (mnt / "only-two").exists()
+
+
+def test_fresh_maps_are_there_before_the_first_operation(
+    objects: dict[str, Path], lower: Path, mnt: Path
+) -> None:
+    with nothing_left(), attach(objects["one"], lower, mnt) as mount:
+        mount.maps["note"][2] = 7
+        mount.maps["opens"][5] = 6
+
+        def prepare(maps: Maps) -> None:
+            assert (maps["note"][2], maps["opens"][5]) == (0, 6)
+            assert in_force(mnt) == "one"
+            maps["note"][2] = 8
+
+        done = replace(mnt, objects["two"], fresh=["note"], prepare=prepare)
+        assert (done.kept, done.lost) == (("opens",), {})
+        assert (in_force(mnt), mount.maps["note"][2]) == ("two", 7)
+        with mounts.open(mnt) as found:
+            assert found.maps["note"][2] == 8
+
+        def fail(maps: Maps) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            replace(mnt, objects["one"], prepare=fail)
+        assert in_force(mnt) == "two"
 
 
 def test_failures_leave_the_old_filters(
