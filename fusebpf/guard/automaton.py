@@ -2,9 +2,8 @@
 """Rules as one automaton over the bytes of names, whose state is carried from directory to entry.
 
 A state is where the bytes read so far stand in the patterns that are still open in a directory. At
-the end of a name it has an outcome, which is the entry's policy tag: the state in which the names
-below it begin, and what the entry is. So what a lookup costs does not depend on how many rules
-there are.
+the end of a name it has an outcome: the state in which the names below it begin, and what the entry
+is. So what a lookup costs does not depend on how many rules there are.
 
     bits 0-15   state in which names below begin
     bits 16-39  what it is as a directory, three bits for each kind of caller
@@ -25,8 +24,8 @@ from fusebpf.guard.match import Tree
 from fusebpf.guard.pattern import EVERY, Glob
 from fusebpf.guard.rules import Rule, Rules, State
 
-#: States have 16 bits.
-MAX_STATES = 1 << 16
+#: States have 16 bits, and the last is none (fusebpf.guard.tags).
+MAX_STATES = (1 << 16) - 1
 #: Kinds of callers that rules can tell apart.
 MAX_CALLERS = 8
 DIRECTORY_SHIFT, OTHER_SHIFT, CALLER_BITS = 16, 40, 3
@@ -57,7 +56,7 @@ class Callers:
 
 @dataclass(frozen=True)
 class Automaton:
-    """``rows[state]`` are the next states by byte, ``outcomes[state]`` the tag at its end."""
+    """``rows[state]`` are the next states by byte, ``outcomes[state]`` what is at its end."""
 
     rows: list[array[int]]
     outcomes: list[int]

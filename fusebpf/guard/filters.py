@@ -1,14 +1,28 @@
 # SPDX-License-Identifier: MIT
 """The filters that hold a mount to its rules.
 
-They know no rule: a lookup steps the automaton (fusebpf.guard.automaton) by a name and keeps what
-comes out as the entry's tag, every other operation reads the tag. What an operation on a name asks
-is the outcome of that name. docs/guard.md has the table of what they answer.
+They know no rule: a lookup steps the automaton (fusebpf.guard.automaton) by a name and keeps the
+number of what comes out (fusebpf.guard.tags) as the entry's tag, every other operation looks up
+what the tag stands for. What an operation on a name asks is the outcome of that name.
+docs/guard.md has the table of what they answer.
+
+    bits 0-15   number of the outcome
+    bits 16-17  what the entry is, where that matters: 1 a directory, 2 anything else
 """
 
 from __future__ import annotations
 
-from fusebpf.constants import EACCES, ENODATA, ENOENT, EROFS, EXDEV, O_ACCMODE, O_RDONLY, O_TRUNC
+from fusebpf.constants import (
+    EACCES,
+    ENODATA,
+    ENOENT,
+    EROFS,
+    ESTALE,
+    EXDEV,
+    O_ACCMODE,
+    O_RDONLY,
+    O_TRUNC,
+)
 from fusebpf.dsl import (
     AccessIn,
     AttrOut,
@@ -37,25 +51,28 @@ from fusebpf.dsl import (
 from fusebpf.dsl.values import CONTINUE, POSTFILTER
 from fusebpf.types import u32, u64
 
-# Numbers of the states in a tag: fusebpf.guard.automaton.STATES.
-ALLOW, READ_ONLY, DENY, HIDDEN, EMPTY = range(5)
-#: Stands for both halves of a name that is no state of the automaton: everything is hidden.
-_CLOSED = 0o3333333333333333 << 16
+# Numbers of the states in an outcome: 0 is that of a tag which stands for nothing, or does not any
+# more.
+STALE, ALLOW, READ_ONLY, DENY, HIDDEN, EMPTY = range(6)
+#: A tag that stands for nothing, and where names below one begin that leads nowhere.
+_NONE, _NOWHERE = 0xFFFF, 0xFFFF
 
 _OPEN_EMPTY = 1 << 31
 _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 _DT_UNKNOWN, _DT_DIR = 0, 4
 
 
-def filters(states: int, callers: bool) -> FilterSet:
+def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
     """The filters for an automaton of so many states; ``callers``: whether rules tell them apart.
+    ``tags``, a power of 2, is how many numbers there are for outcomes.
 
-    Maps ``guard_states``, ``guard_outcomes`` (rows and outcomes of an ``Automaton``), and with
-    ``callers`` ``guard_uids`` and ``guard_gids`` (its ``Callers``).
+    Maps ``guard_states``, ``guard_ends`` and ``guard_outcomes`` (the members of a ``tags.Table``),
+    and with ``callers`` ``guard_uids`` and ``guard_gids`` (its ``Callers``).
     """
     fset = FilterSet("guard")
     rules = fset.automaton("guard_states", states=states)
-    outcomes = fset.array("guard_outcomes", value=u64, max_entries=states)
+    ends = fset.array("guard_ends", value=u32, max_entries=states)
+    outcomes = fset.array("guard_outcomes", value=u64, max_entries=tags)
     if callers:
         uids = fset.hash("guard_uids", key=u32, value=u32, max_entries=8)
         gids = fset.hash("guard_gids", key=u32, value=u32, max_entries=8)
@@ -69,28 +86,40 @@ def filters(states: int, callers: bool) -> FilterSet:
             return u64(0)
 
     def entered(tag: u64, name: Name) -> u64:
-        state = rules.walk(name, tag & 0xFFFF)
-        if 0 <= state < states:
-            return u64(outcomes[state])
-        return _CLOSED
+        above = outcomes[tag & (tags - 1)]
+        if above >> 16 & 7 != STALE:
+            state = rules.walk(name, above & 0xFFFF)
+            if 0 <= state < states:
+                return u64(ends[state]) & 0xFFFF
+        return _NONE
+
+    def said(ctx: Context, tag: u64) -> u64:
+        # To this caller: as a directory in bits 16-18, as anything else in bits 40-42.
+        return u64(outcomes[tag & (tags - 1)]) >> (caller(ctx) & 31)
 
     def as_directory(ctx: Context, tag: u64) -> u64:
-        return tag >> (16 + (caller(ctx) & 31)) & 7
+        return said(ctx, tag) >> 16 & 7
 
     def as_other(ctx: Context, tag: u64) -> u64:
-        return tag >> (40 + (caller(ctx) & 15)) & 7
+        return said(ctx, tag) >> 40 & 7
 
     def state_of(ctx: Context) -> u64:
-        # The halves differ for what was made through the mount and not looked up since, which was
-        # allowed.
-        state = as_other(ctx, ctx.tag)
-        return state if state == as_directory(ctx, ctx.tag) else ALLOW
+        both = said(ctx, ctx.tag)
+        directory = both >> 16 & 7
+        other = both >> 40 & 7
+        kind = ctx.tag >> 16
+        if kind == 1:
+            return directory
+        # Not looked up since it was made through the mount, which was allowed.
+        return other if kind == 2 or other == directory else ALLOW
 
     def change(state: u64) -> Verdict:
         if state == ALLOW:
             return CONTINUE
         if state == READ_ONLY:
             return -EROFS
+        if state == STALE:
+            return -ESTALE
         return -ENOENT if state == HIDDEN else -EACCES
 
     def use(state: u64) -> Verdict:
@@ -98,6 +127,8 @@ def filters(states: int, callers: bool) -> FilterSet:
             return -EACCES
         if state == HIDDEN:
             return -ENOENT
+        if state == STALE:
+            return -ESTALE
         return POSTFILTER if state == EMPTY else CONTINUE
 
     @fset.lookup.pre
@@ -105,35 +136,46 @@ def filters(states: int, callers: bool) -> FilterSet:
         directory = as_directory(ctx, ctx.tag)
         if directory == DENY:
             return -EACCES
+        if directory == STALE:
+            return -ESTALE
         return -ENOENT if directory in (HIDDEN, EMPTY) else POSTFILTER
 
     @fset.lookup.post
     def found(ctx: Context, name: Name, out: EntryOut, entries: Buffer) -> Verdict:
         tag = entered(ctx.tag, name)
+        if tag == _NONE:
+            return -ESTALE
         if ctx.error_in == 0:
-            half = tag >> 40
-            if out.attr.mode & _S_IFMT == _S_IFDIR:
-                half = tag >> 16 & 0xFFFFFF
-            tag = tag & 0xFFFF | half << 16 | half << 40
-            if as_other(ctx, tag) == HIDDEN:
+            directory = out.attr.mode & _S_IFMT == _S_IFDIR
+            outcome = u64(outcomes[tag & (tags - 1)])
+            if outcome >> 40 != outcome >> 16 & 0xFFFFFF:
+                tag |= 1 << 16 if directory else 2 << 16
+            outcome >>= caller(ctx) & 31
+            if (outcome >> 16 if directory else outcome >> 40) & 7 == HIDDEN:
                 return -ENOENT
         ctx.tag = tag
         return CONTINUE
 
     @fset.readdir.pre
     def list_all(ctx: Context, req: ReadIn) -> Verdict:
-        return POSTFILTER
+        state = as_directory(ctx, ctx.tag)
+        if outcomes[ctx.tag & (tags - 1)] & 0xFFFF == _NOWHERE or state == STALE:
+            return -ESTALE
+        if state == DENY:  # since it was opened
+            return -EACCES
+        return -ENOENT if state == HIDDEN else POSTFILTER
 
     @fset.readdir.post
     def listing(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents) -> None:
         for entry in entries:
             if entry.name != "." and entry.name != "..":
                 tag = entered(ctx.tag, entry.name)
-                there = as_other(ctx, tag) != HIDDEN
+                both = said(ctx, tag)
+                there = both >> 40 & 7 not in (HIDDEN, STALE)
                 if entry.type == _DT_DIR:
-                    there = as_directory(ctx, tag) != HIDDEN
+                    there = both >> 16 & 7 not in (HIDDEN, STALE)
                 elif entry.type == _DT_UNKNOWN:
-                    there = there or as_directory(ctx, tag) != HIDDEN
+                    there = there or both >> 16 & 7 not in (HIDDEN, STALE)
                 if not there:
                     entry.drop()
 
@@ -228,15 +270,15 @@ def filters(states: int, callers: bool) -> FilterSet:
 
     @fset.rename.pre
     def rename(ctx: Context, req: Rename2In, old: Name, new: Name) -> Verdict:
-        before = entered(ctx.tag, old)
-        after = entered(ctx.tag2, new)
-        state = as_other(ctx, before)
+        before = said(ctx, entered(ctx.tag, old))
+        after = said(ctx, entered(ctx.tag2, new))
+        state = before >> 40 & 7
         # Nobody says here whether it is a directory. Copied, it is decided exactly.
-        if state != as_directory(ctx, before):
+        if state != before >> 16 & 7:
             return -EXDEV
         if state != ALLOW:
             return change(state)
-        state = as_other(ctx, after)
-        return -EXDEV if state != as_directory(ctx, after) else change(state)
+        state = after >> 40 & 7
+        return -EXDEV if state != after >> 16 & 7 else change(state)
 
     return fset

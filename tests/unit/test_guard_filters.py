@@ -15,6 +15,7 @@ from fusebpf.guard.automaton import Automaton, build
 from fusebpf.guard.filters import filters
 from fusebpf.guard.outcomes import OPERATIONS
 from fusebpf.guard.rules import State, parse_text
+from fusebpf.guard.tags import number
 from fusebpf.testing import Entry, FilterRun, Result, load
 
 RULES = "".join(f"{state} *.{state}\n" for state in State) + (
@@ -30,12 +31,15 @@ class Guard:
     def __init__(self, run: FilterRun, made: Automaton) -> None:
         self.run = run
         self.made = made
-        for state, row in enumerate(made.rows):
+        table = number(made)
+        for state, row in enumerate(table.rows):
             run.maps["guard_states"][state] = tuple(row)
-            run.maps["guard_outcomes"][state] = made.outcomes[state]
+            run.maps["guard_ends"][state] = table.ends[state]
+        for tag, outcome in table.outcomes.items():
+            run.maps["guard_outcomes"][tag] = outcome
         for name, numbers in (("uids", made.callers.uids), ("gids", made.callers.gids)):
-            for who, number in numbers.items():
-                run.maps[f"guard_{name}"][who] = number
+            for who, caller in numbers.items():
+                run.maps[f"guard_{name}"][who] = caller
 
     def look_up(self, name: str, kind: str, above: int = 0, **who: int) -> tuple[int, Result]:
         """The tag of an entry that is there, and what the lookup gave."""
@@ -62,7 +66,7 @@ class Guard:
 )
 def guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
     made = build(parse_text(RULES, "rules"))
-    with load(filters(1024, callers=True), run=request.param) as run:
+    with load(filters(1024, callers=True, tags=1024), run=request.param) as run:
         yield Guard(run, made)
 
 
@@ -150,5 +154,12 @@ def test_callers_are_told_apart(guard: Guard) -> None:
     assert answers == [0, -errno.EACCES, 3, 3]  # of two rules the later one
 
 
-def test_a_state_that_is_none_hides_everything(guard: Guard) -> None:
-    assert guard.look_up("b", "file", above=0xFFFF)[1].verdict.value == -errno.ENOENT
+def test_a_tag_that_stands_for_nothing_is_stale(guard: Guard) -> None:
+    tag = 0xFFFF
+    assert guard.look_up("b", "file", above=tag)[1].verdict.value == -errno.ESTALE
+    for hook in ("create", "mknod", "mkdir", "symlink", "unlink", "rmdir"):
+        assert guard.verdict(hook, name="b", tag=tag) == -errno.ESTALE
+    for hook in ("open", "opendir", "readdir", "setattr", "setxattr", "link"):
+        assert guard.verdict(hook, tag=tag) == -errno.ESTALE
+    listing = [Entry(b"b", type=4), Entry(b"c", type=8)]
+    assert guard.run.call("readdir.post", entries=listing, tag=tag).names == ()
