@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fusebpf.cli import arguments
+
 if TYPE_CHECKING:
     from fusebpf.guard.explain import Explanation
 
@@ -138,6 +140,21 @@ def run(command: tuple[str, ...], rules_file: Path, tree: Path, user: str | None
 
     status = run_guarded(load(rules_file), tree, command, user_named(user))
     raise click.exceptions.Exit(status)
+
+
+@guard.command()
+@arguments.mountpoint()
+@_rules
+def update(mountpoint: Path, rules_file: Path) -> None:
+    """Hold the mount at MOUNTPOINT to other rules from now on.
+
+    Every operation is decided by the old rules or by the new ones. When the new ones cannot be
+    held to, the old ones stay. docs/guard.md tells what descriptors keep.
+    """
+    from fusebpf.guard.mounting import update as update_guarded
+    from fusebpf.guard.rules import load
+
+    update_guarded(load(rules_file), mountpoint)
 
 
 @guard.command()

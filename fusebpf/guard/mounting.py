@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
-from fusebpf.guard.automaton import Automaton, build
+from fusebpf.errors import UsageError
+from fusebpf.guard.automaton import Automaton, Callers, build
 from fusebpf.guard.filters import filters
 from fusebpf.guard.rules import Rules
-from fusebpf.guard.tags import NEXT, NONE, NOWHERE, Table, number
+from fusebpf.guard.tags import NEXT, NONE, NOWHERE, ROOT, Table, number
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -36,6 +37,27 @@ def mount(rules: Rules, lower: str | os.PathLike[str], mountpoint: str | os.Path
     return attach(_filters(made), lower, mountpoint, prepare=partial(_store, number(made)))
 
 
+def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
+    """Hold a mount of ``mount`` to other rules; after an error the old ones hold as before.
+
+    Every operation is decided by the old rules or by the new ones; when this returns, by the new
+    ones. Raises TooLargeError, UsageError when no mount of ours is there, and what
+    ``fusebpf.runtime.replace`` raises.
+    """
+    from fusebpf.runtime import mounts, replace
+
+    mounts.filtered(mountpoint, "guard update")
+    made = build(rules)
+
+    def prepare(maps: _Maps) -> None:
+        # Put in force only if the filters are still those that this reads.
+        with mounts.open(mountpoint) as there:
+            table = number(made, _read(there.maps, mountpoint))
+        _store(table, maps)
+
+    replace(mountpoint, _filters(made), fresh=_MAPS, prepare=prepare)
+
+
 def _filters(made: Automaton) -> FilterSet:
     # Powers of 2, so that most rules need no other object than others before.
     states = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
@@ -57,3 +79,44 @@ def _store(table: Table, maps: _Maps) -> None:
     for name, numbers in (("guard_uids", table.callers.uids), ("guard_gids", table.callers.gids)):
         for who, number_of in numbers.items():
             maps[name][who] = number_of
+
+
+def _read(maps: Mapping[str, Any], mountpoint: str | os.PathLike[str]) -> Table:
+    if not {*_MAPS[:3]} <= {*maps}:
+        raise UsageError(
+            f"{mountpoint} is held to filters, not to rules by path",
+            f"give it other filters: fusebpf replace {mountpoint} FILTERS\n"
+            "or mount it by rules: fusebpf guard mount --rules FILE LOWER MNT",
+        )
+    outcomes = maps["guard_outcomes"]
+    callers = Callers(dict(maps.get("guard_uids", {})), dict(maps.get("guard_gids", {})), ())
+    counts = outcomes[NEXT]
+    following, given = counts & 0xFFFFFFFF, counts >> 32
+    there = {tag: outcomes[tag] for tag in (ROOT, *range(1, given))}
+    rows = _Rows(maps["guard_states"])
+    marked = [maps["guard_ends"][state] for state in range(len(rows))]
+    ends = [tag & ~_MIXED for tag in marked]
+    mixed = frozenset(tag & ~_MIXED for tag in marked if tag & _MIXED)
+    return Table(rows, ends, there, callers, following, given, mixed)
+
+
+class _Rows(Sequence[tuple[int, ...]]):
+    """The states in the kernel, of which each is read once, when it is asked for."""
+
+    def __init__(self, view: Mapping[int, Any]) -> None:
+        self._view = view
+        self._known: dict[int, tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._view)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[int, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[int, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[int, ...] | list[tuple[int, ...]]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index not in self._known:
+            self._known[index] = tuple(vars(self._view[index]).values())
+        return self._known[index]
