@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Mapping, MutableMapping, Sequence
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fusebpf.errors import UsageError
@@ -16,7 +17,6 @@ from fusebpf.guard.rules import Rules
 from fusebpf.guard.tags import NEXT, NONE, NOWHERE, ROOT, Table, number
 
 if TYPE_CHECKING:
-    from fusebpf.dsl import FilterSet
     from fusebpf.runtime import Mount
 
 _LEAST_STATES = 256
@@ -34,7 +34,7 @@ def mount(rules: Rules, lower: str | os.PathLike[str], mountpoint: str | os.Path
     from fusebpf.runtime import attach
 
     made = build(rules)
-    return attach(_filters(made), lower, mountpoint, prepare=partial(_store, number(made)))
+    return attach(_object(made), lower, mountpoint, prepare=partial(_store, number(made)))
 
 
 def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
@@ -55,13 +55,21 @@ def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
             table = number(made, _read(there.maps, mountpoint))
         _store(table, maps)
 
-    replace(mountpoint, _filters(made), fresh=_MAPS, prepare=prepare)
+    replace(mountpoint, _object(made), fresh=_MAPS, prepare=prepare)
 
 
-def _filters(made: Automaton) -> FilterSet:
+def _object(made: Automaton) -> Path:
     # Powers of 2, so that most rules need no other object than others before.
     states = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
-    return filters(states, len(made.callers.examples) > 1)
+    return _built(states, len(made.callers.examples) > 1)
+
+
+@cache
+def _built(states: int, callers: bool) -> Path:
+    """Translated once: that takes longer than all else of an update."""
+    from fusebpf.build import build_set
+
+    return build_set(filters(states, callers), standins=False).path
 
 
 def _store(table: Table, maps: _Maps) -> None:
