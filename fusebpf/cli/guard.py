@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from fusebpf.cli import arguments
 
 if TYPE_CHECKING:
+    from fusebpf.guard.audit import Refusal
     from fusebpf.guard.explain import Explanation
 
 _PATH = click.Path(path_type=Path)
@@ -104,7 +106,8 @@ def _text(explanation: Explanation) -> str:
 @click.argument("lower", type=_PATH)
 @click.argument("mountpoint", type=_PATH)
 @_rules
-def mount(lower: Path, mountpoint: Path, rules_file: Path) -> None:
+@click.option("--audit", is_flag=True, help="Send events of what is refused, for guard audit.")
+def mount(lower: Path, mountpoint: Path, rules_file: Path, audit: bool) -> None:
     """Mount LOWER at MOUNTPOINT, held to the rules; LOWER is the root of their tree.
 
     LOWER and MOUNTPOINT may be the same directory. Nothing has to keep running: the rules hold
@@ -113,7 +116,7 @@ def mount(lower: Path, mountpoint: Path, rules_file: Path) -> None:
     from fusebpf.guard.mounting import mount as mount_guarded
     from fusebpf.guard.rules import load
 
-    mount_guarded(load(rules_file), lower, mountpoint).close()
+    mount_guarded(load(rules_file), lower, mountpoint, audit).close()
 
 
 # Options after the command are the command's, with and without "--".
@@ -125,8 +128,20 @@ def mount(lower: Path, mountpoint: Path, rules_file: Path) -> None:
     metavar="USER",
     help="Run it as this user: a name or a number.  [default: you, also under sudo]",
 )
+@click.option(
+    "--audit",
+    metavar="FILE",
+    type=click.File("a", lazy=False),
+    help="Add what is refused to this file, JSON lines as of guard audit --json.",
+)
 @click.argument("command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(command: tuple[str, ...], rules_file: Path, tree: Path, user: str | None) -> None:
+def run(
+    command: tuple[str, ...],
+    rules_file: Path,
+    tree: Path,
+    user: str | None,
+    audit: TextIO | None,
+) -> None:
     """Run COMMAND with the tree held to the rules, at the tree's own path, for it alone.
 
     It has a mount and a pid namespace of its own, no capabilities and no way to get any, and no
@@ -138,7 +153,13 @@ def run(command: tuple[str, ...], rules_file: Path, tree: Path, user: str | None
     from fusebpf.guard.run import run as run_guarded
     from fusebpf.guard.run import user_named
 
-    status = run_guarded(load(rules_file), tree, command, user_named(user))
+    def tell(refusal: Refusal) -> None:
+        import json
+
+        print(json.dumps(_refused(refusal)), file=audit, flush=True)
+
+    told = None if audit is None else tell
+    status = run_guarded(load(rules_file), tree, command, user_named(user), told)
     raise click.exceptions.Exit(status)
 
 
@@ -155,6 +176,66 @@ def update(mountpoint: Path, rules_file: Path) -> None:
     from fusebpf.guard.rules import load
 
     update_guarded(load(rules_file), mountpoint)
+
+
+@guard.command()
+@arguments.mountpoint()
+@_rules
+@click.option("--for", "seconds", metavar="S", type=click.FloatRange(0), help="Stop after S s.")
+@click.option("--count", "most", metavar="N", type=click.IntRange(1), help="Stop after N.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line each (docs/json.md).")
+def audit(
+    mountpoint: Path, rules_file: Path, seconds: float | None, most: int | None, as_json: bool
+) -> None:
+    """Print what a mount of `guard mount --audit` refuses: to whom, which path, by which rule.
+
+    A line each, until MOUNTPOINT is unmounted; --for 0 prints what waits and stops. Each is given
+    to one reader. --rules are those that it was mounted with.
+    """
+    from fusebpf.cli.output import count, json_out
+    from fusebpf.guard.audit import EVENTS, Refusals
+    from fusebpf.guard.rules import load
+    from fusebpf.runtime.following import Follower
+
+    refusals = Refusals(load(rules_file), mountpoint)
+    with Follower(mountpoint, (EVENTS,)) as follower:
+        for batch in follower.follow(seconds, most):
+            for refusal in refusals.of(event for _kind, event in batch):
+                if as_json:
+                    json_out(_refused(refusal), indent=None)
+                else:
+                    click.echo(_refused_text(refusal))
+            sys.stdout.flush()
+    if lost := follower.dropped.get(EVENTS):
+        click.echo(f"{count(lost, 'event')} lost, as the ring was full", err=True)
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    rule = refusal.rule
+    return {
+        "time": refusal.when,
+        "pid": refusal.pid,
+        "command": refusal.command,
+        "uid": refusal.uid,
+        "gid": refusal.gid,
+        "operation": refusal.operation,
+        "path": None if refusal.path is None else os.fsdecode(refusal.path),
+        "inode": refusal.inode,
+        "name": os.fsdecode(refusal.name),
+        "errno": refusal.errno,
+        "rule": rule and {"file": rule.source, "line": rule.line, "rule": str(rule)},
+    }
+
+
+def _refused_text(refusal: Refusal) -> str:
+    from fusebpf.cli.output import shown
+
+    where = shown(refusal.name) + f" (inode {refusal.inode})" * (not refusal.name)
+    if refusal.path is not None:
+        where = shown(refusal.path)
+    who = f"{refusal.pid} {shown(refusal.command) or '?'} uid={refusal.uid}"
+    by = "" if refusal.rule is None else f", {refusal.rule.where}: {shown(str(refusal.rule))}"
+    return f"{who} {refusal.operation} {where}: {refusal.errno}{by}"
 
 
 @guard.command()

@@ -8,9 +8,12 @@ docs/guard.md has the table of what they answer.
 
     bits 0-15   number of the outcome
     bits 16-17  what the entry is, where that matters: 1 a directory, 2 anything else
+    bits 18-63  number of the inode below, with audit: what an event can tell where it was by
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from fusebpf.constants import (
     EACCES,
@@ -49,7 +52,7 @@ from fusebpf.dsl import (
     Verdict,
 )
 from fusebpf.dsl.values import CONTINUE, POSTFILTER
-from fusebpf.types import u32, u64
+from fusebpf.types import bytes256, u32, u64
 
 # Numbers of the states in an outcome: 0 is that of a tag which stands for nothing, or does not any
 # more.
@@ -62,12 +65,35 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 _DT_UNKNOWN, _DT_DIR = 0, 4
 
 
-def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
+#: Events of what was refused; where the number of an inode stands in a tag, and its bits.
+EVENTS, _INODE_SHIFT, INODE_BITS = "refused", 18, 46
+
+
+@dataclass
+class Refused:
+    """Something refused. ``when`` is monotonic time in ns, ``state`` a number from above.
+
+    With a ``name`` it is one in the directory ``inode``, otherwise it is that inode itself; of its
+    number the lower 46 bits, 0 for the root of the tree and what was not looked up yet.
+    """
+
+    when: u64
+    inode: u64
+    pid: u32
+    uid: u32
+    gid: u32
+    opcode: u32
+    state: u32
+    name: bytes256
+
+
+def filters(states: int, callers: bool, tags: int = 1 << 16, audit: bool = False) -> FilterSet:
     """The filters for an automaton of so many states; ``callers``: whether rules tell them apart.
     ``tags``, a power of 2, is how many numbers there are for outcomes.
 
     Maps ``guard_states``, ``guard_ends`` and ``guard_outcomes`` (the members of a ``tags.Table``),
-    and with ``callers`` ``guard_uids`` and ``guard_gids`` (its ``Callers``).
+    and with ``callers`` ``guard_uids`` and ``guard_gids`` (its ``Callers``). With ``audit`` an
+    event ``Refused`` is sent for all that is refused, but for reading attributes.
     """
     fset = FilterSet("guard")
     rules = fset.automaton("guard_states", states=states)
@@ -84,6 +110,39 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
 
         def caller(ctx: Context) -> u64:
             return u64(0)
+
+    if audit:
+        refused = fset.events(EVENTS, Refused, size=1 << 18)
+
+        def named(ctx: Context, tag: u64, name: Name, state: u64) -> u64:
+            if state != ALLOW:
+                inode = tag >> _INODE_SHIFT
+                refused.emit(
+                    Refused(ctx.ktime, inode, ctx.pid, ctx.uid, ctx.gid, ctx.opcode, state, name)
+                )
+            return state
+
+        def itself(ctx: Context, state: u64) -> u64:
+            if state != ALLOW:
+                inode = ctx.tag >> _INODE_SHIFT
+                refused.emit(
+                    Refused(ctx.ktime, inode, ctx.pid, ctx.uid, ctx.gid, ctx.opcode, state, b"")
+                )
+            return state
+
+        def marked(tag: u64, inode: u64) -> u64:
+            return tag | inode << _INODE_SHIFT
+
+    else:
+
+        def named(ctx: Context, tag: u64, name: Name, state: u64) -> u64:
+            return state
+
+        def itself(ctx: Context, state: u64) -> u64:
+            return state
+
+        def marked(tag: u64, inode: u64) -> u64:
+            return tag
 
     def entered(tag: u64, name: Name) -> u64:
         above = outcomes[tag & (tags - 1)]
@@ -107,7 +166,7 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
         both = said(ctx, ctx.tag)
         directory = both >> 16 & 7
         other = both >> 40 & 7
-        kind = ctx.tag >> 16
+        kind = ctx.tag >> 16 & 3
         if kind == 1:
             return directory
         # Not looked up since it was made through the mount, which was allowed.
@@ -122,7 +181,9 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
             return -ESTALE
         return -ENOENT if state == HIDDEN else -EACCES
 
-    def use(state: u64) -> Verdict:
+    def use(ctx: Context, state: u64) -> Verdict:
+        if state in (DENY, HIDDEN, STALE):
+            itself(ctx, state)
         if state == DENY:
             return -EACCES
         if state == HIDDEN:
@@ -134,6 +195,8 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
     @fset.lookup.pre
     def look_up(ctx: Context, name: Name) -> Verdict:
         directory = as_directory(ctx, ctx.tag)
+        if directory in (DENY, STALE):
+            named(ctx, ctx.tag, name, directory)
         if directory == DENY:
             return -EACCES
         if directory == STALE:
@@ -152,7 +215,9 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
                 tag |= 1 << 16 if directory else 2 << 16
             outcome >>= caller(ctx) & 31
             if (outcome >> 16 if directory else outcome >> 40) & 7 == HIDDEN:
+                named(ctx, ctx.tag, name, HIDDEN)
                 return -ENOENT
+            tag = marked(tag, out.attr.ino)
         ctx.tag = tag
         return CONTINUE
 
@@ -183,8 +248,8 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
     def open_file(ctx: Context, req: OpenIn) -> Verdict:
         state = state_of(ctx)
         if req.flags & O_ACCMODE != O_RDONLY or req.flags & O_TRUNC:
-            return change(state)
-        return use(state)
+            return change(itself(ctx, state))
+        return use(ctx, state)
 
     @fset.open.post
     def opened(ctx: Context, req: OpenIn, out: OpenOut) -> None:
@@ -192,7 +257,7 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
 
     @fset.opendir.pre
     def open_directory(ctx: Context, req: OpenIn) -> Verdict:
-        return use(as_directory(ctx, ctx.tag))
+        return use(ctx, as_directory(ctx, ctx.tag))
 
     @fset.opendir.post
     def directory_opened(ctx: Context, req: OpenIn, out: OpenOut) -> None:
@@ -206,12 +271,13 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
 
     @fset.access.pre
     def permission(ctx: Context, req: AccessIn) -> Verdict:
-        return -EACCES if state_of(ctx) == DENY else CONTINUE
+        state = state_of(ctx)
+        return -EACCES if state == DENY and itself(ctx, state) else CONTINUE
 
     @fset.get_link.pre
     def follow(ctx: Context, name: Name) -> Verdict:
         state = state_of(ctx)
-        return change(state) if state != READ_ONLY else CONTINUE
+        return change(itself(ctx, state)) if state != READ_ONLY else CONTINUE
 
     @fset.getxattr.pre
     def xattr(ctx: Context, req: GetxattrIn, name: Name) -> Verdict:
@@ -227,46 +293,48 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
 
     @fset.setattr.pre
     def set_attributes(ctx: Context, req: SetattrIn) -> Verdict:
-        return change(state_of(ctx))
+        return change(itself(ctx, state_of(ctx)))
 
     @fset.setxattr.pre
     def set_xattr(ctx: Context, req: SetxattrIn, name: Name, value: Buffer) -> Verdict:
-        return change(state_of(ctx))
+        return change(itself(ctx, state_of(ctx)))
 
     @fset.removexattr.pre
     def remove_xattr(ctx: Context, name: Name) -> Verdict:
-        return change(state_of(ctx))
+        return change(itself(ctx, state_of(ctx)))
 
     @fset.create.pre
     def create(ctx: Context, req: CreateIn, name: Name) -> Verdict:
         if len(name) == 0:  # O_TMPFILE: what its directory is
-            return change(as_directory(ctx, ctx.tag))
-        return change(as_other(ctx, entered(ctx.tag, name)))
+            return change(itself(ctx, as_directory(ctx, ctx.tag)))
+        return change(named(ctx, ctx.tag, name, as_other(ctx, entered(ctx.tag, name))))
 
     @fset.mknod.pre
     def make_node(ctx: Context, req: MknodIn, name: Name) -> Verdict:
-        return change(as_other(ctx, entered(ctx.tag, name)))
+        return change(named(ctx, ctx.tag, name, as_other(ctx, entered(ctx.tag, name))))
 
     @fset.symlink.pre
     def make_link(ctx: Context, name: Name, path: Buffer) -> Verdict:
-        return change(as_other(ctx, entered(ctx.tag, name)))
+        return change(named(ctx, ctx.tag, name, as_other(ctx, entered(ctx.tag, name))))
 
     @fset.mkdir.pre
     def make_directory(ctx: Context, req: MkdirIn, name: Name) -> Verdict:
-        return change(as_directory(ctx, entered(ctx.tag, name)))
+        return change(named(ctx, ctx.tag, name, as_directory(ctx, entered(ctx.tag, name))))
 
     @fset.unlink.pre
     def remove(ctx: Context, name: Name) -> Verdict:
-        return change(as_other(ctx, entered(ctx.tag, name)))
+        return change(named(ctx, ctx.tag, name, as_other(ctx, entered(ctx.tag, name))))
 
     @fset.rmdir.pre
     def remove_directory(ctx: Context, name: Name) -> Verdict:
-        return change(as_directory(ctx, entered(ctx.tag, name)))
+        return change(named(ctx, ctx.tag, name, as_directory(ctx, entered(ctx.tag, name))))
 
     @fset.link.pre
     def link(ctx: Context, req: LinkIn, name: Name) -> Verdict:
         state = state_of(ctx)
-        return change(state if state != ALLOW else as_other(ctx, entered(ctx.tag2, name)))
+        if state != ALLOW:
+            return change(itself(ctx, state))
+        return change(named(ctx, ctx.tag2, name, as_other(ctx, entered(ctx.tag2, name))))
 
     @fset.rename.pre
     def rename(ctx: Context, req: Rename2In, old: Name, new: Name) -> Verdict:
@@ -277,8 +345,10 @@ def filters(states: int, callers: bool, tags: int = 1 << 16) -> FilterSet:
         if state != before >> 16 & 7:
             return -EXDEV
         if state != ALLOW:
-            return change(state)
+            return change(named(ctx, ctx.tag, old, state))
         state = after >> 40 & 7
-        return -EXDEV if state != after >> 16 & 7 else change(state)
+        if state != after >> 16 & 7:
+            return -EXDEV
+        return change(named(ctx, ctx.tag2, new, state))
 
     return fset

@@ -26,15 +26,21 @@ _MAPS = ("guard_states", "guard_ends", "guard_outcomes", "guard_uids", "guard_gi
 _Maps = Mapping[str, MutableMapping[Any, Any]]
 
 
-def mount(rules: Rules, lower: str | os.PathLike[str], mountpoint: str | os.PathLike[str]) -> Mount:
+def mount(
+    rules: Rules,
+    lower: str | os.PathLike[str],
+    mountpoint: str | os.PathLike[str],
+    audit: bool = False,
+) -> Mount:
     """Mount ``lower`` at ``mountpoint``, held to rules from the first operation on.
 
-    Raises TooLargeError, and what ``fusebpf.attach`` raises.
+    ``audit``: with events of what is refused (fusebpf.guard.audit). Raises TooLargeError, and what
+    ``fusebpf.attach`` raises.
     """
     from fusebpf.runtime import attach
 
     made = build(rules)
-    return attach(_object(made), lower, mountpoint, prepare=partial(_store, number(made)))
+    return attach(_object(made, audit), lower, mountpoint, prepare=partial(_store, number(made)))
 
 
 def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
@@ -44,9 +50,12 @@ def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
     ones. Raises TooLargeError, UsageError when no mount of ours is there, and what
     ``fusebpf.runtime.replace`` raises.
     """
+    from fusebpf.guard.filters import EVENTS
     from fusebpf.runtime import mounts, replace
 
     mounts.filtered(mountpoint, "guard update")
+    with mounts.open(mountpoint) as there:
+        audit = EVENTS in there.events
     made = build(rules)
 
     def prepare(maps: _Maps) -> None:
@@ -55,21 +64,21 @@ def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
             table = number(made, _read(there.maps, mountpoint))
         _store(table, maps)
 
-    replace(mountpoint, _object(made), fresh=_MAPS, prepare=prepare)
+    replace(mountpoint, _object(made, audit), fresh=_MAPS, prepare=prepare)
 
 
-def _object(made: Automaton) -> Path:
+def _object(made: Automaton, audit: bool) -> Path:
     # Powers of 2, so that most rules need no other object than others before.
     states = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
-    return _built(states, len(made.callers.examples) > 1)
+    return _built(states, len(made.callers.examples) > 1, audit)
 
 
 @cache
-def _built(states: int, callers: bool) -> Path:
+def _built(states: int, callers: bool, audit: bool) -> Path:
     """Translated once: that takes longer than all else of an update."""
     from fusebpf.build import build_set
 
-    return build_set(filters(states, callers), standins=False).path
+    return build_set(filters(states, callers, audit=audit), standins=False).path
 
 
 def _store(table: Table, maps: _Maps) -> None:

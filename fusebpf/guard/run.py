@@ -7,12 +7,14 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.guard import confining, covering, process
+from fusebpf.guard.audit import EVENTS, Recorder, Refusal, Refusals
 from fusebpf.guard.confining import User
 from fusebpf.guard.mounting import mount
 from fusebpf.guard.rules import Rules
@@ -25,8 +27,16 @@ _STDIO = ("standard input", "standard output", "standard error")
 _TYPING = Path("/proc/sys/dev/tty/legacy_tiocsti")
 
 
-def run(rules: Rules, tree: Path, command: Sequence[str], user: User) -> int:
+def run(
+    rules: Rules,
+    tree: Path,
+    command: Sequence[str],
+    user: User,
+    tell: Callable[[Refusal], None] | None = None,
+) -> int:
     """Run a command as `user` with `tree` held to rules; its status, or 128 and its signal.
+
+    `tell` is called, from a thread, with what is refused.
 
     Raises UsageError, PrivilegeError, StartError, and what `guard mount` raises.
     """
@@ -41,13 +51,16 @@ def run(rules: Rules, tree: Path, command: Sequence[str], user: User) -> int:
         confining.drop_privileges(user)
         _enter(directory, user)
 
-    with confining.namespace():
-        guarded = _guard(rules, real)
-        try:
+    with ExitStack() as stack:
+        with confining.namespace():
+            guarded = _guard(rules, real, tell is not None)
+            stack.callback(guarded.close)
             running = process.start(command, _environment(user), confine)
-        finally:
-            guarded.close()
-    return running.wait()
+        if tell is not None:
+            # Out here the tree is seen as it is.
+            recorder = Recorder(guarded.events[EVENTS], Refusals(rules, real), tell)
+            stack.callback(recorder.close)
+        return running.wait()
 
 
 def user_named(text: str | None) -> User:
@@ -128,7 +141,7 @@ def _check_terminal() -> None:
         )
 
 
-def _guard(rules: Rules, tree: Path) -> Mount:
+def _guard(rules: Rules, tree: Path, audit: bool) -> Mount:
     """Mount the tree over itself, and over every other way to it."""
     fd = os.open(tree, os.O_PATH | os.O_CLOEXEC)
     try:
@@ -142,7 +155,7 @@ def _guard(rules: Rules, tree: Path) -> Mount:
             f"the mount that {tree} is on is not in /proc/self/mountinfo",
             "mount /proc, and run it outside of chroot(1)",
         )
-    guarded = mount(rules, tree, tree)
+    guarded = mount(rules, tree, tree, audit)
     try:
         covering.cover(tree, covering.ways(entries, own, tree))
     except BaseException:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,17 +18,18 @@ from fusebpf import cli
 from fusebpf.guard.outcomes import OPERATIONS, Operation
 from fusebpf.guard.rules import State
 from fusebpf.runtime import detach
+from tests.unit import json_schemas
 
 KINDS = ("file", "other", "dir", "free", "link")
 XATTR = "trusted.a"
 
 
-def mounted(top: Path, rules: str) -> Path:
+def mounted(top: Path, rules: str, *options: str) -> Path:
     """The tree below `top`/lower, held to rules at `top`/mnt."""
     (top / "mnt").mkdir()
     (top / "rules").write_text(rules)
     arguments = ["--rules", str(top / "rules"), str(top / "lower"), str(top / "mnt")]
-    assert cli.run(["guard", "mount", *arguments]) == 0
+    assert cli.run(["guard", "mount", *options, *arguments]) == 0
     return top / "mnt"
 
 
@@ -246,3 +249,43 @@ def test_rules_for_users(tree: Tree) -> None:
 
     answers = [as_user(uid) for uid in (6, 7, 8, 7, 6)]
     assert answers == ["content", "EACCES", "ENOENT", "EACCES", "content"]
+
+
+def test_what_is_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a path and a rule each, for the tree over itself, as an ordinary user is refused."""
+    for name in ("src/.env", "src/deep/payroll", "kept/x", "log.empty"):
+        (tmp_path / "lower" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "lower" / name).write_bytes(b"content")
+    rules = "# a\nhidden .env\ndeny payroll\nread-only /kept/\nempty *.empty\nhidden uid=9 seven\n"
+    mnt = mounted(tmp_path, rules, "--audit")
+    script = (
+        "cd src; cat .env no-such; cat deep/payroll; echo x >../kept/new; rm -f ../kept/x;"
+        """mkdir deep/.env; python3 -c 'import os; os.rename("deep", ".env")';"""
+        "cat ../log.empty; : >../log.empty"
+    )
+    subprocess.run(["sh", "-c", script], cwd=mnt, capture_output=True)
+    capsys.readouterr()
+    wanted = ["guard", "audit", "--rules", str(tmp_path / "rules"), str(mnt), "--for", "0"]
+    assert cli.run([*wanted, "--json"]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for refusal in told:
+        json_schemas.check("guard audit", refusal)
+        assert refusal["uid"] == 0
+    found = [(t["operation"], t["path"], t["errno"], t["rule"]["line"]) for t in told]
+    assert found == [
+        ("lookup", "src/.env", "ENOENT", 2),
+        ("access", "src/deep/payroll", "EACCES", 3),
+        ("create_open", "kept/new", "EROFS", 4),
+        ("unlink", "kept/x", "EROFS", 4),
+        ("mkdir", "src/deep/.env", "ENOENT", 2),
+        ("lookup", "src/.env", "ENOENT", 2),
+        ("open", "log.empty", "EACCES", 5),
+    ]
+    assert outcome(lambda: os.stat(mnt / "src/.env")) == "ENOENT"  # of this process: left out
+    subprocess.run(["cat", mnt / "src/.env"], capture_output=True)
+    assert cli.run(wanted) == 0
+    line = capsys.readouterr().out
+    assert re.fullmatch(
+        r"\d+ \S+ uid=0 lookup src/\.env: ENOENT, \S+/rules:2: hidden \.env\n", line
+    )
+    detach(mnt, lazy=True)
