@@ -42,6 +42,18 @@ _TOOL = re.compile(r"(clang|llvm-strip)(-\d+)?")
 
 def lookup(path: Path, source: str, set_name: str | None) -> tuple[bytes, str] | None:
     """The object, and what was said of it; None when the file must be compiled."""
+    found = _found(path, source, set_name)
+    return None if found is None else found[1:]
+
+
+def place(path: Path, source: str, set_name: str | None) -> Path | None:
+    """Where the object lies in the cache; None when the file must be compiled."""
+    found = _found(path, source, set_name)
+    return None if found is None else cache.entry_path(found[0])
+
+
+def _found(path: Path, source: str, set_name: str | None) -> tuple[str, bytes, str] | None:
+    """The key of the object, the object, and what was said of it."""
     place = _place(path, source, set_name)
     raw = None if place is None else cache.read_own(place)
     if raw is None:
@@ -49,7 +61,7 @@ def lookup(path: Path, source: str, set_name: str | None) -> tuple[bytes, str] |
     try:
         record = json.loads(raw)
         data = cache.lookup(record["object"])
-        return None if data is None else (data, str(record["said"]))
+        return None if data is None else (str(record["object"]), data, str(record["said"]))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Mapping, MutableMapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fusebpf.errors import UsageError
 from fusebpf.guard.automaton import Automaton, Callers, build
-from fusebpf.guard.filters import filters
+from fusebpf.guard.objects import compiled
 from fusebpf.guard.rules import Rules
 from fusebpf.guard.tags import NEXT, NONE, NOWHERE, ROOT, Table, number
 
@@ -70,15 +70,7 @@ def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
 def _object(made: Automaton, audit: bool) -> Path:
     # Powers of 2, so that most rules need no other object than others before.
     states = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
-    return _built(states, len(made.callers.examples) > 1, audit)
-
-
-@cache
-def _built(states: int, callers: bool, audit: bool) -> Path:
-    """Translated once: that takes longer than all else of an update."""
-    from fusebpf.build import build_set
-
-    return build_set(filters(states, callers, audit=audit), standins=False).path
+    return compiled(states, len(made.callers.examples) > 1, audit)
 
 
 def _store(table: Table, maps: _Maps) -> None:

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.guard import confining, covering, process
-from fusebpf.guard.audit import EVENTS, Recorder, Refusal, Refusals
 from fusebpf.guard.confining import User
 from fusebpf.guard.mounting import mount
 from fusebpf.guard.rules import Rules
 from fusebpf.runtime import features, mountinfo
 
 if TYPE_CHECKING:
+    from fusebpf.guard.audit import Refusal
     from fusebpf.runtime import Mount
 
 _STDIO = ("standard input", "standard output", "standard error")
@@ -57,6 +57,8 @@ def run(
             stack.callback(guarded.close)
             running = process.start(command, _environment(user), confine)
         if tell is not None:
+            from fusebpf.guard.audit import EVENTS, Recorder, Refusals
+
             # Out here the tree is seen as it is.
             recorder = Recorder(guarded.events[EVENTS], Refusals(rules, real), tell)
             stack.callback(recorder.close)

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +20,7 @@ from fusebpf.guard.outcomes import OPERATIONS
 from fusebpf.guard.rules import State, parse_text
 from fusebpf.guard.tags import number
 from fusebpf.testing import Entry, FilterRun, Result, load
+from tests.unit.documents import ROOT
 
 RULES = "".join(f"{state} *.{state}\n" for state in State) + (
     "hidden build/\nread-only /d/kept\ndeny uid=7 x\nempty gid=9 x\n"
@@ -163,3 +167,23 @@ def test_a_tag_that_stands_for_nothing_is_stale(guard: Guard) -> None:
         assert guard.verdict(hook, tag=tag) == -errno.ESTALE
     listing = [Entry(b"b", type=4), Entry(b"c", type=8)]
     assert guard.run.call("readdir.post", entries=listing, tag=tag).names == ()
+
+
+def test_the_filters_are_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The second time not even what compiles them is imported; other filters are others."""
+    monkeypatch.setenv("FUSEBPF_CACHE", str(tmp_path))
+    script = (
+        "import sys; from fusebpf.guard.objects import compiled;"
+        "print(compiled(256, False, {audit}), 'fusebpf.compiler' in sys.modules)"
+    )
+
+    def made(audit: bool) -> list[str]:
+        subprocess.run([sys.executable, "-c", script.format(audit=audit)], check=True, cwd=ROOT)
+        return capfd.readouterr().out.split()
+
+    first, again, audited = made(False), made(False), made(True)
+    assert [first[1], again[1], audited[1]] == ["True", "False", "True"]
+    assert first[0] == again[0] != audited[0]
+    assert Path(again[0]).read_bytes()[:4] == b"\x7fELF"
