@@ -73,6 +73,7 @@ def namespace() -> Iterator[None]:
     Nothing that is mounted in it is seen outside, and the other way round. Raises PrivilegeError.
     """
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     outside = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -88,10 +89,13 @@ def namespace() -> Iterator[None]:
             yield
         finally:
             system.setns(outside, system.CLONE_NEWNS)
+            # That went to the root of the namespace, which is not ours under chroot(1).
+            os.fchdir(root)
+            os.chroot(".")
             os.fchdir(here)
     finally:
-        os.close(outside)
-        os.close(here)
+        for fd in (outside, root, here):
+            os.close(fd)
 
 
 def isolate(user: User) -> None:
