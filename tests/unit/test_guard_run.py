@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,17 +137,21 @@ except FusebpfError as error:
 """
 
 
-def confined(
-    top: Path, *command: str, user: str = "nobody", pass_fds: tuple[int, ...] = ()
-) -> subprocess.Popen[str]:
-    """A command that sees `top`/view at `top`/tree."""
+def confining(top: Path, *command: str, user: str = "nobody") -> tuple[list[str], dict[str, str]]:
+    """What runs a command that sees `top`/view at `top`/tree, and its environment."""
     for path in (top, *top.parents[:2]):
         path.chmod(0o755)
     for name in ("view", "tree"):
         (top / name).mkdir(exist_ok=True)
         (top / name / "file").write_text(f"{name}\n")
     arguments = [sys.executable, "-c", CONFINED, user, str(top), *command]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return arguments, {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def confined(
+    top: Path, *command: str, user: str = "nobody", pass_fds: tuple[int, ...] = ()
+) -> subprocess.Popen[str]:
+    arguments, environment = confining(top, *command, user=user)
     return subprocess.Popen(
         arguments,
         stdout=subprocess.PIPE,
@@ -246,3 +253,55 @@ def test_a_directory_that_the_user_may_not_enter(tmp_path: Path) -> None:
     _out, err = running.communicate(timeout=60)
     assert running.returncode == 1
     assert f"nobody cannot go to the current directory {tmp_path}/tree" in err
+
+
+@NEEDS_ROOT
+def test_a_terminal(tmp_path: Path) -> None:
+    """It is the command's too, Ctrl-C reaches it, and a shell inside has job control."""
+    command, environment = confining(tmp_path, "bash", "--norc", "--noediting", "-i")
+    environment["PS1"] = "ready> "
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], command, environment)
+    seen = until(terminal, b"ready> ")
+    seen += typed(terminal, "tty; ps -o tty= $$; echo $((3 * 7))\n", b"21\r\n")
+    seen += typed(terminal, "sleep 1000\n", b"sleep 1000\r\n")
+    until_foreground(terminal, b"sleep\n")
+    seen += typed(terminal, "\x1a", b"Stopped")
+    seen += typed(terminal, "fg\n", b"sleep 1000\r\n")
+    until_foreground(terminal, b"sleep\n")
+    seen += typed(terminal, "\x03", b"ready> ")
+    seen += typed(terminal, "echo st=$?\n", b"st=130")
+    seen += typed(terminal, "exit 5\n", b"exit\r\n")
+    assert b"/dev/pts/" in seen
+    assert b"no job control" not in seen
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    os.close(terminal)
+
+
+def typed(terminal: int, text: str, wanted: bytes) -> bytes:
+    os.write(terminal, text.encode())
+    return until(terminal, wanted)
+
+
+def until(terminal: int, wanted: bytes) -> bytes:
+    seen = b""
+    while wanted not in seen:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, f"no {wanted!r} after {seen!r}"
+        seen += os.read(terminal, 1000)
+    return seen
+
+
+def until_foreground(terminal: int, name: bytes) -> None:
+    end = time.monotonic() + 60
+    while comm(os.tcgetpgrp(terminal)) != name:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def comm(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/comm").read_bytes()
+    except OSError:
+        return b""

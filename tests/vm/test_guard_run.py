@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""`fusebpf guard run`: what a command sees, what it ends with, what it leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fusebpf.guard import system
+from fusebpf.guard.mounting import mount
+from fusebpf.guard.rules import parse_text
+from fusebpf.runtime import mountinfo
+from tests.unit import json_schemas
+from tests.vm.attach_objects import nothing_left
+
+RULES = "hidden .env\nread-only /kept/\ndeny /payroll\n"
+UID = 1000
+SEES = "ls -A; cat plain; cat .env; cat payroll; echo x >kept/new; echo x >new"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The object of the rules is in the cache, as it is but for the first time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FUSEBPF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        top = tmp_path_factory.mktemp("first")
+        mount(parse_text(RULES, "rules"), top, top).detach()
+        yield
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Path]:
+    """A tree that the user 1000 owns, with rules beside it."""
+    top = tmp_path / "tree"
+    (top / "kept").mkdir(parents=True)
+    for name in (".env", "payroll", "plain"):
+        (top / name).write_text(f"{name}\n")
+    for path in (top, *top.rglob("*")):
+        os.chown(path, UID, UID)
+    for path in (tmp_path, *tmp_path.parents[:2]):
+        path.chmod(0o755)
+    (tmp_path / "rules").write_text(RULES)
+    with nothing_left():
+        yield top
+
+
+def guard_run(tree: Path, *command: str, user: int = UID, audit: Path | None = None) -> list[str]:
+    rules = ["--rules", str(tree.parent / "rules"), "--tree", str(tree)]
+    rules += [] if audit is None else ["--audit", str(audit)]
+    run = [sys.executable, "-m", "fusebpf.cli", "guard", "run", *rules, "--user", str(user)]
+    return [*run, "--", *command]
+
+
+def ran(tree: Path, script: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = guard_run(tree, "sh", "-c", script)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_tree_is_seen_under_its_own_name(tree: Path) -> None:
+    for where, script in ((tree, SEES), (Path("/"), f"cd {tree}; {SEES}")):
+        done = ran(tree, script, where)
+        assert done.stdout.split() == ["kept", "payroll", "plain", "plain"]
+        reasons = [line.rsplit(": ", 1)[1] for line in done.stderr.splitlines()]
+        assert reasons == [
+            os.strerror(errno.ENOENT),
+            os.strerror(errno.EACCES),
+            os.strerror(errno.EROFS),
+        ]
+        assert (tree / "new").stat().st_uid == UID
+        (tree / "new").unlink()
+        assert (tree / ".env").read_text() == ".env\n"  # for everyone else it is as before
+    assert mountinfo.at(tree) is None
+
+
+def test_nothing_is_left_when_it_is_killed(tree: Path) -> None:
+    script = "(sleep 1000 & setsid sleep 1000 &); echo $$; exec sleep 1000"
+    command = guard_run(tree, "sh", "-c", script)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        (first,) = children(running.pid)
+        inside = [pid for pid in processes() if namespace(pid) == namespace(first)]
+        assert len(inside) == 4
+        running.kill()
+        running.stdout.read()  # ends when the last one has closed it
+    until_gone(inside)
+
+
+def children(pid: int) -> list[int]:
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+
+
+def namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
+
+
+def until_gone(pids: list[int]) -> None:
+    end = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < end, pids
+        time.sleep(0.01)
+
+
+def test_other_mounts_of_the_tree_are_covered(tree: Path) -> None:
+    """One of a directory above, of the tree, of parts that are seen, changed and hidden."""
+    elsewhere = tree.parent / "elsewhere"
+    (tree / "sub").mkdir()
+    (tree / "sub/.env").write_text("secret\n")
+    shown = {"above": tree.parent, "whole": tree, "part": tree / "sub"}
+    shown |= {"file": tree / ".env", "plain": tree / "plain"}
+    with mounted_elsewhere(elsewhere, shown):
+        done = ran(
+            tree,
+            f"cd {elsewhere}; cat above/tree/.env whole/.env part/.env file;"
+            "cat above/tree/plain whole/plain plain; ls -A part; cat file",
+            Path("/"),
+        )
+        assert done.stdout.split() == ["plain"] * 3
+        assert done.stderr.count(os.strerror(errno.ENOENT)) == 3
+
+
+@contextmanager
+def mounted_elsewhere(top: Path, shown: dict[str, Path]) -> Iterator[None]:
+    """Bind mounts below a directory."""
+    top.mkdir()
+    system.mount("none", top, "tmpfs", 0)
+    for name, source in shown.items():
+        if source.is_dir():
+            (top / name).mkdir()
+        else:
+            (top / name).write_text("")
+        system.bind(source, top / name)
+    yield
+    subprocess.run(["umount", "-R", top], check=True)
+
+
+def test_what_is_refused_is_recorded(tree: Path) -> None:
+    record = tree.parent / "refused"
+    command = guard_run(tree, "sh", "-c", f"cd {tree}; {SEES}", audit=record)
+    subprocess.run(command, capture_output=True)
+    told = [json.loads(line) for line in record.read_text().splitlines()]
+    for refusal in told:
+        json_schemas.check("guard audit", refusal)
+    assert [(t["path"], t["errno"], t["uid"], t["rule"]["line"]) for t in told] == [
+        (".env", "ENOENT", UID, 1),
+        ("payroll", "EACCES", UID, 3),
+        ("kept/new", "EROFS", UID, 2),
+    ]
+    assert {t["command"] for t in told} <= {"cat", "sh", ""}
+    assert {t["rule"]["file"] for t in told} == {str(tree.parent / "rules")}
