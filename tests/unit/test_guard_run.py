@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -114,10 +116,15 @@ def test_the_user_is_the_one_who_called_sudo(monkeypatch: pytest.MonkeyPatch) ->
 
 # A directory stands for the mount that guard makes over the tree; all else is the real thing.
 CONFINED = """
+import signal
 import sys
 from pathlib import Path
 from fusebpf.errors import FusebpfError
 from fusebpf.guard import confining, process, run, system
+
+# Who starts the tests in the background ignores some, which a shell cannot trap then.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
 
 user = run.user_named(sys.argv[1])
 
@@ -160,6 +167,18 @@ def confined(
         env=environment,
         pass_fds=pass_fds,
     )
+
+
+@contextmanager
+def started(top: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """The same, killed at the end if it did not end by itself."""
+    running = confined(top, *command)
+    try:
+        yield running
+        running.wait(timeout=60)
+    finally:
+        running.kill()
+        running.communicate()
 
 
 def told(running: subprocess.Popen[str], status: int = 0) -> str:
@@ -227,7 +246,7 @@ def test_status(tmp_path: Path, command: list[str], status: int, message: str) -
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_signals_are_forwarded(tmp_path: Path, number: signal.Signals) -> None:
     script = f"trap 'echo got; exit 3' {number.value}; echo ready; while :; do sleep 0.05; done"
-    with confined(tmp_path, "sh", "-c", script) as running:
+    with started(tmp_path, "sh", "-c", script) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.send_signal(number)
@@ -238,7 +257,7 @@ def test_signals_are_forwarded(tmp_path: Path, number: signal.Signals) -> None:
 @NEEDS_ROOT
 def test_all_of_it_ends_when_it_is_killed(tmp_path: Path) -> None:
     script = "sleep 1000 & setsid sleep 1000 & echo ready; wait"
-    with confined(tmp_path, "sh", "-c", script) as running:
+    with started(tmp_path, "sh", "-c", script) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
         running.kill()
