@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import fusebpf
 from fusebpf import EntryOut, Name
 from fusebpf.daemon import Call
 from tests.vm import daemonkit
+from tests.vm.outcomes import failing
 from tests.vm.programkit import long_only
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,15 +189,6 @@ def test_generated_files_stand_beside_real_ones(tree: tuple[Path, Path]) -> None
         with pytest.raises(OSError):
             (mnt / "now").write_text("x")
         assert not (lower / "now").exists()
-
-
-def failing(action: Callable[[], object]) -> str:
-    """The name of the errno that an action fails with; "" when it succeeds."""
-    try:
-        action()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return ""
 
 
 def read_directly(path: Path, size: int) -> bytes:

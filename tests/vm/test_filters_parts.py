@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 import fusebpf
 from fusebpf.runtime import Mount
+from tests.vm.outcomes import failing
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EMPTY_PATH, FOLLOW, CWD = 0x1000, 0x400, -100  # AT_* of linkat(2)
@@ -30,15 +30,6 @@ def call(name: str, *args: object) -> None:
     if getattr(libc, name)(*args) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(args))
-
-
-def failing(action: Callable[[], object]) -> str:
-    """The name of the errno that an action fails with; "" when it succeeds."""
-    try:
-        action()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return ""
 
 
 def moved(old: Path, new: Path, flags: int) -> None:

@@ -3,29 +3,20 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fusebpf
 from fusebpf.filters import transitions
 from fusebpf.runtime import Mount
+from tests.vm.outcomes import failing
 from tests.vm.programkit import long_only
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-
-
-def failing(action: Callable[[], object]) -> str:
-    """The name of the errno that an action fails with; "" when it succeeds."""
-    try:
-        action()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return ""
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from fusebpf.guard.outcomes import OPERATIONS, Operation
 from fusebpf.guard.rules import State
 from fusebpf.runtime import detach
 from tests.unit import json_schemas
+from tests.vm.outcomes import outcome
 
 KINDS = ("file", "other", "dir", "free", "link")
 XATTR = "trusted.a"
@@ -58,15 +58,6 @@ def make(lower: Path, operation: str, state: str) -> None:
     (lower / f"{operation}-dir.{state}/inner").write_bytes(b"inner")
     (lower / f"{operation}-bare.{state}").mkdir()
     (lower / f"{operation}-link.{state}").symlink_to(f"{operation}-plain-{state}")
-
-
-def outcome(action: Callable[[], object]) -> str:
-    """What the table calls the result: an errno, a text that the action returns, or yes."""
-    try:
-        result = action()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return result if isinstance(result, str) else "yes"
 
 
 def opened(path: str, flags: int) -> None:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.guard import mounting
 from fusebpf.guard.rules import parse_text
 from fusebpf.runtime import attach, detach
+from tests.vm.outcomes import outcome
 
 PLAIN = FilterSet("plain")
 
@@ -25,15 +25,6 @@ PLAIN = FilterSet("plain")
 @PLAIN.mkdir.pre
 def allow(ctx: Context, req: MkdirIn, name: Name) -> Verdict:
     return CONTINUE
-
-
-def outcome(action: Callable[[], object]) -> str:
-    """The errno of an action, or yes."""
-    try:
-        action()
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    return "yes"
 
 
 def opened(path: str | Path, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> None:
