@@ -145,21 +145,16 @@ def _check_terminal() -> None:
 
 def _guard(rules: Rules, tree: Path, audit: bool) -> Mount:
     """Mount the tree over itself, and over every other way to it."""
-    fd = os.open(tree, os.O_PATH | os.O_CLOEXEC)
-    try:
-        found = mountinfo.id_of(fd)
-    finally:
-        os.close(fd)
-    entries = mountinfo.entries()
-    own = next((entry for entry in entries if entry.mount_id == found), None)
+    own = mountinfo.on(tree)
     if own is None:
         raise FusebpfError(
             f"the mount that {tree} is on is not in /proc/self/mountinfo",
             "mount /proc, and run it outside of chroot(1)",
         )
+    found = covering.ways(mountinfo.entries(), own, tree)
     guarded = mount(rules, tree, tree, audit)
     try:
-        covering.cover(tree, covering.ways(entries, own, tree))
+        covering.cover(tree, found)
     except BaseException:
         guarded.close()
         raise

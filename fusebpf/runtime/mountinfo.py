@@ -92,15 +92,21 @@ def at(path: str | os.PathLike[str]) -> MountEntry | None:
     """
     # Not strict: the root of a mount that fails closed may refuse even stat.
     real = Path(path).resolve()
-    fd = os.open(real, os.O_PATH | os.O_CLOEXEC)
+    entry = on(real)
+    return entry if entry is not None and entry.mount_point == real else None
+
+
+def on(path: Path) -> MountEntry | None:
+    """The mount that `path` is on, or None when that is not to be seen from this root.
+
+    Raises OSError when the path cannot be reached.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         found = id_of(fd)
     finally:
         os.close(fd)
-    for entry in entries():
-        if entry.mount_id == found and entry.mount_point == real:
-            return entry
-    return None
+    return next((entry for entry in entries() if entry.mount_id == found), None)
 
 
 def id_of(fd: int) -> int:
