@@ -22,7 +22,7 @@ from fusebpf.guard.automaton import build
 from fusebpf.guard.filters import DENY, EMPTY, HIDDEN, READ_ONLY, filters
 from fusebpf.guard.rules import parse_text
 from fusebpf.testing import FilterRun, load
-from tests.unit.test_guard_filters import Guard
+from tests.unit.test_guard_filters import RUNS, Guard
 
 RULES = """hidden .env
 read-only /kept/
@@ -33,16 +33,7 @@ hidden build/
 """
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "python",
-        pytest.param(
-            "kernel",
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="loading BPF needs root"),
-        ),
-    ],
-)
+@pytest.fixture(scope="module", params=RUNS)
 def run(request: pytest.FixtureRequest) -> Iterator[FilterRun]:
     """The filters, with RULES in their maps."""
     made = build(parse_text(RULES, "rules"))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,10 +20,13 @@ from fusebpf.guard.rules import State, parse_text
 from fusebpf.guard.tags import number
 from fusebpf.testing import Entry, FilterRun, Result, load
 from tests.unit.documents import ROOT
+from tests.unit.runtime_objects import needs_root
 
 RULES = "".join(f"{state} *.{state}\n" for state in State) + (
     "hidden build/\nread-only /d/kept\ndeny uid=7 x\nempty gid=9 x\n"
 )
+#: What runs the filters: Python, and the kernel.
+RUNS = ["python", pytest.param("kernel", marks=needs_root)]
 MODES = {"dir": 0o040755, "file": 0o100644}
 RESULTS = {"yes": 0, "EROFS": -errno.EROFS, "EACCES": -errno.EACCES, "ENOENT": -errno.ENOENT}
 
@@ -58,16 +60,7 @@ class Guard:
         return self.run.call(f"{hook}.pre", **given).verdict.value
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        "python",
-        pytest.param(
-            "kernel",
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="loading BPF needs root"),
-        ),
-    ],
-)
+@pytest.fixture(scope="module", params=RUNS)
 def guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
     made = build(parse_text(RULES, "rules"))
     with load(filters(512, callers=True, tags=64), run=request.param) as run:
