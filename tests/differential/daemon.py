@@ -31,24 +31,18 @@ from fusebpf.daemon import Call, Device, mount, serve
 from fusebpf.daemon.structs import IoctlIn, IoctlOut
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
+from tests.differential import libc
 from tests.vm import daemonkit as kit
 
 # include/uapi/linux/fuse.h: nothing of the file is cached, as of files that USER leaves to a daemon
 FOPEN_DIRECT_IO = 1
-FS_IOC_GETFLAGS, FS_IOC_SETFLAGS = 0x80086601, 0x40086602
-_libc = ctypes.CDLL(None, use_errno=True)
-# Of this thread alone; the functions of the C library change all threads
-_SETGROUPS, _SETFSUID, _SETFSGID = 116, 122, 123  # x86-64
-
-
-UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2  # include/linux/stat.h
 
 
 def _time(valid: int, flags: tuple[int, int], seconds: int, nsec: int) -> tuple[int, int]:
     """A time for utimensat(2): set, now, or left."""
     if not valid & flags[0]:
-        return 0, UTIME_OMIT
-    return (0, UTIME_NOW) if valid & flags[1] else (seconds, nsec)
+        return 0, libc.UTIME_OMIT
+    return (0, libc.UTIME_NOW) if valid & flags[1] else (seconds, nsec)
 
 
 @functools.cache
@@ -62,10 +56,11 @@ def _groups(pid: int) -> list[int]:
 
 
 def _become(uid: int, gid: int, groups: list[int]) -> None:
+    """Of this thread alone; the functions of the C library change all threads."""
     array = (ctypes.c_uint * len(groups))(*groups)
-    _libc.syscall(_SETGROUPS, len(groups), array)
-    _libc.syscall(_SETFSGID, gid)
-    _libc.syscall(_SETFSUID, uid)
+    libc.syscall(libc.NR_SETGROUPS, ctypes.c_size_t(len(groups)), array)
+    libc.syscall(libc.NR_SETFSGID, ctypes.c_uint(gid))
+    libc.syscall(libc.NR_SETFSUID, ctypes.c_uint(uid))
 
 
 def _as_caller(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,13 +99,9 @@ class AsCaller(kit.Passthrough):
         ]
         req.valid &= ~(kit.FATTR_ATIME | kit.FATTR_MTIME)
         out = super().setattr(call, req)
-        if all(nsec == UTIME_OMIT for _, nsec in times):
+        if all(nsec == libc.UTIME_OMIT for _, nsec in times):
             return out
-        path = self._path(call.nodeid).encode()
-        both = (ctypes.c_long * 4)(*times[0], *times[1])
-        if _libc.utimensat(-1, path, both, 0):
-            error = ctypes.get_errno()
-            raise OSError(error, os.strerror(error))
+        libc.utimensat(self._path(call.nodeid), *times)
         return self.getattr(call, GetattrIn())
 
     def access(self, call: Call, req: AccessIn) -> None:
@@ -131,7 +122,7 @@ class AsCaller(kit.Passthrough):
 
     def ioctl(self, _call: Call, req: IoctlIn, data: bytes) -> tuple[IoctlOut, bytes]:
         """What the kernel asks for by itself: flags of a file."""
-        if req.cmd not in (FS_IOC_GETFLAGS, FS_IOC_SETFLAGS):
+        if req.cmd not in (libc.FS_IOC_GETFLAGS, libc.FS_IOC_SETFLAGS):
             raise OSError(errno.ENOTTY, "unknown")
         flags = bytearray(data.ljust(8, b"\0"))
         fcntl.ioctl(self._file(req.fh), req.cmd, flags)

@@ -21,8 +21,11 @@ AT_EMPTY_PATH = 0x1000
 STATX_ALL = 0xFFF
 MS_ASYNC, MS_INVALIDATE, MS_SYNC = 1, 2, 4
 MREMAP_MAYMOVE = 1
+NR_SETGROUPS, NR_SETFSUID, NR_SETFSGID = 116, 122, 123
 NR_GETDENTS64 = 217
 NR_OPENAT2 = 437
+# include/linux/stat.h
+UTIME_NOW, UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
 # include/uapi/linux/fs.h
 FS_IOC_GETFLAGS = 0x80086601
 FS_IOC_SETFLAGS = 0x40086602
@@ -74,6 +77,12 @@ def renameat2(old_at: int, old: str, new_at: int, new: str, flags: int) -> None:
     """renameat2(2): RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. Raises OSError."""
     old_args = ctypes.c_int(old_at), os.fsencode(old)
     _call("renameat2", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_uint(flags))
+
+
+def utimensat(path: str, atime: tuple[int, int], mtime: tuple[int, int]) -> None:
+    """utimensat(2); seconds, and nanoseconds or UTIME_NOW or UTIME_OMIT. Raises OSError."""
+    times = (ctypes.c_long * 4)(*atime, *mtime)
+    _call("utimensat", ctypes.c_int(AT_FDCWD), os.fsencode(path), times, ctypes.c_int(0))
 
 
 def faccessat(at: int, path: str, mode: int, flags: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fusebpf import USER, USER_POSTFILTER
 from fusebpf.abi import OPS
+from fusebpf.abi.protocol import REQUESTS
 from tests.differential import daemon
 from tests.differential.lowers import lower as lower_file_system
 from tests.differential.observe import RULES
@@ -40,8 +41,7 @@ OF_ONE_INODE = frozenset(
         *("flock", "ofd_lock", "ofd_test", "posix_lock", "posix_test"),
     )
 )
-# A CREATE without a name (include/uapi/linux/fuse.h)
-FUSE_TMPFILE = 51
+TMPFILE = next(opcode for opcode, request in REQUESTS.items() if request.name == "tmpfile")
 MOUNTS = (UNFILTERED, CONTINUE, POSTFILTER, DAEMON, TWIN)
 
 
@@ -112,6 +112,7 @@ def twins(lower: str, mount: str = UNFILTERED) -> Iterator[Twins]:
             verdicts.reset()
             for op in OPS:
                 verdicts.set(op, USER_POSTFILTER.value if op == "lookup" else USER.value)
-            verdicts.put(FUSE_TMPFILE, USER.value)
+            # A CREATE without a name
+            verdicts.put(TMPFILE, USER.value)
             link = verdicts.link.fd
         yield Twins(lower, mount, stack.enter_context(lower_file_system(lower)), link)
