@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -131,7 +131,7 @@ def mount(lower: Path, mountpoint: Path, rules_file: Path, audit: bool) -> None:
 @click.option(
     "--audit",
     metavar="FILE",
-    type=click.File("a", lazy=False),
+    type=_PATH,
     help="Add what is refused to this file, JSON lines as of guard audit --json.",
 )
 @click.argument("command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -140,7 +140,7 @@ def run(
     rules_file: Path,
     tree: Path,
     user: str | None,
-    audit: TextIO | None,
+    audit: Path | None,
 ) -> None:
     """Run COMMAND with the tree held to the rules, at the tree's own path, for it alone.
 
@@ -153,13 +153,17 @@ def run(
     from fusebpf.guard.run import run as run_guarded
     from fusebpf.guard.run import user_named
 
+    rules, who = load(rules_file), user_named(user)
+    # Not while the arguments are read, as another one may be wrong.
+    context = click.get_current_context()
+    record = None if audit is None else click.File("a").convert(audit, None, context)
+
     def tell(refusal: Refusal) -> None:
         import json
 
-        print(json.dumps(_refused(refusal)), file=audit, flush=True)
+        print(json.dumps(_refused(refusal)), file=record, flush=True)
 
-    told = None if audit is None else tell
-    status = run_guarded(load(rules_file), tree, command, user_named(user), told)
+    status = run_guarded(rules, tree, command, who, tell if record else None)
     raise click.exceptions.Exit(status)
 
 

@@ -80,6 +80,18 @@ def test_what_cannot_be_run(
     assert told in capsys.readouterr().err
 
 
+def test_a_refused_call_begins_no_record(
+    tmp_path: Path, rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["guard", "run", "--audit", str(tmp_path / "record"), "--rules"]
+    assert run([*given, str(rules)]) == 2
+    assert run([*given, str(tmp_path / "none"), "true"]) == 1
+    assert not (tmp_path / "record").exists()
+    nowhere = str(tmp_path / "none/record")
+    assert run(["guard", "run", "--audit", nowhere, "--rules", str(rules), "true"]) == 2
+    assert nowhere in capsys.readouterr().err
+
+
 @NEEDS_ROOT
 def test_others_than_root_are_told_so(tmp_path: Path, rules: Path) -> None:
     done = as_nobody(tmp_path, "guard", "run", "--rules", rules, "true", cwd=tmp_path)
