@@ -123,6 +123,7 @@ def _first(
     mask: set[int | signal.Signals],
 ) -> int:
     """As the first process of the namespace: run the command, and give its status."""
+    system.not_traceable()  # else root inside could stop it
     child = os.fork()
     if child == 0:
         # It closes on exec(2), which is how the other end learns of that.

@@ -20,6 +20,7 @@ _NR_CLOSE_RANGE = 436
 _MAX_FD = 0xFFFFFFFF
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
@@ -81,6 +82,11 @@ def _prctl(option: int, first: int = 0) -> int:
 def end_with_parent(number: int) -> None:
     """Get signal `number` when the parent ends. Changing credentials takes it back."""
     _checked(_prctl(_PR_SET_PDEATHSIG, number))
+
+
+def not_traceable() -> None:
+    """Let only who has CAP_SYS_PTRACE trace or look into this process; execve(2) takes it back."""
+    _checked(_prctl(_PR_SET_DUMPABLE, 0))
 
 
 def no_new_privileges() -> None:
