@@ -289,7 +289,8 @@ def filters(states: int, callers: bool, tags: int = 1 << 16, audit: bool = False
 
     @fset.listxattr.post
     def xattrs(ctx: Context, req: GetxattrIn, result: Buffer, out: GetxattrOut) -> None:
-        out.size = 0
+        result[:] = b""
+        out.size = 0  # for who asks for the length alone
 
     @fset.setattr.pre
     def set_attributes(ctx: Context, req: SetattrIn) -> Verdict:

@@ -54,7 +54,9 @@ OPERATIONS = (
         (DONE, DONE, "EACCES", "ENOENT", "EACCES"),
         False,
     ),
-    Operation("getxattr", "getxattr, ACLs", (DONE, DONE, "ENODATA", "ENOENT", "ENODATA")),
+    Operation(
+        "getxattr", "getxattr, listxattr, ACLs", (DONE, DONE, "ENODATA", "ENOENT", "ENODATA")
+    ),
     Operation("setattr", "chmod, chown, truncate, utimensat", _CHANGE),
     Operation("setxattr", "setxattr, removexattr", _CHANGE),
     Operation("create", "make a file, directory, node or link of its name", _CHANGE),

@@ -97,7 +97,10 @@ def actions(operation: str, state: str) -> list[Callable[[], object]]:
         "list": [lambda: None if os.listdir(at("dir")) else "empty"],
         "enter": [lambda: os.stat(f"{at('dir')}/inner")],
         "readlink": [lambda: os.stat(at("link")), lambda: os.readlink(at("link")) and None],
-        "getxattr": [lambda: os.getxattr(at("file"), XATTR)],
+        "getxattr": [
+            lambda: os.getxattr(at("file"), XATTR),
+            lambda: None if os.listxattr(at("file")) else "ENODATA",
+        ],
         "setattr": [
             lambda: os.chmod(at("file"), 0o700),
             lambda: os.chmod(at("dir"), 0o700),
