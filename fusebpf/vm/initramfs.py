@@ -16,13 +16,14 @@ BOOT_MODULES = (
     "virtio_pci",
     "virtio_console",
     "virtio_blk",
-    "crc32c_generic",  # ext4 asks for it by an alias that only modprobe resolves
     "ext4",
     "overlay",
     "9pnet_virtio",
     "9p",
 )
 """Modules needed before the guest root is there; those built into the kernel are skipped."""
+BEFORE = {"ext4": "crc32c_generic"}
+"""ext4 asks for it by an alias that only modprobe resolves; newer kernels have it in a library."""
 
 
 def module_files(tree: Path) -> list[Path]:
@@ -47,9 +48,11 @@ def module_files(tree: Path) -> list[Path]:
                 f"the kernel of {tree} has no module {name}: the guest cannot boot on it",
                 f"it needs, built in or as modules: {', '.join(BOOT_MODULES)}",
             )
-        path = by_name[name]
-        # modules.dep lists a module's needs deepest last (depmod(8)).
-        ordered.update(dict.fromkeys([*reversed(dependencies[path]), path]))
+        for needed in (BEFORE.get(name), name):
+            if needed in by_name:
+                path = by_name[needed]
+                # modules.dep lists a module's needs deepest last (depmod(8)).
+                ordered.update(dict.fromkeys([*reversed(dependencies[path]), path]))
     return [tree / path for path in ordered]
 
 

@@ -102,8 +102,8 @@ def find_kernel(
 
     A kernel of our own is built when it is absent: a quarter of an hour or more.
 
-    A path's modules are looked for in ``modules``, else in ``lib/modules/RELEASE`` beside the image
-    and above it; a kernel without any must have everything built in.
+    A path's modules are looked for in ``modules``, else where the image is, and in
+    ``lib/modules/RELEASE`` beside it and above; a kernel without any must have everything built in.
 
     Raises:
         PrepareError: no such name or file, the file is no kernel image, or a build failed.
@@ -136,8 +136,9 @@ def find_kernel(
     release = image_release(image.read_bytes(), image)
     if modules is None:
         beside = (image.parent, image.parent.parent)
-        trees = [base / "lib/modules" / release for base in beside]
-        modules = next((tree for tree in trees if tree.is_dir()), None)
+        # Packages of newer kernels have the image among its modules
+        trees = [image.parent, *(base / "lib/modules" / release for base in beside)]
+        modules = next((tree for tree in trees if (tree / "modules.dep").is_file()), None)
     elif not (modules / "modules.dep").is_file():
         raise PrepareError(
             f"{modules} has no modules.dep", "give a tree as `make modules_install` lays it"

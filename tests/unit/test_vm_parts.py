@@ -278,6 +278,18 @@ def test_kernel_of_a_root_comes_with_its_modules(tmp_path: Path) -> None:
     assert found.root == tmp_path
 
 
+def test_modules_of_an_image_are_around_it_or_beside_it(tmp_path: Path) -> None:
+    image = tmp_path / "vmlinuz"
+    image.write_bytes(bzimage(b"", "6.12.1-test-amd64"))
+    assert find_kernel(str(image), tmp_path, print).modules is None
+    beside = tmp_path / "lib/modules/6.12.1-test-amd64"
+    beside.mkdir(parents=True)
+    module_tree(beside, {})
+    assert find_kernel(str(image), tmp_path, print).modules == beside
+    module_tree(tmp_path, {})
+    assert find_kernel(str(image), tmp_path, print).modules == tmp_path
+
+
 # initramfs
 
 
@@ -295,6 +307,15 @@ def test_modules_come_in_the_order_of_their_needs(tmp_path: Path) -> None:
     assert names[-3:] == ["netfs", "9pnet", "9p"]
     assert "virtio_pci" not in names
     assert len(names) == len(set(names))
+
+
+def test_a_checksum_that_ext4_needs_is_inserted_where_it_is_a_module(tmp_path: Path) -> None:
+    present = {f"kernel/{name}.ko": "" for name in BOOT_MODULES}
+    without = [path.stem for path in module_files(module_tree(tmp_path, present))]
+    present["kernel/crc32c_generic.ko"] = ""
+    names = [path.stem for path in module_files(module_tree(tmp_path, present))]
+    assert names.index("crc32c_generic") < names.index("ext4")
+    assert [name for name in names if name != "crc32c_generic"] == without
 
 
 def test_missing_module_is_named(tmp_path: Path) -> None:
