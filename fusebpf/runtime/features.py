@@ -15,6 +15,8 @@ from fusebpf.errors import PrivilegeError, UnsupportedKernelError
 from fusebpf.objfile.btf import KERNEL_BTF, Btf, module_btf
 
 MODULE = "fusebpf"
+VMLINUX = "vmlinux"
+"""Name of the kernel's own BTF, as bpf(2) tells it of a map."""
 OPS_STRUCT = "fuse_ops"
 KERNEL_FS_TYPE = "fuse"
 MODULE_FS_TYPE = "fuse_bpf"

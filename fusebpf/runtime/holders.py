@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from fusebpf.runtime import features, mountinfo, state, sysbpf
-from fusebpf.runtime.features import MODULE, FuseBpf
+from fusebpf.runtime.features import MODULE, VMLINUX, FuseBpf
 
 _LINK_ID = re.compile(r"^link_id:\s*(\d+)$", re.MULTILINE)
 
@@ -84,8 +84,8 @@ def _links(kernel: FuseBpf) -> Iterator[int]:
                 info = sysbpf.map_info(fd)
         except OSError:
             continue  # of another kind, or gone
-        module = sysbpf.btf_name(info.btf_vmlinux_id) if info.btf_vmlinux_id else ""
-        ours = module == ("" if kernel.in_kernel else MODULE)
+        types = sysbpf.btf_name(info.btf_vmlinux_id) if info.btf_vmlinux_id else ""
+        ours = types == (VMLINUX if kernel.in_kernel else MODULE)
         if ours and info.value_size == kernel.value_size:
             yield link_id
 
