@@ -7,6 +7,7 @@ docs/testing.md says which test stands for which rule of the kernel part.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import select
@@ -365,7 +366,9 @@ def test_swapping_on_a_file_is_refused(place: Path) -> None:
     with kit.mounted(lower, mnt):
         libc = ctypes.CDLL(None, use_errno=True)
         assert libc.swapon(os.fsencode(mnt / "swap"), 0) == -1
-        assert ctypes.get_errno() == 22
+        if ctypes.get_errno() == errno.ENOSYS:
+            pytest.skip("this kernel has no swap")
+        assert ctypes.get_errno() == errno.EINVAL
 
 
 def test_a_case_insensitive_lower_is_refused(tmp_path: Path) -> None:
