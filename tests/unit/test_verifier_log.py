@@ -131,7 +131,7 @@ def test_statistics_and_states_are_no_reason() -> None:
     assert "is not None" in found.help
 
 
-#: As kernel/bpf/diagnostics.c of Linux 7.3 writes it; no kernel here does.
+#: In the form of Linux 7.3, which has been asked; the kernels of the tests do not report yet.
 REPORT = """\
 0: R1=ctx() R10=fp0
 ; __u64 *v = bpf_map_lookup_elem(&m, &k); @ odd.py:3
