@@ -56,7 +56,7 @@ def _lines(file: Source, line: int) -> range:
 
 
 def _fixes(file: Source, error: DslError) -> tuple[Fix, ...]:
-    if error.instead is None:
+    if error.instead is None or not error.instead[0]:
         return ()
     old, new = error.instead
     # A class stands anywhere; everything else where the declaration is.
