@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.interrupts import interrupts
 from fusebpf.cli.output import count, json_out, record
 
 
@@ -38,7 +36,7 @@ def events(
     from fusebpf.runtime.following import Follower
 
     write = _json if as_json else _text
-    with _interrupts() as interrupted, Follower(mountpoint, kinds) as follower:
+    with interrupts() as interrupted, Follower(mountpoint, kinds) as follower:
         for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
             for kind, event in batch:
                 write(kind, event)
@@ -49,23 +47,6 @@ def events(
     for kind, number in follower.dropped.items():
         if number:
             click.echo(f"{kind}: {count(number, 'event')} lost, as the ring was full", err=True)
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Let Ctrl-C, the usual end, wait for the events that are taken; a second one does not."""
-    seen: list[int] = []
-
-    def note(number: int, _frame: object) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield seen
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _text(kind: str, event: Any) -> None:

@@ -196,14 +196,15 @@ def audit(
     A line each, until MOUNTPOINT is unmounted; --for 0 prints what waits and stops. Each is given
     to one reader. --rules are those that it was mounted with.
     """
+    from fusebpf.cli.interrupts import interrupts
     from fusebpf.cli.output import count, json_out
     from fusebpf.guard.audit import EVENTS, Refusals
     from fusebpf.guard.rules import load
     from fusebpf.runtime.following import Follower
 
     refusals = Refusals(load(rules_file), mountpoint)
-    with Follower(mountpoint, (EVENTS,)) as follower:
-        for batch in follower.follow(seconds, most):
+    with interrupts() as interrupted, Follower(mountpoint, (EVENTS,)) as follower:
+        for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
             for refusal in refusals.of(event for _kind, event in batch):
                 if as_json:
                     json_out(_refused(refusal), indent=None)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -282,4 +283,33 @@ def test_what_is_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert re.fullmatch(
         r"\d+ \S+ uid=0 lookup src/\.env: ENOENT, \S+/rules:2: hidden \.env\n", line
     )
+    detach(mnt, lazy=True)
+
+
+def test_an_audit_that_is_interrupted_loses_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What one has taken is printed, the next one goes on."""
+    (tmp_path / "lower").mkdir()
+    (tmp_path / "lower/.env").touch()
+    mnt = mounted(tmp_path, "hidden .env\n", "--audit")
+    wanted = ["guard", "audit", "--json", "--rules", str(tmp_path / "rules"), str(mnt)]
+
+    def seek() -> None:
+        script = "import os; [os.path.exists('.env') for _ in range(20)]"
+        subprocess.run([sys.executable, "-c", script], cwd=mnt, check=True)
+
+    command = [sys.executable, "-m", "fusebpf.cli", *wanted]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        seek()
+        first = reader.stdout.readline()
+        reader.send_signal(signal.SIGINT)
+        lines = [first, *reader.stdout]
+    assert reader.returncode == 0
+    seek()
+    capsys.readouterr()
+    assert cli.run([*wanted, "--for", "0"]) == 0
+    lines += capsys.readouterr().out.splitlines()
+    assert len([json.loads(line) for line in lines]) == 40
     detach(mnt, lazy=True)
