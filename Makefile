@@ -12,6 +12,8 @@ ARGS ?=
 KERNEL ?= stock
 # Kernel of the matrix; empty: all.
 K ?=
+# Columns of the benchmark; empty: all.
+C ?=
 # Machine of vagrant/Vagrantfile, patched or stock; empty: both.
 NAME ?=
 # Kernel release to build the module for on this machine; empty: the guest's kernel.
@@ -27,7 +29,7 @@ LOWER ?=
 MOUNT ?=
 
 .PHONY: help dev lint test test-long test-unit test-vm replay demo vm kernel module man docs wheel deb test-deb
-.PHONY: test-matrix vagrant-box vagrant-test clean
+.PHONY: bench bench-check test-matrix vagrant-box vagrant-test clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' Makefile
@@ -75,6 +77,12 @@ test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KER
 
 replay: vm ## replay a script of the differential test in the guest: SCRIPT=file [LOWER=tmpfs]
 	@$(VM) run --kernel $(KERNEL) -- python -m tests.differential $(SCRIPT) $(if $(LOWER),--lower $(LOWER)) $(if $(MOUNT),--mount $(MOUNT))
+
+bench: vm ## count what operations cost, in guest instructions, into docs/performance.md; C="bind guard": these alone
+	@$(PYTHON) scripts/bench.py $(C)
+
+bench-check: vm ## count, and fail where it is more than docs/performance.json and a band of 2 to 4 % say
+	@$(PYTHON) scripts/bench.py --check
 
 demo: vm ## boot the guest and show the examples at work on a real tree
 	@scripts/demo.sh

@@ -19,49 +19,46 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench
+
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.features import DEVICES, KERNEL_FS_TYPE
 from fusebpf.vm.launch import Request, execute
 
 SOURCE = Path(__file__).with_name("plain_fuse.c")
-Costs = dict[str, dict[str, int]]
+Costs = dict[str, bench.Costs]
 """Device → operation → instructions."""
 
 
-def measure(fs_type: str, work: Path) -> dict[str, int]:
+def measure(fs_type: str, work: Path) -> bench.Costs:
     """Count in the guest, on a mount of this type."""
     lower, mnt = work / "lower", work / "mnt"
     for directory in (lower, mnt):
         directory.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "none", lower], check=True)
-    (lower / "file").write_bytes(bytes(8192))
-    os.setxattr(lower / "file", "user.a", b"value")
-    (lower / "dir").mkdir()
-    for number in range(18):
-        (lower / f"dir/{number}").touch()
+    bench.make(lower)
     env = {"FUSE_DEVICE": DEVICES[fs_type], "FUSE_TYPE": fs_type, "LD_PRELOAD": str(work / "lead")}
     daemon = subprocess.Popen(["bindfs", "-f", lower, mnt], env={**os.environ, **env})
     while mountinfo.at(mnt) is None:
         if daemon.poll() is not None:
             raise SystemExit("bindfs did not mount")
         time.sleep(0.01)
-    found = subprocess.run([work / "count", mnt], check=True, stdout=subprocess.PIPE, text=True)
+    costs = bench.counts(work / "count", mnt)
     for directory in (mnt, lower):
         subprocess.run(["umount", directory], check=True)
     daemon.wait()
     for directory in (mnt, lower):
         directory.rmdir()
-    lines = (line.split("\t") for line in found.stdout.splitlines())
-    return {name: int(number) for number, name in lines}
+    return costs
 
 
 def guest() -> None:
     """Print the costs of all devices as JSON."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        build = ["gcc", "-O2", "-Wno-unused-result", "-Wno-attributes", str(SOURCE), "-o"]
-        subprocess.run([*build, str(work / "count")], check=True)
-        subprocess.run([*build, str(work / "lead"), "-shared", "-fPIC", "-DPRELOAD"], check=True)
+        bench.compile_counter(work / "count")
+        library = ["-shared", "-fPIC", "-o", str(work / "lead")]
+        subprocess.run(["gcc", "-O2", "-Wno-attributes", str(SOURCE), *library], check=True)
         with_module = os.environ.get("FUSEBPF_MODULE")
         types = DEVICES if with_module else (KERNEL_FS_TYPE,)
         print(json.dumps({DEVICES[fs_type]: measure(fs_type, work) for fs_type in types}))

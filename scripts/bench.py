@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""Benchmark: what operations cost on fuse-bpf and on what people use today, in guest instructions.
+
+One emulated processor takes a nanosecond for each instruction, so that counts repeat on any
+machine: most exactly, those of making and removing files to 1-3 %. A daemon's instructions are
+counted with the kernel's. Everything is on a tmpfs of its own.
+
+    python scripts/bench.py                # all columns; docs/performance.{md,json} have the counts
+    python scripts/bench.py bind guard     # these, without writing anything
+    python scripts/bench.py --check        # all: is any more than the kept counts and their band?
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parent.parent
+SOURCE = Path(__file__).with_name("operations.c")
+OBJECTS = TREE / "build/bench"
+PAGE, KEPT = TREE / "docs/performance.md", TREE / "docs/performance.json"
+BEGIN, END = "<!-- counts -->", "<!-- end of counts -->"
+LEVELS, FEW, MANY = 16, 10, 1_000
+RULES = 1_000
+CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+BAND = 0.02
+WIDER = dict.fromkeys(
+    ("create + close", "unlink", "rename", "mkdir + rmdir", "symlink + readlink"), 0.04
+)
+"""By how much an operation may grow unnoticed: counts of these repeat to 1-3 % alone."""
+Costs = dict[str, int]
+"""Operation → instructions."""
+Column = Callable[[Path, Path], AbstractContextManager[None]]
+"""Shows a lower directory at a mount point."""
+
+
+def every_hook(phases: Sequence[str]) -> str:
+    """A filter file with a filter for each hook of these phases, which do nothing."""
+    from fusebpf.abi import HOOKS
+    from fusebpf.compiler.functions import signature
+
+    lines = ["from fusebpf import *", "from fusebpf.types import *", 'filters = FilterSet("every")']
+    verdict = "POSTFILTER" if "post" in phases else "CONTINUE"
+    for hook in HOOKS.values():
+        if hook.form_a and hook.phase in phases:
+            lines += [
+                f"@filters.{hook.op}.{hook.phase}",
+                f"def {hook.op}_{hook.phase}({signature(hook)}):",
+                f"    return {verdict}" if hook.phase == "pre" else "    pass",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def build() -> None:
+    """Compile what the guest attaches: there it would take minutes."""
+    from fusebpf.build import build_file
+
+    OBJECTS.mkdir(parents=True, exist_ok=True)
+    for name, phases in (("pre", ("pre",)), ("both", ("pre", "post"))):
+        (OBJECTS / f"{name}.py").write_text(every_hook(phases))
+    for source in (OBJECTS / "pre.py", OBJECTS / "both.py", TREE / "examples/hide_secrets.py"):
+        built = build_file(source, standins=False)
+        (OBJECTS / f"{source.stem}.bpf.o").write_bytes(built.path.read_bytes())
+
+
+def make(lower: Path) -> None:
+    """The tree that operations.c asks for."""
+    (lower / "file").write_bytes(bytes(1 << 20))
+    os.setxattr(lower / "file", "user.a", b"value")
+    deep = lower / "/".join(["deep"] * LEVELS)
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+    for name, entries in (("few", FEW), ("many", MANY)):
+        (lower / name).mkdir()
+        for number in range(entries):
+            (lower / name / f"entry-{number:05}").touch()
+
+
+def compile_counter(program: Path) -> None:
+    run("gcc", "-O2", "-Wno-unused-result", SOURCE, "-o", program)
+
+
+def run(*command: str | Path) -> None:
+    subprocess.run([str(word) for word in command], check=True)
+
+
+@contextmanager
+def unmounted(mnt: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        run("umount", mnt)
+
+
+@contextmanager
+def bare(lower: Path, mnt: Path) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def bind(lower: Path, mnt: Path) -> Iterator[None]:
+    run("mount", "--bind", lower, mnt)
+    with unmounted(mnt):
+        yield
+
+
+@contextmanager
+def overlay(lower: Path, mnt: Path) -> Iterator[None]:
+    """The tree is the upper layer: nothing is copied up."""
+    empty, work = lower.with_name("empty"), lower / "../upper/work"
+    empty.mkdir()
+    layers = f"lowerdir={empty},upperdir={lower},workdir={work.resolve()}"
+    run("mount", "-t", "overlay", "overlay", mnt, "-o", layers)
+    with unmounted(mnt):
+        yield
+    empty.rmdir()
+
+
+def daemon(*command: str) -> Column:
+    """A column of a FUSE daemon: `command`, the lower directory, the mount point."""
+
+    @contextmanager
+    def mounted(lower: Path, mnt: Path) -> Iterator[None]:
+        from fusebpf.runtime import mountinfo
+
+        with subprocess.Popen([*command, str(lower), str(mnt)]) as served:
+            while mountinfo.at(mnt) is None:
+                if served.poll() is not None:
+                    raise SystemExit(f"{command[0]} did not mount")
+                time.sleep(0.01)
+            with unmounted(mnt):
+                yield
+
+    return mounted
+
+
+@contextmanager
+def unfiltered(lower: Path, mnt: Path) -> Iterator[None]:
+    from tests.vm import kernelkit
+
+    with kernelkit.mounted(lower, mnt):
+        yield
+
+
+def filtered(name: str) -> Column:
+    """A column of a mount with the object `name`."""
+
+    @contextmanager
+    def mounted(lower: Path, mnt: Path) -> Iterator[None]:
+        from fusebpf.runtime import attach
+
+        with attach(OBJECTS / f"{name}.bpf.o", lower, mnt), unmounted(mnt):
+            yield
+
+    return mounted
+
+
+@contextmanager
+def guard(lower: Path, mnt: Path) -> Iterator[None]:
+    from fusebpf.guard.mounting import mount
+    from fusebpf.guard.rules import parse_text
+
+    shape = "hidden /srv/app-{0:04}/conf/secret-{1}.key"
+    rules = ["hidden *.pem", *(shape.format(n, n % 7) for n in range(RULES - 1))]
+    with mount(parse_text("\n".join(rules) + "\n", "rules"), lower, mnt), unmounted(mnt):
+        yield
+
+
+COLUMNS: dict[str, Column] = {
+    "lower": bare,
+    "bind": bind,
+    "overlay": overlay,
+    "unfiltered": unfiltered,
+    "pre": filtered("pre"),
+    "pre and post": filtered("both"),
+    "hide_secrets": filtered("hide_secrets"),
+    "guard": guard,
+    "bindfs": daemon("bindfs", "-f"),
+}
+
+
+def measure(column: str, count: Path, work: Path) -> Costs:
+    """Count in the guest, on a tree of its own: what is cached of one does not serve the next."""
+    base, mnt = work / "base", work / "mnt"
+    for directory in (base, mnt):
+        directory.mkdir()
+    run("mount", "-t", "tmpfs", "none", base)
+    lower = base / "lower"
+    for directory in (lower, base / "upper/work"):
+        directory.mkdir(parents=True)
+    make(lower)
+    with COLUMNS[column](lower, mnt):
+        costs = counts(count, lower if column == "lower" else mnt)
+    run("umount", base)
+    for directory in (base, mnt):
+        directory.rmdir()
+    return costs
+
+
+def counts(count: Path, directory: Path) -> Costs:
+    """What operations.c says, with a component and an entry instead of what they are in."""
+    found = subprocess.run([count, directory], check=True, stdout=subprocess.PIPE, text=True)
+    lines = (line.split("\t") for line in found.stdout.splitlines())
+    costs = {name: int(number) for number, name in lines}
+    walk = costs.pop("stat, 16 components more") - costs["stat"]
+    many = costs.pop("list 1,000 names") - costs["list 10 names"]
+    return {**costs, "each component": walk // LEVELS, "each entry listed": many // (MANY - FEW)}
+
+
+def guest(columns: Sequence[str]) -> None:
+    """Print the costs of columns as JSON, a line each."""
+    # Until the kernel has settled on one, a clock reads twice as much
+    while CLOCK.read_text().strip() != "tsc":
+        time.sleep(0.1)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        compile_counter(work / "count")
+        for column in columns:
+            print(json.dumps([column, measure(column, work / "count", work)]), flush=True)
+
+
+def counted(columns: Sequence[str]) -> dict[str, Costs]:
+    """Boot a guest, and count there."""
+    from fusebpf.vm.launch import Request, execute
+
+    output = {1: b"", 2: b""}
+
+    def take(stream: int, data: bytes) -> None:
+        output[stream] += data
+        sys.stderr.write(data.decode(errors="replace"))
+
+    command = ["env", f"PYTHONPATH={TREE}", "python", str(Path(__file__).resolve())]
+    request = Request([*command, "--guest", *columns], cpus=1, counted=True, timeout=3600)
+    if execute(request, take, lambda text: print(text, file=sys.stderr)).status:
+        raise SystemExit(1)
+    return dict(json.loads(line) for line in output[1].splitlines())
+
+
+def table(columns: dict[str, Costs]) -> Iterator[str]:
+    """Markdown: instructions, and how many times those of the bind mount."""
+    yield "| instructions | " + " | ".join(columns) + " |"
+    yield "|-" * (len(columns) + 1) + "|"
+    for operation in next(iter(columns.values())):
+        cells = [f"{costs[operation]:,}" for costs in columns.values()]
+        if base := columns.get("bind", {}).get(operation):
+            cells = [
+                f"{costs[operation]:,} ({costs[operation] / base:.2f})"
+                for costs in columns.values()
+            ]
+        yield f"| {operation} | " + " | ".join(cells) + " |"
+
+
+def grown(before: dict[str, Costs], now: dict[str, Costs]) -> list[str]:
+    """What takes more than it did, by more than its band."""
+    return [
+        f"{column}, {operation}: {before[column][operation]:,} were kept, {count:,} counted"
+        for column, costs in now.items()
+        for operation, count in costs.items()
+        if operation in before.get(column, {})
+        and count > before[column][operation] * (1 + WIDER.get(operation, BAND))
+    ]
+
+
+def write(columns: dict[str, Costs]) -> None:
+    """Keep the counts, and show them on their page."""
+    KEPT.write_text(json.dumps(columns, indent=1) + "\n")
+    text = PAGE.read_text()
+    begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
+    PAGE.write_text("\n".join([text[:begin], *table(columns), text[end:]]))
+
+
+def main(arguments: list[str]) -> int:
+    check = arguments == ["--check"]
+    names = [] if check else arguments
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise SystemExit(f"no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
+    build()
+    columns = counted(names or list(COLUMNS))
+    print(*table(columns), sep="\n")
+    if check:
+        more = grown(json.loads(KEPT.read_text()), columns)
+        print(*more, sep="\n", file=sys.stderr)
+        return int(bool(more))
+    if not names:
+        write(columns)
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--guest"]:
+        guest(sys.argv[2:])
+    else:
+        sys.exit(main(sys.argv[1:]))
