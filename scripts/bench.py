@@ -38,7 +38,7 @@ WIDER = dict.fromkeys(
 Costs = dict[str, int]
 """Operation → instructions."""
 Column = Callable[[Path, Path], AbstractContextManager[None]]
-"""Shows a lower directory at a mount point."""
+"""Shows a lower directory at a mount point, or nothing there."""
 
 
 def every_hook(phases: Sequence[str]) -> str:
@@ -123,14 +123,14 @@ def overlay(lower: Path, mnt: Path) -> Iterator[None]:
     empty.rmdir()
 
 
-def daemon(*command: str) -> Column:
+def daemon(*command: str, **env: str) -> Column:
     """A column of a FUSE daemon: `command`, the lower directory, the mount point."""
 
     @contextmanager
     def mounted(lower: Path, mnt: Path) -> Iterator[None]:
         from fusebpf.runtime import mountinfo
 
-        with subprocess.Popen([*command, str(lower), str(mnt)]) as served:
+        with subprocess.Popen([*command, lower, mnt], env={**os.environ, **env}) as served:
             while mountinfo.at(mnt) is None:
                 if served.poll() is not None:
                     raise SystemExit(f"{command[0]} did not mount")
@@ -186,7 +186,7 @@ COLUMNS: dict[str, Column] = {
 }
 
 
-def measure(column: str, count: Path, work: Path) -> Costs:
+def measure(column: Column, count: Path, work: Path) -> Costs:
     """Count in the guest, on a tree of its own: what is cached of one does not serve the next."""
     base, mnt = work / "base", work / "mnt"
     for directory in (base, mnt):
@@ -196,8 +196,8 @@ def measure(column: str, count: Path, work: Path) -> Costs:
     for directory in (lower, base / "upper/work"):
         directory.mkdir(parents=True)
     make(lower)
-    with COLUMNS[column](lower, mnt):
-        costs = counts(count, lower if column == "lower" else mnt)
+    with column(lower, mnt):
+        costs = counts(count, lower if column is bare else mnt)
     run("umount", base)
     for directory in (base, mnt):
         directory.rmdir()
@@ -223,7 +223,7 @@ def guest(columns: Sequence[str]) -> None:
         work = Path(name)
         compile_counter(work / "count")
         for column in columns:
-            print(json.dumps([column, measure(column, work / "count", work)]), flush=True)
+            print(json.dumps([column, measure(COLUMNS[column], work / "count", work)]), flush=True)
 
 
 def counted(columns: Sequence[str]) -> dict[str, Costs]:

@@ -16,12 +16,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import bench
 
-from fusebpf.runtime import mountinfo
 from fusebpf.runtime.features import DEVICES, KERNEL_FS_TYPE
 from fusebpf.vm.launch import Request, execute
 
@@ -32,24 +30,8 @@ Costs = dict[str, bench.Costs]
 
 def measure(fs_type: str, work: Path) -> bench.Costs:
     """Count in the guest, on a mount of this type."""
-    lower, mnt = work / "lower", work / "mnt"
-    for directory in (lower, mnt):
-        directory.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "none", lower], check=True)
-    bench.make(lower)
-    env = {"FUSE_DEVICE": DEVICES[fs_type], "FUSE_TYPE": fs_type, "LD_PRELOAD": str(work / "lead")}
-    daemon = subprocess.Popen(["bindfs", "-f", lower, mnt], env={**os.environ, **env})
-    while mountinfo.at(mnt) is None:
-        if daemon.poll() is not None:
-            raise SystemExit("bindfs did not mount")
-        time.sleep(0.01)
-    costs = bench.counts(work / "count", mnt)
-    for directory in (mnt, lower):
-        subprocess.run(["umount", directory], check=True)
-    daemon.wait()
-    for directory in (mnt, lower):
-        directory.rmdir()
-    return costs
+    lead = {"FUSE_DEVICE": DEVICES[fs_type], "FUSE_TYPE": fs_type, "LD_PRELOAD": str(work / "lead")}
+    return bench.measure(bench.daemon("bindfs", "-f", **lead), work / "count", work)
 
 
 def guest() -> None:
