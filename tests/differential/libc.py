@@ -36,7 +36,8 @@ FICLONERANGE = 0x4020940D
 FIDEDUPERANGE = 0xC0189436
 
 
-def _call(name: str, *args: Any) -> int:
+def call(name: str, *args: Any) -> int:
+    """A function of the C library that returns an int. Raises OSError."""
     result = int(getattr(_LIBC, name)(*args))
     if result < 0:
         code = ctypes.get_errno()
@@ -46,7 +47,7 @@ def _call(name: str, *args: Any) -> int:
 
 def syscall(number: int, *args: Any) -> int:
     """syscall(2); arguments are ctypes values. Raises OSError."""
-    return _call("syscall", ctypes.c_long(number), *args)
+    return call("syscall", ctypes.c_long(number), *args)
 
 
 def _address(name: str, *args: Any) -> int:
@@ -70,31 +71,31 @@ def checked(result: int) -> int:
 def fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     """fallocate(2); offset and length in bytes. Raises OSError."""
     args = ctypes.c_int(fd), ctypes.c_int(mode), ctypes.c_long(offset), ctypes.c_long(length)
-    _call("fallocate", *args)
+    call("fallocate", *args)
 
 
 def renameat2(old_at: int, old: str, new_at: int, new: str, flags: int) -> None:
     """renameat2(2): RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. Raises OSError."""
     old_args = ctypes.c_int(old_at), os.fsencode(old)
-    _call("renameat2", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_uint(flags))
+    call("renameat2", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_uint(flags))
 
 
 def utimensat(path: str, atime: tuple[int, int], mtime: tuple[int, int]) -> None:
     """utimensat(2); seconds, and nanoseconds or UTIME_NOW or UTIME_OMIT. Raises OSError."""
     times = (ctypes.c_long * 4)(*atime, *mtime)
-    _call("utimensat", ctypes.c_int(AT_FDCWD), os.fsencode(path), times, ctypes.c_int(0))
+    call("utimensat", ctypes.c_int(AT_FDCWD), os.fsencode(path), times, ctypes.c_int(0))
 
 
 def faccessat(at: int, path: str, mode: int, flags: int) -> None:
     """faccessat(2) with AT_EACCESS or AT_SYMLINK_NOFOLLOW. Raises OSError."""
-    _call("faccessat", ctypes.c_int(at), os.fsencode(path), ctypes.c_int(mode), ctypes.c_int(flags))
+    call("faccessat", ctypes.c_int(at), os.fsencode(path), ctypes.c_int(mode), ctypes.c_int(flags))
 
 
 def statx(at: int, path: str, flags: int, mask: int) -> bytes:
     """The 256 bytes of struct statx (include/uapi/linux/stat.h). Raises OSError."""
     buffer = ctypes.create_string_buffer(256)
     where = ctypes.c_int(at), os.fsencode(path)
-    _call("statx", *where, ctypes.c_int(flags), ctypes.c_uint(mask), buffer)
+    call("statx", *where, ctypes.c_int(flags), ctypes.c_uint(mask), buffer)
     return buffer.raw
 
 
@@ -102,13 +103,13 @@ def getxattr(path: str, name: str, size: int) -> int:
     """Length of an attribute as getxattr(2) gives it for a buffer of `size` bytes."""
     buffer = ctypes.create_string_buffer(max(size, 1))
     args = os.fsencode(path), os.fsencode(name)
-    return _call("getxattr", *args, buffer, ctypes.c_size_t(size))
+    return call("getxattr", *args, buffer, ctypes.c_size_t(size))
 
 
 def listxattr(path: str, size: int) -> int:
     """Length of the attributes' list as listxattr(2) gives it for a buffer of `size` bytes."""
     buffer = ctypes.create_string_buffer(max(size, 1))
-    return _call("listxattr", os.fsencode(path), buffer, ctypes.c_size_t(size))
+    return call("listxattr", os.fsencode(path), buffer, ctypes.c_size_t(size))
 
 
 def getdents(fd: int, size: int) -> list[tuple[int, int, int, str]]:
@@ -135,12 +136,12 @@ def openat2(at: int, path: str, flags: int, mode: int, resolve: int) -> int:
 def linkat(old_at: int, old: str, new_at: int, new: str, flags: int) -> None:
     """linkat(2), for AT_EMPTY_PATH. Raises OSError."""
     old_args = ctypes.c_int(old_at), os.fsencode(old)
-    _call("linkat", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_int(flags))
+    call("linkat", *old_args, ctypes.c_int(new_at), os.fsencode(new), ctypes.c_int(flags))
 
 
 def syncfs(fd: int) -> None:
     """syncfs(2). Raises OSError."""
-    _call("syncfs", ctypes.c_int(fd))
+    call("syncfs", ctypes.c_int(fd))
 
 
 def clone(to: int, source: int) -> None:
@@ -190,11 +191,11 @@ class Mapping:
 
     def sync(self, flags: int) -> None:
         """msync(2) of all. Raises OSError."""
-        _call("msync", *self._range(), ctypes.c_int(flags))
+        call("msync", *self._range(), ctypes.c_int(flags))
 
     def advise(self, advice: int) -> None:
         """madvise(2) of all. Raises OSError."""
-        _call("madvise", *self._range(), ctypes.c_int(advice))
+        call("madvise", *self._range(), ctypes.c_int(advice))
 
     def resize(self, size: int) -> None:
         """mremap(2), which may move it. Raises OSError."""
@@ -205,7 +206,7 @@ class Mapping:
 
     def close(self) -> None:
         """munmap(2)."""
-        _call("munmap", *self._range())
+        call("munmap", *self._range())
 
     def _range(self) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
         return ctypes.c_void_p(self._address), ctypes.c_size_t(self.size)

@@ -30,24 +30,15 @@ NEWNS, NEWUSER, NEWPID = 0x20000, 0x10000000, 0x20000000
 BIND, REC, MOVE, REMOUNT, DETACH = 0x1000, 0x4000, 0x2000, 0x20, 2
 #: The descriptors that an attempt has of `main`.
 OWN: set[int] = set()
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def called(name: str, *args: object) -> int:
-    result = int(getattr(_LIBC, name)(*args))
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-    return result
 
 
 def mount(source: str | Path, target: str | Path, fs_type: str, flags: int, data: str = "") -> int:
     paths = [os.fsencode(source), os.fsencode(target)]
-    return called("mount", *paths, fs_type.encode(), ctypes.c_ulong(flags), data.encode())
+    return libc.call("mount", *paths, fs_type.encode(), ctypes.c_ulong(flags), data.encode())
 
 
 def umount(target: str | Path, flags: int = 0) -> int:
-    return called("umount2", os.fsencode(target), flags)
+    return libc.call("umount2", os.fsencode(target), flags)
 
 
 def processes() -> list[str]:
@@ -90,8 +81,8 @@ def processes_outside(place: Place) -> list[str]:
         "yes" if there else "no",
         " ".join(found),
         *tried(
-            lambda: called("ptrace", 16, place.outside, 0, 0),
-            lambda: called("process_vm_readv", place.outside, vector, 1, vector, 1, 0),
+            lambda: libc.call("ptrace", 16, place.outside, 0, 0),
+            lambda: libc.call("process_vm_readv", place.outside, vector, 1, vector, 1, 0),
             lambda: os.pidfd_open(place.outside),
             lambda: os.kill(place.outside, signal.SIGCONT),
         ),
@@ -104,7 +95,7 @@ def first_process(place: Place) -> list[str]:
     return tried(
         lambda: read("/proc/1/cwd/.env"),
         lambda: read(f"/proc/1/root{secret(place)}"),
-        lambda: called("ptrace", 16, 1, 0, 0),
+        lambda: libc.call("ptrace", 16, 1, 0, 0),
         lambda: libc.syscall(438, os.pidfd_open(1), 0, 0),  # pidfd_getfd
         lambda: os.kill(1, signal.SIGSTOP),
         lambda: os.kill(1, signal.SIGKILL),
@@ -150,13 +141,13 @@ def mounted(place: Place) -> list[str]:
 @attempt("EPERM", "EPERM", "EPERM", "EPERM", "EACCES")
 def other_roots_and_namespaces(place: Place) -> list[str]:
     def joined() -> int:
-        return called("setns", os.open("/proc/1/ns/mnt", os.O_RDONLY), NEWNS)
+        return libc.call("setns", os.open("/proc/1/ns/mnt", os.O_RDONLY), NEWNS)
 
     return tried(
         lambda: os.chroot("sub"),
-        lambda: called("syscall", 155, b"sub", b"sub"),  # pivot_root
-        lambda: called("unshare", NEWNS),
-        lambda: called("unshare", NEWPID),
+        lambda: libc.call("syscall", 155, b"sub", b"sub"),  # pivot_root
+        lambda: libc.call("unshare", NEWNS),
+        lambda: libc.call("unshare", NEWPID),
         joined,
     )
 
@@ -167,7 +158,7 @@ def in_user_namespace(*expected: Expected) -> Callable[[Callable[[Place], list[s
     def add(function: Callable[[Place], list[str]]) -> object:
         def inside(place: Place) -> list[str]:
             uid, gid = os.getuid(), os.getgid()
-            called("unshare", NEWUSER | NEWNS)
+            libc.call("unshare", NEWUSER | NEWNS)
             Path("/proc/self/setgroups").write_text("deny")
             # Root outside needs CAP_SETFCAP for it; without, it has the capabilities all the same.
             with suppress(PermissionError):
@@ -245,7 +236,7 @@ def other_roots(place: Place) -> list[str]:
     mount("sub", "/mnt", "", BIND)
     os.chdir("/mnt")
     return tried(
-        lambda: called("syscall", 155, b".", b"old"),
+        lambda: libc.call("syscall", 155, b".", b"old"),
         lambda: os.chroot("/old"),
         lambda: read(secret(place)),
         lambda: read(f"..{secret(place)}"),
@@ -300,7 +291,7 @@ def by_handle(place: Place) -> list[str]:
 def opened_by(above: Path, given: Path) -> int:
     fd = os.open(above, os.O_RDONLY | os.O_DIRECTORY)
     handle = ctypes.create_string_buffer(given.read_bytes())
-    return called("open_by_handle_at", fd, handle, os.O_RDONLY)
+    return libc.call("open_by_handle_at", fd, handle, os.O_RDONLY)
 
 
 @attempt("ENOENT", "ENOTSUP", "EPERM", "EPERM")
@@ -309,7 +300,9 @@ def file_handles(place: Place) -> list[str]:
     mount_id = ctypes.c_int()
 
     def asked(path: str) -> int:
-        return called("name_to_handle_at", -100, path.encode(), handle, ctypes.byref(mount_id), 0)
+        return libc.call(
+            "name_to_handle_at", -100, path.encode(), handle, ctypes.byref(mount_id), 0
+        )
 
     return [*tried(lambda: asked(".env"), lambda: asked(".")), *by_handle(place)]
 
