@@ -79,6 +79,10 @@ GUEST_SECONDS = 3600
 """A part under TCG, with room for a busy machine; a hung test has its own, shorter limit."""
 
 
+WHY = 300
+"""Characters of a failure's message that stand in the summary."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One command. ``suite`` names its junit file when it is a pytest run."""
@@ -182,6 +186,19 @@ def counts(suite: str) -> tuple[int, int, int]:
     return passed, failed, skipped
 
 
+def failures(suite: str) -> list[str]:
+    """Return each failed test of a junit file, and the first line of why; none if it is missing."""
+    path = JUNIT / f"{suite}.xml"
+    if not path.is_file():
+        return []
+    found = []
+    for case in ET.parse(path).getroot().iter("testcase"):
+        for bad in (*case.iter("failure"), *case.iter("error")):
+            why = next(iter(bad.get("message", "").splitlines()), "no message")
+            found.append(f"{case.get('classname')}::{case.get('name')}: {why[:WHY]}")
+    return found
+
+
 def run(step: Step, beside: bool) -> Outcome:
     """Run one step; its output goes where ours goes, line by line under its name when `beside`."""
     if step.suite:
@@ -263,6 +280,11 @@ def summarize(outcomes: Sequence[Outcome]) -> int:
         if outcome.step.suite and outcome.status is not None:
             tests = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
         print(f"{outcome.step.name:12} {result:14} {outcome.seconds:6.0f}s  {tests}")
+    # Once more here, as all that a service shows of a long output may be its end
+    for outcome in outcomes:
+        if outcome.step.suite and outcome.failed:
+            print(f"\nfailed of {outcome.step.name}:")
+            print("\n".join(f"  {line}" for line in failures(outcome.step.suite)))
     passed, failed, skipped = (
         sum(getattr(outcome, what) for outcome in outcomes)
         for what in ("passed", "failed", "skipped")

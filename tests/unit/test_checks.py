@@ -51,3 +51,43 @@ def test_steps_wait_for_what_they_need(tmp_path: Path) -> None:
         "later": 0,
         "not later": None,
     }
+
+
+SUMMARY = """
+import sys
+from pathlib import Path
+
+import check
+
+check.JUNIT = Path(sys.argv[1])
+(step,) = check.STEPS[1:2]
+passed, failed, skipped = check.counts(step.suite)
+sys.exit(check.summarize([check.Outcome(step, 1, 2.0, passed, failed, skipped)]))
+"""
+
+REPORT = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1">
+<testcase classname="tests.unit.test_a" name="test_well"/>
+<testcase classname="tests.unit.test_a" name="test_left"><skipped message="not here"/></testcase>
+<testcase classname="tests.unit.test_a" name="test_bad[x-y]"
+  ><failure message="assert 1 == 2&#10;more of it">lines</failure></testcase>
+<testcase classname="tests.unit.test_b" name="test_set_up"><error message="no disk"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_the_summary_ends_with_what_failed_and_the_count(tmp_path: Path) -> None:
+    (tmp_path / "unit.xml").write_text(REPORT)
+    done = subprocess.run(
+        [sys.executable, "-c", SUMMARY, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-5:] == [
+        "failed of unit:",
+        "  tests.unit.test_a::test_bad[x-y]: assert 1 == 2",
+        "  tests.unit.test_b::test_set_up: no disk",
+        "",
+        "1 passed, 2 failed, 1 skipped",
+    ]
