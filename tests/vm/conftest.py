@@ -128,9 +128,8 @@ def place(fs: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the filter file of GUARD; what is compiled goes to a cache beside it."""
+    """A directory with the filter file of GUARD."""
     directory = tmp_path_factory.mktemp("guard")
-    os.environ["FUSEBPF_CACHE"] = str(directory / "cache")
     (directory / "guard.py").write_text(GUARD)
     return directory
 

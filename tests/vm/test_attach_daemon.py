@@ -57,7 +57,6 @@ class Useless(Daemon):
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with an object and the daemons that it goes with."""
     directory = tmp_path_factory.mktemp("sources")
-    os.environ["FUSEBPF_CACHE"] = str(directory / "cache")
     (directory / "sent.py").write_text(SENT)
     (directory / "mine.py").write_text(MINE)
     (directory / "sent.bpf.o").write_bytes(build_file(directory / "sent.py").data)

@@ -124,11 +124,9 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The objects of two sets, of which the second hides the file `plain`."""
     directory = tmp_path_factory.mktemp("boxed")
     found = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSEBPF_CACHE", str(directory / "cache"))
-        for name, hidden in (("open", "nothing"), ("strict", "plain")):
-            (directory / f"{name}.py").write_text(FILTERS.replace("HIDDEN", hidden))
-            found.append(build_file(directory / f"{name}.py").path)
+    for name, hidden in (("open", "nothing"), ("strict", "plain")):
+        (directory / f"{name}.py").write_text(FILTERS.replace("HIDDEN", hidden))
+        found.append(build_file(directory / f"{name}.py").path)
     return found[0], found[1]
 
 

@@ -28,13 +28,10 @@ SEES = "ls -A; cat plain; cat .env; cat payroll; echo x >kept/new; echo x >new"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The object of the rules is in the cache, as it is but for the first time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSEBPF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        top = tmp_path_factory.mktemp("first")
-        mount(parse_text(RULES, "rules"), top, top).detach()
-        yield
+    top = tmp_path_factory.mktemp("first")
+    mount(parse_text(RULES, "rules"), top, top).detach()
 
 
 @pytest.fixture

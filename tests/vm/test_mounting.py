@@ -60,13 +60,11 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Objects of the sets `one` and `two`, each of which hides its own name."""
     directory = tmp_path_factory.mktemp("mounting")
     found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSEBPF_CACHE", str(directory / "cache"))
-        for name in ("one", "two"):
-            (directory / f"{name}.py").write_text(FILTERS.replace("SET", name))
-            found[name] = directory / f"{name}.bpf.o"
-            found[name].write_bytes(build_file(directory / f"{name}.py").data)
-            found[name].chmod(0o644)
+    for name in ("one", "two"):
+        (directory / f"{name}.py").write_text(FILTERS.replace("SET", name))
+        found[name] = directory / f"{name}.bpf.o"
+        found[name].write_bytes(build_file(directory / f"{name}.py").data)
+        found[name].chmod(0o644)
     return found
 
 

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,16 +52,14 @@ def filter_file(directory: Path, name: str, entries: int = 4) -> Path:
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Objects of the sets `one` and `two`, and of `two` with a larger map."""
     directory = tmp_path_factory.mktemp("replace")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSEBPF_CACHE", str(directory / "cache"))
-        yield {
-            "one": build_file(filter_file(directory, "one")).path,
-            "two": build_file(filter_file(directory, "two")).path,
-            "wide": build_file(filter_file(directory, "two", 8)).path,
-        }
+    return {
+        "one": build_file(filter_file(directory, "one")).path,
+        "two": build_file(filter_file(directory, "two")).path,
+        "wide": build_file(filter_file(directory, "two", 8)).path,
+    }
 
 
 @pytest.fixture

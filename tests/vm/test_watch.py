@@ -67,12 +67,10 @@ OTHER = OPENED.replace("SET", "other").replace("SIZE", "8192")
 def objects(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The objects of FILTERS and OTHER."""
     directory = tmp_path_factory.mktemp("watch")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FUSEBPF_CACHE", str(directory / "cache"))
-        for name, text in (("watched", FILTERS), ("other", OTHER)):
-            (directory / f"{name}.py").write_text(text)
-        watched, other = (build_file(directory / f"{n}.py").path for n in ("watched", "other"))
-        return watched, other
+    for name, text in (("watched", FILTERS), ("other", OTHER)):
+        (directory / f"{name}.py").write_text(text)
+    watched, other = (build_file(directory / f"{n}.py").path for n in ("watched", "other"))
+    return watched, other
 
 
 @pytest.fixture

@@ -168,19 +168,31 @@ def test_a_writable_working_directory(tmp_path: Path) -> None:
     assert (tmp_path / "new").read_text() == "x\n"
 
 
-def test_bytecode_is_kept_for_later_guests(tmp_path: Path) -> None:
+def test_bytecode_and_objects_are_kept_for_later_guests(tmp_path: Path) -> None:
     (tmp_path / "imported.py").write_text("values = " + repr(list(range(1000, 9000))))
+    (tmp_path / "filters.py").write_text(
+        "from fusebpf import *\nfrom fusebpf.constants import EPERM\n"
+        f"filters = FilterSet('made_{int(time.time())}')\n"
+        "@filters.open.pre\n"
+        "def refuse(ctx: Context, req: OpenIn):\n    return -EPERM\n"
+    )
     code = (
         "import hashlib, imported\n"
-        "with open(imported.__cached__, 'rb') as file:\n"
-        "    print(hashlib.file_digest(file, 'sha256').hexdigest())"
+        "from fusebpf.build import build_file\n"
+        "for path in imported.__cached__, build_file('filters.py').path:\n"
+        "    with open(path, 'rb') as file:\n"
+        "        print(hashlib.file_digest(file, 'sha256').hexdigest())"
     )
     status, out, err = vm("--", "python", "-c", code, cwd=tmp_path)
     assert (status, err) == (0, b"")
-    kept = list(cache_dir().glob(f"bytecode-{root_path().name}-*{tmp_path}/imported.*.pyc"))
-    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in kept] == [
-        out.decode().strip()
-    ]
+    bytecode, built = out.decode().split()
+    kept = cache_dir().glob(f"bytecode-{root_path().name}-*{tmp_path}/imported.*.pyc")
+    assert [digest(path) for path in kept] == [bytecode]
+    assert built in map(digest, cache_dir().glob("guest-objects/objects/*/*.bpf.o"))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_what_every_guest_imports_is_not_compiled_there() -> None:
