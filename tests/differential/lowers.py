@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
-from tests.vm.kernelkit import eventually
+from tests.vm.limits import eventually
 
 IMAGE_BYTES = 512 << 20
 

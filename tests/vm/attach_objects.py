@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkProcess
@@ -20,7 +19,7 @@ from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
 from fusebpf.cli import run
 from fusebpf.runtime import mountinfo, sysbpf
-from tests.vm.limits import SLOWNESS
+from tests.vm.limits import SLOWNESS, eventually
 
 FORK = multiprocessing.get_context("fork")
 
@@ -108,16 +107,6 @@ def in_kernel() -> dict[str, set[int]]:
         "programs": set(sysbpf.ids(sysbpf.PROG_GET_NEXT_ID)),
         "maps": set(sysbpf.ids(sysbpf.MAP_GET_NEXT_ID)),
     }
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    """Wait until a condition holds: links and programs are put by deferred work."""
-    deadline = time.monotonic() + seconds * SLOWNESS
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 @contextmanager

@@ -15,7 +15,6 @@ import os
 import re
 import struct
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -27,7 +26,7 @@ from fusebpf.build.clang import find_clang
 from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from fusebpf.runtime.libbpf import LibbpfError, Link, Map, Object
-from tests.vm.limits import SLOWNESS
+from tests.vm.limits import eventually
 
 SOURCE = Path(__file__).with_name("kernel_filters.bpf.c")
 _HEADERS = (Path(__file__).parents[2] / "bpf", Path(__file__).parent)
@@ -230,16 +229,6 @@ def code_of(call: Callable[[], object]) -> int:
     except OSError as error:
         return error.errno or 0
     return 0
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    """Wait until something holds that the kernel does in its own time."""
-    end = time.monotonic() + seconds * SLOWNESS
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def registered_again(ops: Map) -> Link:

@@ -19,8 +19,9 @@ import pytest
 
 from fusebpf.runtime import mountinfo, mounts
 from fusebpf.runtime.holders import leftovers
-from tests.vm.attach_objects import GUARD, eventually, nothing_left, started
+from tests.vm.attach_objects import GUARD, nothing_left, started
 from tests.vm.kernel_log import KernelLog, findings
+from tests.vm.limits import eventually
 
 MOMENTS = int(os.environ.get("FUSEBPF_KILLS", "12"))
 """How often each command is ended."""

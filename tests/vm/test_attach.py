@@ -24,7 +24,8 @@ from fusebpf.runtime.maps import Maps
 from tests.unit import json_schemas
 from tests.unit.documents import ROOT, python_blocks
 from tests.vm import kernelkit as kit
-from tests.vm.attach_objects import GUARD, eventually, fusebpf, handwritten, nothing_left
+from tests.vm.attach_objects import GUARD, fusebpf, handwritten, nothing_left
+from tests.vm.limits import eventually
 
 CYCLES = int(os.environ.get("FUSEBPF_CYCLES", "50"))
 

@@ -21,8 +21,9 @@ from fusebpf.runtime.daemons import DaemonStatus
 from fusebpf.runtime.fsmount import umount
 from tests.unit import json_schemas
 from tests.unit.documents import ROOT, blocks
-from tests.vm.attach_objects import eventually, fusebpf, nothing_left
+from tests.vm.attach_objects import fusebpf, nothing_left
 from tests.vm.kernelkit import code_of
+from tests.vm.limits import eventually
 
 SENT = """
 from fusebpf import USER_PREFILTER, Context, FilterSet, MkdirIn, Name, Verdict

@@ -19,7 +19,8 @@ from fusebpf.runtime import mountinfo
 from fusebpf.runtime.features import fs_type
 from fusebpf.runtime.fsmount import MountError, umount
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import code_of, eventually
+from tests.vm.kernelkit import code_of
+from tests.vm.limits import eventually
 
 DYING = """
 import asyncio, sys

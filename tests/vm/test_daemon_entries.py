@@ -28,7 +28,8 @@ from fusebpf.daemon import (
     wire,
 )
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import code_of, eventually
+from tests.vm.kernelkit import code_of
+from tests.vm.limits import eventually
 
 
 @pytest.fixture

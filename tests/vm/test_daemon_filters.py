@@ -20,7 +20,7 @@ from fusebpf.daemon import Call
 from tests.vm import daemonkit as kit
 from tests.vm import hook_calls, kernelkit
 from tests.vm.hook_table import CASES, Change
-from tests.vm.kernelkit import eventually
+from tests.vm.limits import eventually
 
 SERVED = [name for name, op in OPS.items() if kernelkit.served(op)]
 #: What a rename without flags calls: rename2 where struct fuse_ops has no room for the pair.

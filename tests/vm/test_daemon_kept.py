@@ -16,7 +16,8 @@ import pytest
 from fusebpf.build import build_file
 from fusebpf.runtime import mountinfo
 from tests.unit.documents import ROOT, python_blocks
-from tests.vm.attach_objects import eventually, nothing_left
+from tests.vm.attach_objects import nothing_left
+from tests.vm.limits import eventually
 from tests.vm.test_daemon_death import waits
 
 SENT = """

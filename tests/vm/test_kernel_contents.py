@@ -23,6 +23,7 @@ from tests.differential import libc
 from tests.vm import kernel_twins as twins
 from tests.vm import kernelkit as kit
 from tests.vm.kernel_twins import Steps, result_of
+from tests.vm.limits import eventually
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
@@ -387,7 +388,7 @@ def test_freezing_below_blocks_and_thawing_lets_go_on(kind: str, fs: Path, place
         try:
             for thread in threads:
                 thread.start()
-            assert kit.eventually(lambda: all(_is_stuck(thread) for thread in threads))
+            assert eventually(lambda: all(_is_stuck(thread) for thread in threads))
             assert os.pread(fd, 7, 0) == b"content"
             assert (mnt / "file").stat().st_size == 7
             assert done == []

@@ -19,6 +19,7 @@ from tests.differential import libc
 from tests.vm import kernel_twins as twins
 from tests.vm import kernelkit as kit
 from tests.vm.kernel_twins import Steps, result_of
+from tests.vm.limits import eventually
 
 RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -119,7 +120,7 @@ def test_o_tmpfile_runs_the_filters_of_create(lower: Path, tmp_path: Path) -> No
         os.write(fd, b"x")
         linkat(fd, target / "dir/named")
         os.close(fd)
-        assert kit.eventually(lambda: f.count("release_pre") == 1)
+        assert eventually(lambda: f.count("release_pre") == 1)
     assert (lower / "dir/named").read_text() == "x"
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import kernelkit as kit
+from tests.vm.limits import eventually
 
 
 @pytest.fixture
@@ -312,7 +313,7 @@ def test_opens_and_releases_balance(lower: Path, mnt: Path) -> None:
             os.close(fd)
         assert opens == 10000
         assert f.count("open_pre") == opens
-        assert kit.eventually(lambda: f.count("release_pre") == opens)
+        assert eventually(lambda: f.count("release_pre") == opens)
 
 
 def test_lookup_hides_and_rewrites(every: kit.Filters, lower: Path, mnt: Path) -> None:

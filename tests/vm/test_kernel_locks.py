@@ -21,6 +21,7 @@ import pytest
 from tests.vm import kernel_twins as twins
 from tests.vm import kernelkit as kit
 from tests.vm.kernel_twins import Steps, result_of
+from tests.vm.limits import eventually
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW = 36, 37, 38
@@ -96,11 +97,11 @@ def test_flock_waits_and_is_interrupted(lower: Path, mnt: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout
         assert child.stdout.readline() == "waits\n"
-        assert kit.eventually(lambda: _sleeps(child.pid))
+        assert eventually(lambda: _sleeps(child.pid))
         child.send_signal(signal.SIGUSR1)
         assert child.stdout.readline() == "interrupted\n"
         assert child.stdout.readline() == "waits\n"
-        assert kit.eventually(lambda: _sleeps(child.pid))
+        assert eventually(lambda: _sleeps(child.pid))
         os.close(below)
         assert child.stdout.readline() == "has it\n"
 

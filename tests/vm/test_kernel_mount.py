@@ -15,6 +15,7 @@ from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, MountError, move_mount, umount
 from fusebpf.runtime.libbpf import LibbpfError
 from tests.vm import kernelkit as kit
+from tests.vm.limits import eventually
 
 BPF_LINK_IDS = sysbpf.LINK_GET_NEXT_ID
 BPF_MAP_IDS = sysbpf.MAP_GET_NEXT_ID
@@ -183,7 +184,7 @@ def test_same_name_twice(lower: Path) -> None:
     with kit.filters("open_prefilter", name="one.name"), pytest.raises(LibbpfError) as caught:
         kit.Filters(("open_prefilter",), "one.name")
     assert caught.value.errno == errno.EEXIST
-    assert kit.eventually(lambda: not _is_taken("one.name"))
+    assert eventually(lambda: not _is_taken("one.name"))
 
 
 def _is_taken(name: str) -> bool:
@@ -217,7 +218,7 @@ def test_mount_holds_its_filters(lower: Path, mnt: Path) -> None:
     f.object.close()
     assert not (mnt / "hidden").exists()
     umount(mnt)
-    assert kit.eventually(lambda: link_id not in sysbpf.ids(BPF_LINK_IDS))
+    assert eventually(lambda: link_id not in sysbpf.ids(BPF_LINK_IDS))
 
 
 def test_forced_detach_closes(lower: Path, mnt: Path) -> None:
@@ -304,7 +305,7 @@ def test_lazy_umount_with_open_files(lower: Path, mnt: Path) -> None:
     assert caught.value.errno == errno.ENOENT
     os.close(directory)
     os.close(fd)
-    assert kit.eventually(lambda: f.count("release_pre") == 1)
+    assert eventually(lambda: f.count("release_pre") == 1)
     mapped[0:7] = b"CONTENT"  # a mapping holds the lower file alone
     mapped.close()
     assert (lower / "file").read_text() == "CONTENT\n"
@@ -331,7 +332,7 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
         )
 
     cycle()
-    assert kit.eventually(lambda: state()[0] == 0)
+    assert eventually(lambda: state()[0] == 0)
     before = state()
     for _ in range(200):
         cycle()
@@ -340,7 +341,7 @@ def test_200_cycles_leave_nothing(lower: Path, mnt: Path) -> None:
         links, maps, slabs = state()
         return links == before[0] and maps <= before[1] and slabs["inode"] <= 8
 
-    assert kit.eventually(settled), (before, state())
+    assert eventually(settled), (before, state())
     opened.close()
 
 

@@ -21,6 +21,7 @@ import pytest
 from fusebpf.runtime import mountinfo, sysbpf
 from fusebpf.runtime.fsmount import umount
 from tests.vm import kernelkit as kit
+from tests.vm.limits import eventually
 from tests.vm.racing import Body, Racers
 
 AT_FDCWD = -100
@@ -63,7 +64,7 @@ def mnt(tmp_path: Path, lower: Path) -> Iterator[Path]:
             and len(list(sysbpf.ids(sysbpf.LINK_GET_NEXT_ID))) <= links
         )
 
-    assert kit.eventually(settled), (before, kit.slab_objects())
+    assert eventually(settled), (before, kit.slab_objects())
 
 
 def exchange(one: Path, other: Path) -> None:

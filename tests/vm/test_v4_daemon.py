@@ -23,7 +23,8 @@ import pytest
 from fusebpf.runtime import features
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from tests.vm import daemonkit
-from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, code_of, eventually
+from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, code_of
+from tests.vm.limits import eventually
 from tests.vm.test_daemon_filters import DO, SERVED, TOLD, make_files
 
 PREFILTER, POSTFILTER = 0x10000, 0x20000

@@ -16,7 +16,8 @@ import pytest
 from fusebpf import USER, USER_POSTFILTER, USER_PREFILTER, Attr, AttrOut, EntryOut, Name
 from fusebpf.daemon import Backing, Call, Device
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import code_of, eventually
+from tests.vm.kernelkit import code_of
+from tests.vm.limits import eventually
 from tests.vm.test_daemon_entries import answered, body, descriptor, file_entry
 
 

@@ -18,7 +18,8 @@ from fusebpf.runtime import attach, detach, features, following, replace
 from fusebpf.runtime.following import Follower
 from fusebpf.runtime.stats import Meter
 from tests.unit import json_schemas
-from tests.vm.attach_objects import FORK, eventually, fusebpf, nothing_left, running
+from tests.vm.attach_objects import FORK, fusebpf, nothing_left, running
+from tests.vm.limits import eventually
 
 EVENTS = int(os.environ.get("FUSEBPF_EVENTS", "4000"))
 
