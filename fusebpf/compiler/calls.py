@@ -39,6 +39,7 @@ from fusebpf.compiler.types import (
     CONTEXT,
     DIRENT,
     INT_TYPES,
+    NAME,
     NONE,
     S64,
     U64,
@@ -343,14 +344,16 @@ class Calls(Records):
         if args is None:
             return POISON
         view = as_view(args[0])
-        if view is None or view.fold or view.sliced or isinstance(view.name, ir.NamePart):
+        # The kernel's walk ends at a NUL, which a Buffer may have anywhere
+        whole = view is not None and not (view.fold or view.sliced) and view.name.type == NAME
+        if view is None or not whole or isinstance(view.name, ir.NamePart):
             return self.error(
                 node.args[0],
                 "E259",
                 f"walk() takes a whole name, not {describe(args[0])}",
                 f"{decl.name}.walk(name)",
                 Mend(view.name.name, safe=False)
-                if view is not None and isinstance(view.name, ir.Local)
+                if view is not None and isinstance(view.name, ir.Local) and view.name.type == NAME
                 else None,
             )
         state: ir.Expr | None = ir.Const(U64, 0)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from fusebpf.abi.record import Record
 from fusebpf.dsl.errors import DslError
-from fusebpf.dsl.objects import Bytes
+from fusebpf.dsl.objects import Name
 from fusebpf.dsl.records import packed, record_of
 from fusebpf.types import u16, u32
 
@@ -227,7 +227,7 @@ class Automaton(ArrayMap):
     def __init__(self, name: str, states: int) -> None:
         super().__init__(name, transitions(), states)
 
-    def walk(self, name: Bytes, state: int = 0) -> int:
+    def walk(self, name: Name, state: int = 0) -> int:
         """The state after the bytes of ``name``; -22 when one on the way does not exist."""
         for byte in name.raw:
             if not 0 <= state < self.max_entries:

@@ -168,7 +168,9 @@ class Expressions:
             options += ["field", "field"]
         if scope.names:
             options += ["len", "byte", "byte at"]
-            if self._automata and not scope.loops and self._used < 6:
+            # A Buffer, b1 and so on, cannot be walked over
+            whole = [name for name in scope.names if not name.startswith("b")]
+            if self._automata and whole and not scope.loops and self._used < 6:
                 options.append("walk")
         if scope.entry:
             options.append("entry")
@@ -201,7 +203,7 @@ class Expressions:
             self._used += 2
             shape = self._pick(self._automata)
             state = f", {self._int(scope, 'u64', 0)}" if self._chance(3) else ""
-            return f"{kind}({shape.name}.walk({self._pick(scope.names)}{state}))"
+            return f"{kind}({shape.name}.walk({self._pick(whole)}{state}))"
         if choice == "item":
             shape = self._pick([shape for shape in self._maps if shape.kind.endswith("array")])
             member = f".{self._pick(('hits', 'seen', 'low'))}" if shape.value in RECORDS else ""

@@ -14,3 +14,9 @@ def f(ctx: Context, name: Name):
     d = rules.walk(name, name)
     e = rules.step(name)
     g = rules.walk()
+
+
+@filters.setxattr.pre
+def h(ctx: Context, req: SetxattrIn, name: Name, value: Buffer):
+    if rules.walk(value) == rules.walk(name):
+        return CONTINUE
