@@ -27,10 +27,11 @@ RICH_HOOKS = [
 
 
 class Generator(Statements):
-    """Writes one filter set. ``size`` bounds the statements of a filter."""
+    """Writes one filter set. ``size`` bounds the statements of a filter, ``hooks`` are for most."""
 
-    def __init__(self, chooser: Chooser, size: int = 10) -> None:
+    def __init__(self, chooser: Chooser, size: int = 10, hooks: list[Hook] | None = None) -> None:
         super().__init__(chooser, size)
+        self._hooks = hooks or ALL_HOOKS
         #: Whether names may be replaced; whether there are config values.
         self._alone = self._configured = True
 
@@ -61,7 +62,7 @@ class Generator(Statements):
                 self._lines += ["", f'filters = FilterSet("generated", {sets})']
             hooks: list[str] = []
             for _ in range(1 + self._chooser.below(filters // (1 + len(parts)) or 1)):
-                hook = self._pick(RICH_HOOKS if self._chance(3) else ALL_HOOKS)
+                hook = self._pick(RICH_HOOKS if self._chance(3) else self._hooks)
                 if hook.name not in hooks:
                     hooks.append(hook.name)
                     done[f"{self._set}.{self._filter(hook, len(hooks))}"] = hook.name

@@ -16,7 +16,7 @@ from fusebpf.testing.standin import StandIn
 from tests.property.inputs import Chooser, Generated, make_case
 
 
-@dataclass(frozen=True)
+@dataclass
 class Difference(Exception):
     """The two runs of one filter disagree; everything needed to see it again."""
 
