@@ -189,6 +189,10 @@ struct qstr fbpf_get_name(struct fbpf_op *op);
 int fbpf_set_value(struct fbpf_op *op, const void *data, size_t size,
 		   size_t max);
 
+/* bpf_open.c */
+int fbpf_create_open_pre(const struct fuse_ops *ops, struct fbpf_op *op);
+int fbpf_create_open_post(const struct fuse_ops *ops, struct fbpf_op *op);
+
 /* bpf_user.c */
 int fbpf_user_filter(const struct fbpf_desc *desc, struct fbpf_op *op,
 		     bool post);

@@ -405,10 +405,18 @@ static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 	return err;
 }
 
-FBPF_PRE(create_open, &op->in.create, &op->name)
+/* Of O_TMPFILE, too: who sets a probe names a function that is there once */
+int fbpf_create_open_pre(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->create_open_prefilter(&op->meta, &op->in.create, &op->name);
+}
 
-FBPF_POST(create_open, &op->in.create, &op->name, &op->out.create.entry,
-	  &op->out.create.open)
+int fbpf_create_open_post(const struct fuse_ops *ops, struct fbpf_op *op)
+{
+	return ops->create_open_postfilter(&op->meta, &op->in.create, &op->name,
+					   &op->out.create.entry,
+					   &op->out.create.open);
+}
 
 static int fbpf_create_user(void *data)
 {

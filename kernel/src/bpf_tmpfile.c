@@ -131,10 +131,6 @@ static int fbpf_tmpfile_finish(struct fbpf_op *op, void *data, int err)
 	return err;
 }
 
-FBPF_PRE(create_open, &op->in.create, &op->name)
-FBPF_POST(create_open, &op->in.create, &op->name, &op->out.create.entry,
-	  &op->out.create.open)
-
 static int fbpf_tmpfile_user(void *data)
 {
 	struct fbpf_tmpfile_call *call = data;
