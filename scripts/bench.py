@@ -83,10 +83,6 @@ def make(lower: Path) -> None:
             (lower / name / f"entry-{number:05}").touch()
 
 
-def compile_counter(program: Path) -> None:
-    run("gcc", "-O2", "-Wno-unused-result", SOURCE, "-o", program)
-
-
 def run(*command: str | Path) -> None:
     subprocess.run([str(word) for word in command], check=True)
 
@@ -214,20 +210,20 @@ def counts(count: Path, directory: Path) -> Costs:
     return {**costs, "each component": walk // LEVELS, "each entry listed": many // (MANY - FEW)}
 
 
-def guest(columns: Sequence[str]) -> None:
+def guest(columns: dict[str, Column]) -> None:
     """Print the costs of columns as JSON, a line each."""
     # Until the kernel has settled on one, a clock reads twice as much
     while CLOCK.read_text().strip() != "tsc":
         time.sleep(0.1)
-    with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        compile_counter(work / "count")
-        for column in columns:
-            print(json.dumps([column, measure(COLUMNS[column], work / "count", work)]), flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        run("gcc", "-O2", "-Wno-unused-result", SOURCE, "-o", work / "count")
+        for name, column in columns.items():
+            print(json.dumps([name, measure(column, work / "count", work)]), flush=True)
 
 
-def counted(columns: Sequence[str]) -> dict[str, Costs]:
-    """Boot a guest, and count there."""
+def counted(script: str, *names: str, kernel: str = "stock") -> dict[str, Costs]:
+    """Boot a guest, and let `script --guest NAMES` count there."""
     from fusebpf.vm.launch import Request, execute
 
     output = {1: b"", 2: b""}
@@ -236,8 +232,9 @@ def counted(columns: Sequence[str]) -> dict[str, Costs]:
         output[stream] += data
         sys.stderr.write(data.decode(errors="replace"))
 
-    command = ["env", f"PYTHONPATH={TREE}", "python", str(Path(__file__).resolve())]
-    request = Request([*command, "--guest", *columns], cpus=1, counted=True, timeout=3600)
+    command = ["env", f"PYTHONPATH={TREE}", "python", str(Path(script).resolve())]
+    command += ["--guest", *names]
+    request = Request(command, kernel=kernel, cpus=1, counted=True, timeout=3600)
     if execute(request, take, lambda text: print(text, file=sys.stderr)).status:
         raise SystemExit(1)
     return dict(json.loads(line) for line in output[1].splitlines())
@@ -282,7 +279,7 @@ def main(arguments: list[str]) -> int:
     if unknown := [name for name in names if name not in COLUMNS]:
         raise SystemExit(f"no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
     build()
-    columns = counted(names or list(COLUMNS))
+    columns = counted(__file__, *(names or COLUMNS))
     print(*table(columns), sep="\n")
     if check:
         more = grown(json.loads(KEPT.read_text()), columns)
@@ -295,6 +292,6 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--guest"]:
-        guest(sys.argv[2:])
+        guest({name: COLUMNS[name] for name in sys.argv[2:]})
     else:
         sys.exit(main(sys.argv[1:]))
