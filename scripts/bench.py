@@ -83,6 +83,10 @@ def make(lower: Path) -> None:
             (lower / name / f"entry-{number:05}").touch()
 
 
+def compile_counter(program: Path) -> None:
+    run("gcc", "-O2", "-Wno-unused-result", SOURCE, "-o", program)
+
+
 def run(*command: str | Path) -> None:
     subprocess.run([str(word) for word in command], check=True)
 
@@ -183,7 +187,12 @@ COLUMNS: dict[str, Column] = {
 
 
 def measure(column: Column, count: Path, work: Path) -> Costs:
-    """Count in the guest, on a tree of its own: what is cached of one does not serve the next."""
+    """Count in the guest what operations.c does."""
+    return on_mount(column, work, lambda directory: counts(count, directory))
+
+
+def on_mount(column: Column, work: Path, use: Callable[[Path], Costs]) -> Costs:
+    """Use a mount of a tree of its own: what is cached of one does not serve the next."""
     base, mnt = work / "base", work / "mnt"
     for directory in (base, mnt):
         directory.mkdir()
@@ -193,7 +202,7 @@ def measure(column: Column, count: Path, work: Path) -> Costs:
         directory.mkdir(parents=True)
     make(lower)
     with column(lower, mnt):
-        costs = counts(count, lower if column is bare else mnt)
+        costs = use(lower if column is bare else mnt)
     run("umount", base)
     for directory in (base, mnt):
         directory.rmdir()
@@ -217,7 +226,7 @@ def guest(columns: dict[str, Column]) -> None:
         time.sleep(0.1)
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
-        run("gcc", "-O2", "-Wno-unused-result", SOURCE, "-o", work / "count")
+        compile_counter(work / "count")
         for name, column in columns.items():
             print(json.dumps([name, measure(column, work / "count", work)]), flush=True)
 

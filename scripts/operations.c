@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 /*
- * Guest part of bench.py and plain_fuse.py: prints what operations below a directory cost, a line
+ * Guest part of the benchmarks: prints what operations below a directory cost, a line
  * each: nanoseconds for one (instructions, where the clock goes by them), a tab, and the name.
+ *
+ * With the name of an operation as second argument, that alone, for ever: profiling.py counts what is
+ * done between the two functions whose addresses are printed, and how many operations that is.
  *
  * The directory has: file (1 MiB, user.a), deep/…/deep/file (16 levels), and directories few and many
  * with 10 and 1,000 files.
@@ -196,10 +199,39 @@ static void each(void (*run)(int n), int times)
 		run(n);
 }
 
+static void __attribute__((noinline)) begin_batch(void)
+{
+	asm volatile("# begins");
+}
+
+static void __attribute__((noinline)) end_batch(void)
+{
+	asm volatile("# ends");
+}
+
+static int for_ever(const char *name)
+{
+	unsigned int i = 0;
+
+	while (strcmp(operations[i].name, name))
+		if (++i == sizeof(operations) / sizeof(*operations))
+			return 1;
+	printf("%llx\t%llx\t%d\n", (long long)begin_batch, (long long)end_batch,
+	       operations[i].times);
+	fflush(stdout);
+	for (;;) {
+		each(operations[i].before, operations[i].times);
+		begin_batch();
+		each(operations[i].run, operations[i].times);
+		end_batch();
+		each(operations[i].after, operations[i].times);
+	}
+}
+
 /* The least of all batches */
 int main(int argc, char **argv)
 {
-	if (argc != 2 || chdir(argv[1]) || (file = open("file", O_RDWR)) < 0)
+	if (argc < 2 || chdir(argv[1]) || (file = open("file", O_RDWR)) < 0)
 		return 1;
 	for (int n = 0; n < LEVELS; n++)
 		strcat(path, "deep/");
@@ -208,6 +240,8 @@ int main(int argc, char **argv)
 		snprintf(names[n], sizeof(names[n]), "new-%d", n);
 		snprintf(others[n], sizeof(others[n]), "other-%d", n);
 	}
+	if (argc > 2)
+		return for_ever(argv[2]);
 	for (unsigned int i = 0; i < sizeof(operations) / sizeof(*operations); i++) {
 		int times = operations[i].times;
 		long long least = -1;

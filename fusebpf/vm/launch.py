@@ -78,6 +78,8 @@ class Request:
     """File that keeps what the guest changes of its root; made when it is absent."""
     counted: bool = False
     """The guest's clock goes by instructions (MachineSpec)."""
+    monitor: Path | None = None
+    """Where QEMU takes commands (MachineSpec)."""
     cwd: Path = field(default_factory=Path.cwd)
 
 
@@ -174,6 +176,7 @@ def _boot(
         append=(*ready.kernel.arguments, *request.append),
         state=request.state,
         counted=request.counted,
+        monitor=request.monitor,
     )
     slowness = ready.kernel.slowness
     env = {

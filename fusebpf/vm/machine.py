@@ -55,6 +55,8 @@ class MachineSpec:
     """Disk of its own, which the guest writes to."""
     counted: bool = False
     """The clock goes by the instructions of all processors, a nanosecond each; never with KVM."""
+    monitor: Path | None = None
+    """A socket where QEMU takes commands (qemu(1), HMP), for as long as the machine is there."""
 
     @property
     def acceleration(self) -> tuple[str, ...]:
@@ -83,6 +85,8 @@ def command_line(spec: MachineSpec, agent_fd: int, console_fd: int) -> list[str]
         *("-device", "virtserialport,chardev=agent,name=fusebpf"),
         *("-chardev", f"socket,id=console,fd={console_fd}", "-serial", "chardev:console"),
     ]
+    if spec.monitor is not None:
+        command += ["-monitor", f"unix:{_escape(spec.monitor)},server=on,wait=off"]
     for export in spec.exports:
         mode = "" if export.writable else ",readonly=on"
         command += [
