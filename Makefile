@@ -45,7 +45,7 @@ test: dev ## everything that CI runs
 
 test-long: vm ## everything with a big count, and all tests on the other kernels (hours; docs/testing.md)
 	FUSEBPF_PROGRAMS=20000 FUSEBPF_MUTATIONS=100000 FUSEBPF_CARETS=2000 FUSEBPF_FAULTS=all $(PYTHON) -m pytest -s -o timeout=0 tests/property $(ARGS)
-	FUSEBPF_GUARD_CASES=500000 $(PYTHON) -m pytest -o timeout=0 tests/unit/test_guard_match.py tests/unit/test_guard_automaton.py $(ARGS)
+	FUSEBPF_GUARD_CASES=500000 $(PYTHON) -m pytest -o timeout=0 tests/unit/test_guard_match.py tests/unit/test_guard_automaton.py tests/unit/test_guard_tags.py $(ARGS)
 	$(PYTHON) scripts/costliest.py
 	rm -rf build/generated && $(PYTHON) -m tests.property.objects build/generated 4000
 	$(IN_GUEST) env FUSEBPF_OBJECTS=build/generated $(GUEST_PYTEST) -s tests/vm/test_generated.py
@@ -55,6 +55,8 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		tests/vm/test_filters_views.py tests/vm/test_filters_examples.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_DIFF_OPS=200000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/differential-long.xml tests/vm/test_differential.py $(ARGS)
+	$(IN_GUEST) env FUSEBPF_GUARD_OPS=100000 $(GUEST_PYTEST) -s \
+		--junitxml=build/junit/guard-long.xml tests/vm/test_guard_oracle.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_REPLIES=1000000 $(GUEST_PYTEST) -s \
 		--junitxml=build/junit/replies-long.xml tests/vm/test_daemon_fuzz.py $(ARGS)
 	$(IN_GUEST) env FUSEBPF_HOSTILE=10000 $(GUEST_PYTEST) -s \
