@@ -231,6 +231,18 @@ def guest(columns: dict[str, Column]) -> None:
             print(json.dumps([name, measure(column, work / "count", work)]), flush=True)
 
 
+def in_guest(script: str, *arguments: str) -> list[str]:
+    """The command that runs the guest's part of a script."""
+    python = ["env", f"PYTHONPATH={TREE}", "python", str(Path(script).resolve())]
+    return [*python, "--guest", *arguments]
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises SystemExit when a column is unknown."""
+    if unknown := [name for name in names if name not in COLUMNS]:
+        raise SystemExit(f"no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
+
+
 def counted(script: str, *names: str, kernel: str = "stock") -> dict[str, Costs]:
     """Boot a guest, and let `script --guest NAMES` count there."""
     from fusebpf.vm.launch import Request, execute
@@ -241,21 +253,21 @@ def counted(script: str, *names: str, kernel: str = "stock") -> dict[str, Costs]
         output[stream] += data
         sys.stderr.write(data.decode(errors="replace"))
 
-    command = ["env", f"PYTHONPATH={TREE}", "python", str(Path(script).resolve())]
-    command += ["--guest", *names]
-    request = Request(command, kernel=kernel, cpus=1, counted=True, timeout=3600)
+    request = Request(in_guest(script, *names), kernel=kernel, cpus=1, counted=True, timeout=3600)
     if execute(request, take, lambda text: print(text, file=sys.stderr)).status:
         raise SystemExit(1)
     return dict(json.loads(line) for line in output[1].splitlines())
 
 
-def table(columns: dict[str, Costs]) -> Iterator[str]:
-    """Markdown: instructions, and how many times those of the bind mount."""
+def table(
+    columns: dict[str, Costs], base_of: str = "bind", shown: Sequence[str] = ()
+) -> Iterator[str]:
+    """Markdown: instructions, and how many times those of one column; of all operations or some."""
     yield "| instructions | " + " | ".join(columns) + " |"
     yield "|-" * (len(columns) + 1) + "|"
-    for operation in next(iter(columns.values())):
+    for operation in shown or [*next(iter(columns.values()))]:
         cells = [f"{costs[operation]:,}" for costs in columns.values()]
-        if base := columns.get("bind", {}).get(operation):
+        if base := columns.get(base_of, {}).get(operation):
             cells = [
                 f"{costs[operation]:,} ({costs[operation] / base:.2f})"
                 for costs in columns.values()
@@ -285,8 +297,7 @@ def write(columns: dict[str, Costs]) -> None:
 def main(arguments: list[str]) -> int:
     check = arguments == ["--check"]
     names = [] if check else arguments
-    if unknown := [name for name in names if name not in COLUMNS]:
-        raise SystemExit(f"no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
+    check_names(names)
     build()
     columns = counted(__file__, *(names or COLUMNS))
     print(*table(columns), sep="\n")

@@ -45,10 +45,7 @@ def main() -> None:
         for kernel in kernels
         for device, costs in sorted(bench.counted(__file__, kernel=kernel).items())
     }
-    print("| operation | " + " | ".join(columns) + " |")
-    print("|-" * (len(columns) + 1) + "|")
-    for operation in next(iter(columns.values())):
-        print(f"| {operation} |", *(f"{costs[operation]:,} |" for costs in columns.values()))
+    print(*bench.table(columns), sep="\n")
 
 
 if __name__ == "__main__":

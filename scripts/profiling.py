@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -37,8 +38,6 @@ Profile = dict[str, float]
 
 def guest(column: str, operation: str) -> None:
     """Print the kernel's functions and where a batch is, then do the operation for ever."""
-    import subprocess
-
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         count = work / "count"
@@ -86,8 +85,7 @@ def profiled(column: str, operation: str) -> Profile:
             if data.endswith(b"\n"):
                 told.set()
 
-        script = ["env", f"PYTHONPATH={bench.TREE}", "python", str(Path(__file__).resolve())]
-        command = [*script, "--guest", column, operation]
+        command = bench.in_guest(__file__, column, operation)
         request = Request(command, cpus=1, counted=True, timeout=1200, monitor=monitor)
         steps = threading.Thread(target=log_steps, args=(monitor, log, told), daemon=True)
         steps.start()
@@ -167,8 +165,7 @@ def table(columns: dict[str, Profile]) -> Iterator[str]:
 
 
 def main(operation: str, *names: str) -> None:
-    if unknown := [name for name in names if name not in bench.COLUMNS]:
-        raise SystemExit(f"no column {unknown[0]!r}; there are: {', '.join(bench.COLUMNS)}")
+    bench.check_names(names)
     bench.build()
     columns = {name: profiled(name, operation) for name in names or ("bind", "unfiltered")}
     print(*table(columns), sep="\n")

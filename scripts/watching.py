@@ -46,21 +46,9 @@ COLUMNS: dict[str, bench.Column] = {
 }
 
 
-def table(columns: dict[str, bench.Costs]) -> Iterator[str]:
-    """Markdown: instructions, and how many times those of the mount alone."""
-    yield "| instructions | " + " | ".join(columns) + " |"
-    yield "|-" * (len(columns) + 1) + "|"
-    for operation in SHOWN:
-        base = columns["alone"][operation]
-        cells = [
-            f"{costs[operation]:,} ({costs[operation] / base:.2f})" for costs in columns.values()
-        ]
-        yield f"| {operation} | " + " | ".join(cells) + " |"
-
-
 def main() -> None:
     bench.build()
-    print(*table(bench.counted(__file__)), sep="\n")
+    print(*bench.table(bench.counted(__file__), "alone", SHOWN), sep="\n")
 
 
 if __name__ == "__main__":

@@ -345,21 +345,20 @@ class Calls(Records):
             return POISON
         view = as_view(args[0])
         # The kernel's walk ends at a NUL, which a Buffer may have anywhere
-        whole = view is not None and not (view.fold or view.sliced) and view.name.type == NAME
-        if view is None or not whole or isinstance(view.name, ir.NamePart):
+        name = view.name if view is not None and view.name.type == NAME else None
+        changed = view is not None and (view.fold or view.sliced)
+        if name is None or changed or isinstance(name, ir.NamePart):
             return self.error(
                 node.args[0],
                 "E259",
                 f"walk() takes a whole name, not {describe(args[0])}",
                 f"{decl.name}.walk(name)",
-                Mend(view.name.name, safe=False)
-                if view is not None and isinstance(view.name, ir.Local) and view.name.type == NAME
-                else None,
+                Mend(name.name, safe=False) if isinstance(name, ir.Local) else None,
             )
         state: ir.Expr | None = ir.Const(U64, 0)
         if len(args) == 2:
             state = self.convert(node.args[1], args[1], U64)
-        return POISON if state is None else Value(ir.NameWalk(S64, view.name, decl.name, state))
+        return POISON if state is None else Value(ir.NameWalk(S64, name, decl.name, state))
 
     def _map_method(self, node: ast.Call, decl: ir.MapDecl, name: str) -> Operand:
         at = last_name(node.func) if isinstance(node.func, ast.Attribute) else node.func

@@ -35,14 +35,20 @@ print(json.dumps(found), file=sys.stderr)
 """
 
 
-def test_steps_wait_for_what_they_need(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", CODE, tmp_path],
+def ran(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Code that imports the checks, with a directory as its argument."""
+    return subprocess.run(
+        [sys.executable, "-c", code, directory],
         env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
         capture_output=True,
-        check=True,
+        text=True,
         timeout=60,
     )
+
+
+def test_steps_wait_for_what_they_need(tmp_path: Path) -> None:
+    done = ran(CODE, tmp_path)
+    assert done.returncode == 0, done.stderr
     assert dict(json.loads(done.stderr)) == {
         "slow": 0,
         "behind it": 0,
@@ -76,13 +82,7 @@ REPORT = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1"
 
 def test_the_summary_ends_with_what_failed_and_the_count(tmp_path: Path) -> None:
     (tmp_path / "unit.xml").write_text(REPORT)
-    done = subprocess.run(
-        [sys.executable, "-c", SUMMARY, tmp_path],
-        env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = ran(SUMMARY, tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stdout.splitlines()[-5:] == [
         "failed of unit:",

@@ -173,28 +173,21 @@ class Model:
         return ""
 
     def create(self, step: Step) -> str:
-        path = self._free(step)
-        self.change(self.own(path, False))
-        self.at(path).write_text("new")
-        return ""
+        return self._made(step, False, lambda path: path.write_text("new"))
 
     def mkdir(self, step: Step) -> str:
-        path = self._free(step)
-        self.change(self.own(path, True))
-        self.at(path).mkdir()
-        return ""
+        return self._made(step, True, Path.mkdir)
 
     def symlink(self, step: Step) -> str:
-        path = self._free(step)
-        self.change(self.own(path, False))
-        self.at(path).symlink_to("nowhere")
-        return ""
+        return self._made(step, False, lambda path: path.symlink_to("nowhere"))
 
-    def _free(self, step: Step) -> Names:
+    def _made(self, step: Step, directory: bool, make: Callable[[Path], object]) -> str:
         path = self.walk(step.base, step.path)
         if self.kind(path) != "none":
             raise Refused("EEXIST")
-        return path
+        self.change(self.own(path, directory))
+        make(self.at(path))
+        return ""
 
     def readlink(self, step: Step) -> str:
         path = self.there(step)
