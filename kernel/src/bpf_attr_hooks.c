@@ -72,7 +72,7 @@ static int fbpf_getattr_backing(struct fbpf_op *op, void *data)
 
 	err = fbpf_getattr_lower(call->path, call->stat, call->request_mask,
 				 flags);
-	if (err)
+	if (err || !op->post)
 		return err;
 	fbpf_fill_attr(&call->found, call->stat);
 	op->out.attr.attr = call->found;
@@ -87,7 +87,7 @@ static int fbpf_getattr_finish(struct fbpf_op *op, void *data, int err)
 	const struct fuse_attr *new = &op->out.attr.attr;
 	struct kstat *stat = call->stat;
 
-	if (err || !memcmp(old, new, sizeof(*new)))
+	if (err || !op->post || !memcmp(old, new, sizeof(*new)))
 		return err;
 
 	if (new->uid != old->uid)
@@ -146,13 +146,13 @@ static const struct fbpf_desc fbpf_getattr_desc = {
 int fbpf_filter_getattr(const struct path *path, struct kstat *stat,
 			u32 request_mask, unsigned int flags)
 {
-	struct fbpf_getattr_call call = {
-		.path = path,
-		.stat = stat,
-		.request_mask = request_mask,
-		.flags = flags,
-	};
+	struct fbpf_getattr_call call;
 
+	/* But for what was found, which a postfilter alone has use for */
+	call.path = path;
+	call.stat = stat;
+	call.request_mask = request_mask;
+	call.flags = flags;
 	return fbpf_filter(&fbpf_getattr_desc, d_inode(path->dentry), &call);
 }
 

@@ -5,13 +5,17 @@
  *
  * Locking: programs run under rcu_read_lock() only, one program per section,
  * never around lower calls. Whoever replaces or removes a set waits for a grace
- * period, so that none of its programs runs afterwards.
+ * period, so that none of its programs runs afterwards. A CPU's spare operation is
+ * taken and given back by one exchange, and is nobody's in between.
  */
+#include <linux/percpu.h>
 #include <linux/slab.h>
 
 #include "bpf_op.h"
 
 static struct kmem_cache *fbpf_op_cachep;
+/* What the last operation on the CPU left to the next */
+static DEFINE_PER_CPU(struct fbpf_op *, fbpf_spare_op);
 
 /* Of fbpf_prefilter(): the daemon does it all */
 #define FBPF_LEFT_TO_USER	1
@@ -178,8 +182,9 @@ static void fbpf_name_buffer(struct fuse_buffer *buf, u8 *data,
 {
 	unsigned int len = min_t(unsigned int, name->len, NAME_MAX);
 
+	/* In words, which the compiler does in place */
+	memset(data, 0, FBPF_NAME_BYTES);
 	memcpy(data, name->name, len);
-	memset(data + len, 0, FBPF_NAME_BYTES - len);
 	*buf = (struct fuse_buffer) {
 		.data = data,
 		.size = len + 1,
@@ -273,6 +278,30 @@ static int fbpf_run(const struct fbpf_desc *desc, struct fbpf_op *op, void *call
 	return err;
 }
 
+static struct fbpf_op *fbpf_get_op(bool must)
+{
+	struct fbpf_op *op = this_cpu_xchg(fbpf_spare_op, NULL);
+
+	if (likely(op))
+		return op;
+	return kmem_cache_alloc(fbpf_op_cachep,
+				GFP_KERNEL | (must ? __GFP_NOFAIL : 0));
+}
+
+static void fbpf_free_op(struct fbpf_op *op)
+{
+	if (op)
+		kmem_cache_free(fbpf_op_cachep, op);
+}
+
+static void fbpf_put_op(struct fbpf_op *op)
+{
+	/* KASAN is to see who uses it after the operation's end */
+	if (!IS_ENABLED(CONFIG_KASAN))
+		op = this_cpu_xchg(fbpf_spare_op, op);
+	fbpf_free_op(op);
+}
+
 /**
  * fbpf_filter - carry out an operation that filters are attached to
  * @desc: which one
@@ -287,8 +316,7 @@ int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call)
 	struct fbpf_op *op;
 	int err;
 
-	op = kmem_cache_alloc(fbpf_op_cachep, GFP_KERNEL |
-			      (desc->must ? __GFP_NOFAIL : 0));
+	op = fbpf_get_op(desc->must);
 	if (!op)
 		return -ENOMEM;
 	/* All but the large arrays at the end, which start unspecified */
@@ -300,9 +328,11 @@ int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call)
 	op->may_clear = desc->may_clear;
 
 	err = fbpf_run(desc, op, call);
-	fbpf_put_entries(&op->daemon);
-	kvfree(op->value_data);
-	kmem_cache_free(fbpf_op_cachep, op);
+	if (unlikely(op->daemon.backing.dentry || op->daemon.set))
+		fbpf_put_entries(&op->daemon);
+	if (op->value_data)
+		kvfree(op->value_data);
+	fbpf_put_op(op);
 	return err;
 }
 
@@ -349,5 +379,9 @@ int fbpf_dispatch_init(void)
 
 void fbpf_dispatch_exit(void)
 {
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		fbpf_free_op(per_cpu(fbpf_spare_op, cpu));
 	kmem_cache_destroy(fbpf_op_cachep);
 }

@@ -57,8 +57,7 @@ struct fbpf_dirbuf {
  * @dir: of a readdir
  * @value_data: allocated for this operation
  *
- * Allocated only when a filter is attached to the operation, and used by one
- * task.
+ * There only when a filter is attached to the operation, and used by one task.
  */
 struct fbpf_op {
 	struct bpf_fuse_meta_info meta;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * READDIR. Without a filter the caller's context goes straight to the lower
- * directory. With one, entries are collected, filtered and then handed on; the
- * position of each is the lower one, so that seeking works as below.
+ * READDIR. Where no filter looks at the entries or says how many they may be, the
+ * caller's context goes straight to the lower directory. Else they are collected,
+ * filtered and then handed on; the position of each is the lower one, so that
+ * seeking works as below.
  *
  * Locking: the VFS holds the directory's i_rwsem shared and, for descriptors,
  * the file's position lock. The collected entries belong to the call.
@@ -24,13 +25,13 @@ struct fbpf_collect {
  * struct fbpf_readdir_call - one pass over the lower directory
  * @file: upper directory
  * @lower: lower directory
- * @dir: entries of this pass
+ * @dir: entries of this pass; there once they are collected
  * @pos: where the pass begins, and then where it ended
  * @count: entries found below
  * @again: a filter asked for another pass
  * @jumped: a filter set where to begin: there is no next pass
  * @ctx: where entries go in the end
- * @user: the daemon has put them there
+ * @through: they are there: nobody looks at them, or the daemon put them there
  */
 struct fbpf_readdir_call {
 	struct file *file;
@@ -41,7 +42,7 @@ struct fbpf_readdir_call {
 	bool again;
 	bool jumped;
 	struct dir_context *ctx;
-	bool user;
+	bool through;
 };
 
 /* Room for one entry of any name; less would look like the end */
@@ -126,46 +127,68 @@ static int fbpf_readdir_prepare(struct fbpf_op *op, void *data)
 	op->in.read.fh = ff->fh;
 	op->in.read.offset = call->pos;
 	op->in.read.size = FBPF_DIR_BYTES;
-	op->dir = call->dir;
 	return 0;
 }
 
-static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
+/* Room for entries, kept for the passes that follow */
+static int fbpf_readdir_room(struct fbpf_readdir_call *call)
 {
-	struct fbpf_readdir_call *call = data;
-	struct fbpf_collect collect = {
-		.ctx.actor = fbpf_collect,
-		.ctx.pos = call->pos,
-		.dir = call->dir,
-		.room = FBPF_DIR_BYTES,
-	};
-	int err;
-
-	if (op) {
-		if (op->in.read.offset != call->pos) {
-			call->jumped = true;
-			call->pos = op->in.read.offset;
-			collect.ctx.pos = call->pos;
-		}
-		collect.room = clamp_t(u32, op->in.read.size, FBPF_DIR_LEAST,
-				       FBPF_DIR_BYTES);
-	}
-	if (collect.ctx.pos < 0)
-		return -EINVAL;
+	/* The program may read a name's 256 bytes: let them be ours */
+	if (!call->dir)
+		call->dir = kvzalloc(sizeof(*call->dir), GFP_KERNEL);
+	if (!call->dir)
+		return -ENOMEM;
 	call->dir->buf = (struct fuse_buffer) {
 		.data = call->dir->data,
 		.alloc_size = FBPF_DIR_BYTES,
 		.max_size = FBPF_DIR_BYTES,
 		.flags = BPF_FUSE_VARIABLE_SIZE | BPF_FUSE_DIRENTS,
 	};
+	return 0;
+}
+
+static int fbpf_readdir_through(struct fbpf_readdir_call *call)
+{
+	if (call->pos < 0)
+		return -EINVAL;
+	call->through = true;
+	call->ctx->pos = call->pos;
+	return fbpf_iterate_lower(call->file, call->lower, call->ctx);
+}
+
+static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_readdir_call *call = data;
+	struct fbpf_collect collect = { .ctx.actor = fbpf_collect };
+	int err;
+
+	if (op && op->in.read.offset != call->pos) {
+		call->jumped = true;
+		call->pos = op->in.read.offset;
+	}
+	if (!op || (!op->post && op->in.read.size == FBPF_DIR_BYTES))
+		return fbpf_readdir_through(call);
+
+	err = fbpf_readdir_room(call);
+	if (err) {
+		/* There is nothing to show it */
+		op->post = false;
+		return err;
+	}
+	op->dir = call->dir;
+	if (call->pos < 0)
+		return -EINVAL;
+	collect.ctx.pos = call->pos;
+	collect.dir = call->dir;
+	collect.room = clamp_t(u32, op->in.read.size, FBPF_DIR_LEAST,
+			       FBPF_DIR_BYTES);
 	err = fbpf_iterate_lower(call->file, call->lower, &collect.ctx);
 	/* What was found is given first; the error comes back with the next pass */
 	if (err && !collect.count)
 		return err;
 	call->pos = collect.ctx.pos;
 	call->count = collect.count;
-	if (op)
-		op->out.read.offset = call->pos;
+	op->out.read.offset = call->pos;
 	return 0;
 }
 
@@ -173,14 +196,12 @@ static int fbpf_readdir_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_readdir_call *call = data;
 
-	if (!err && op) {
-		call->pos = op->out.read.offset;
-		call->again = op->out.read.again;
-		/* It would never end */
-		if (call->again && !call->count)
-			err = -EINVAL;
-	}
-	return err;
+	if (err || call->through)
+		return err;
+	call->pos = op->out.read.offset;
+	call->again = op->out.read.again;
+	/* It would never end */
+	return call->again && !call->count ? -EINVAL : 0;
 }
 
 FBPF_PRE(readdir, &op->in.read)
@@ -194,7 +215,7 @@ static int fbpf_readdir_user(void *data)
 
 	if (IS_ERR(classic))
 		return PTR_ERR(classic);
-	call->user = true;
+	call->through = true;
 	return classic->f_op->iterate_shared(classic, call->ctx);
 }
 
@@ -261,12 +282,6 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 	};
 	int ret;
 
-	call.dir = kvmalloc(sizeof(*call.dir), GFP_KERNEL);
-	if (!call.dir)
-		return -ENOMEM;
-	/* The program may read a name's 256 bytes: let them be ours */
-	memset(call.dir, 0, sizeof(*call.dir));
-
 	do {
 		loff_t start = ctx->pos;
 
@@ -274,7 +289,7 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 		call.count = 0;
 		call.again = false;
 		ret = fbpf_dispatch(&fbpf_readdir_desc, file_inode(file), &call);
-		if (call.user)
+		if (call.through)
 			break;
 		if (!ret)
 			ret = fbpf_emit(&call, ctx);

@@ -5,8 +5,8 @@
  * system.posix_acl_default, in the form of the system calls, with ids of the
  * initial user namespace.
  *
- * Values pass through memory of the operation's, so that a filter can make them
- * as long as an attribute may be.
+ * Values that a filter sees pass through memory of the operation's, so that it can
+ * make them as long as an attribute may be.
  *
  * Locking: as of the operations without filters.
  */
@@ -29,6 +29,7 @@
  * @size: bytes of it, 0 to ask for the length only
  * @flags: XATTR_CREATE, XATTR_REPLACE
  * @ret: length of what was found
+ * @through: it is in @value already: nobody looked at it
  */
 struct fbpf_xattr_call {
 	struct dentry *dentry;
@@ -39,6 +40,7 @@ struct fbpf_xattr_call {
 	size_t size;
 	int flags;
 	ssize_t ret;
+	bool through;
 };
 
 static struct qstr fbpf_cstr(const char *name)
@@ -76,6 +78,11 @@ static int fbpf_getxattr_backing(struct fbpf_op *op, void *data)
 	ssize_t ret;
 	int err;
 
+	if (!op->post && size == call->size) {
+		call->through = true;
+		call->ret = fbpf_fetch(call, name, call->value, size);
+		return min_t(ssize_t, call->ret, 0);
+	}
 	err = fbpf_set_value(op, NULL, 0, XATTR_SIZE_MAX);
 	if (err)
 		return err;
@@ -101,7 +108,7 @@ static int fbpf_getxattr_finish(struct fbpf_op *op, void *data, int err)
 	struct fbpf_xattr_call *call = data;
 	u32 size = min_t(u32, op->value.size, XATTR_SIZE_MAX);
 
-	if (err)
+	if (err || call->through)
 		return err;
 	/* A length alone was asked for, and a length is there */
 	if (!call->size && !op->in.getxattr.size) {
@@ -309,11 +316,13 @@ static int fbpf_get_acl_backing(struct fbpf_op *op, void *data)
 
 	if (type < 0)
 		return type;
-	ret = fbpf_set_value(op, NULL, 0, XATTR_SIZE_MAX);
-	if (ret)
-		return ret;
+	if (op->post) {
+		ret = fbpf_set_value(op, NULL, 0, XATTR_SIZE_MAX);
+		if (ret)
+			return ret;
+	}
 	call->acl = fbpf_get_acl_lower(call->dentry, type);
-	if (IS_ERR_OR_NULL(call->acl))
+	if (IS_ERR_OR_NULL(call->acl) || !op->post)
 		return PTR_ERR_OR_ZERO(call->acl);
 	ret = posix_acl_to_xattr(&init_user_ns, call->acl, op->value_data,
 				 XATTR_SIZE_MAX);
