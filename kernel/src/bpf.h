@@ -6,6 +6,7 @@
 #ifndef _FS_FUSE_BPF_H
 #define _FS_FUSE_BPF_H
 
+#include <linux/cred.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/mount.h>
@@ -91,6 +92,7 @@ struct fbpf_set {
  * @mnt: private clone of the lower mount, rooted at the lower directory
  * @idmap: of @mnt
  * @cred: credentials for lower calls; NULL to use the caller's
+ * @creator: @cred with the ids of who made a file last, or NULL; under RCU
  * @set: filters, NULL without
  * @link: held so that closing and unpinning it changes nothing; may be NULL
  * @nosuid: the lower mount ignores set-id bits and file capabilities
@@ -105,6 +107,7 @@ struct fbpf_mount {
 	struct fbpf_set *set;
 	struct bpf_link *link;
 	bool nosuid;
+	const struct cred __rcu *creator;
 	bool daemon;
 	struct rcu_head rcu;
 };
@@ -330,7 +333,7 @@ static inline bool fbpf_answer_holds(const struct fbpf_dentry *fd)
 
 /* bpf_namei.c, the operations without filters */
 extern const struct inode_operations fbpf_dir_inode_operations;
-const struct cred *fbpf_enter_create(const struct fbpf_mount *fb);
+const struct cred *fbpf_enter_create(struct super_block *sb);
 struct fbpf_change {
 	const struct cred *old;
 	struct inode *lower_dir;

@@ -14,23 +14,49 @@
 
 #include "bpf_hooks.h"
 
-/* Lower credentials for a new file: its owner is the caller */
-const struct cred *fbpf_enter_create(const struct fbpf_mount *fb)
+/* The credentials of the last creation, referenced, when they are the caller's */
+static const struct cred *fbpf_last_creator(const struct fbpf_mount *fb)
 {
-	const struct cred *old;
-	struct cred *cred;
+	const struct cred *cred;
+
+	rcu_read_lock();
+	cred = rcu_dereference(fb->creator);
+	if (cred && (!uid_eq(cred->fsuid, current_fsuid()) ||
+		     !gid_eq(cred->fsgid, current_fsgid())))
+		cred = NULL;
+	cred = get_cred_rcu(cred);
+	rcu_read_unlock();
+	return cred;
+}
+
+/* New ones, referenced, which the next creation finds; NULL without memory */
+static const struct cred *fbpf_new_creator(struct fbpf_mount *fb)
+{
+	const struct cred *old = override_creds(fb->cred);
+	struct cred *cred = prepare_creds();
+
+	revert_creds(old);
+	if (!cred)
+		return NULL;
+	cred->fsuid = current_fsuid();
+	cred->fsgid = current_fsgid();
+	get_cred(cred);
+	put_cred(unrcu_pointer(xchg(&fb->creator, RCU_INITIALIZER(cred))));
+	return cred;
+}
+
+/* Lower credentials for a new file: its owner is the caller */
+const struct cred *fbpf_enter_create(struct super_block *sb)
+{
+	struct fbpf_mount *fb = fbpf_sb(sb);
+	const struct cred *cred, *old;
 
 	if (!fb->cred)
 		return NULL;
-	old = override_creds(fb->cred);
-	cred = prepare_creds();
-	if (!cred) {
-		revert_creds(old);
+	cred = fbpf_last_creator(fb) ?: fbpf_new_creator(fb);
+	if (!cred)
 		return ERR_PTR(-ENOMEM);
-	}
-	cred->fsuid = old->fsuid;
-	cred->fsgid = old->fsgid;
-	put_cred(override_creds(cred));
+	old = override_creds(cred);
 	put_cred(cred);
 	return old;
 }
@@ -117,7 +143,7 @@ struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
 		return ERR_PTR(err);
 	change->lower_dir = fbpf_lower_inode(dir);
 	inode_lock_nested(change->lower_dir, I_MUTEX_PARENT);
-	change->old = create ? fbpf_enter_create(fb) : fbpf_enter(fb);
+	change->old = create ? fbpf_enter_create(dir->i_sb) : fbpf_enter(fb);
 	if (IS_ERR(change->old)) {
 		err = PTR_ERR(change->old);
 		goto unlock;
@@ -408,7 +434,8 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 	if (err)
 		return err;
 	/* A whiteout is a new file */
-	cred = flags & RENAME_WHITEOUT ? fbpf_enter_create(fb) : fbpf_enter(fb);
+	cred = flags & RENAME_WHITEOUT ? fbpf_enter_create(old->d_sb) :
+					 fbpf_enter(fb);
 	if (IS_ERR(cred)) {
 		err = PTR_ERR(cred);
 	} else {

@@ -193,6 +193,7 @@ void fbpf_mount_free(struct fbpf_mount *fb)
 		return;
 	kern_unmount(fb->mnt);
 	put_cred(fb->cred);
+	put_cred(rcu_dereference_protected(fb->creator, true));
 	fbpf_put_link(fb->link);
 	fbpf_set_put(fb->set);
 	kfree_rcu(fb, rcu);

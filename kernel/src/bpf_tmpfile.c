@@ -60,7 +60,7 @@ static int fbpf_tmpfile_backing(struct fbpf_op *op, void *data)
 	err = mnt_want_write(fb->mnt);
 	if (err)
 		return err;
-	old = fbpf_enter_create(fb);
+	old = fbpf_enter_create(call->dir->i_sb);
 	if (IS_ERR(old)) {
 		err = PTR_ERR(old);
 		goto drop;

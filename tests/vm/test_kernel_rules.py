@@ -15,9 +15,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -438,6 +440,49 @@ def _run_status(*command: str | Path) -> int:
 def _acl(path: Path) -> list[str]:
     command = ["getfacl", "-cn", "--absolute-names", str(path)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+
+
+MAKERS = 4
+"""Threads that make files at once, each with ids of its own."""
+MADE = 60
+"""Of each kind, by each of them."""
+
+
+def _make_as(directory: Path, begin: Barrier, uid: int) -> list[tuple[str, int, int]]:
+    """What a thread, whose ids for files are its own, made that is not its own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.setfsgid(uid + 100)
+    libc.setfsuid(uid)
+    begin.wait(60)
+    made = []
+    for i in range(MADE):
+        name = f"{directory}/{uid}.{i}"
+        for kind, make in (
+            ("f", lambda path: os.close(os.open(path, os.O_CREAT | os.O_EXCL))),
+            ("d", os.mkdir),
+            ("l", partial(os.symlink, "to")),
+            ("p", os.mkfifo),
+        ):
+            make(f"{name}.{kind}")
+            found = os.lstat(f"{name}.{kind}")
+            made.append((f"{uid}.{i}.{kind}", found.st_uid, found.st_gid))
+        fd = os.open(directory, os.O_TMPFILE | os.O_RDWR)
+        found = os.fstat(fd)
+        made.append((f"{uid}.{i} unnamed", found.st_uid, found.st_gid))
+        os.close(fd)
+    return [each for each in made if each[1:] != (uid, uid + 100)]
+
+
+def test_what_many_make_at_once_is_each_ones_own(place: Path) -> None:
+    lower, mnt = pair(place)
+    lower.chmod(0o777)
+    uids = range(2000, 2000 + MAKERS)
+    with kit.mounted(lower, mnt), ThreadPoolExecutor(MAKERS) as pool:
+        for wrong in pool.map(partial(_make_as, mnt, Barrier(MAKERS)), uids):
+            assert wrong == []
+    assert len(list(lower.iterdir())) == MAKERS * MADE * 4
+    for path in lower.iterdir():
+        assert path.lstat().st_uid == int(path.name.split(".")[0])
 
 
 def reserve_steps(s: Steps) -> None:
