@@ -96,18 +96,23 @@ struct fbpf_set {
  * @set: filters, NULL without
  * @link: held so that closing and unpinning it changes nothing; may be NULL
  * @nosuid: the lower mount ignores set-id bits and file capabilities
+ * @plain: what permission depends on is the lower inode's as it is: ids are not
+ *	mapped, and not @nosuid
+ * @quick: @plain, and nobody but the lower file system says what is there
  * @daemon: there is one, or was
  *
- * Does not change while the super block lives.
+ * But for @creator it does not change while the super block lives.
  */
 struct fbpf_mount {
 	struct vfsmount *mnt;
 	struct mnt_idmap *idmap;
 	const struct cred *cred;
+	const struct cred __rcu *creator;
 	struct fbpf_set *set;
 	struct bpf_link *link;
 	bool nosuid;
-	const struct cred __rcu *creator;
+	bool plain;
+	bool quick;
 	bool daemon;
 	struct rcu_head rcu;
 };
@@ -192,6 +197,12 @@ static inline bool fbpf_hooked(struct inode *inode, enum fbpf_hook hook)
 	return set && (READ_ONCE(set->hooks) & BIT_ULL(hook));
 }
 
+/* Filters are the mount's, or come with what its daemon answers */
+static inline bool fbpf_may_filter(const struct fbpf_mount *fb)
+{
+	return fb->set || fb->daemon;
+}
+
 /* Goes up when programs are replaced or torn away, after them */
 extern u32 fbpf_generation;
 
@@ -199,7 +210,7 @@ extern u32 fbpf_generation;
 static inline u32 fbpf_gen(const struct fbpf_mount *fb)
 {
 	/* Pairs with the release in fbpf_update(): programs are no older */
-	return fb->set || fb->daemon ? smp_load_acquire(&fbpf_generation) : 0;
+	return fbpf_may_filter(fb) ? smp_load_acquire(&fbpf_generation) : 0;
 }
 
 /* Was the tag decided under a set of filters that is no longer the one? */
@@ -218,6 +229,38 @@ static inline int fbpf_settle(struct dentry *dentry)
 				   fbpf_gen(fbpf_sb(dentry->d_sb)))))
 		return 0;
 	return fbpf_settle_slow(dentry);
+}
+
+/* Flags of an inode that are the lower one's */
+#define FBPF_I_FLAGS	(S_SYNC | S_APPEND | S_IMMUTABLE)
+
+bool fbpf_mapped_attr_stale(struct inode *inode);
+
+static inline bool fbpf_plain_attr_stale(struct inode *inode)
+{
+	const struct inode *lower = fbpf_lower_inode(inode);
+
+	return inode->i_mode != READ_ONCE(lower->i_mode) ||
+	       !uid_eq(inode->i_uid, lower->i_uid) ||
+	       !gid_eq(inode->i_gid, lower->i_gid) ||
+	       ((inode->i_flags ^ lower->i_flags) & FBPF_I_FLAGS);
+}
+
+/* Does the copy differ in what permission and execution depend on? */
+static inline bool fbpf_attr_stale(struct inode *inode)
+{
+	return likely(fbpf_sb(inode->i_sb)->plain) ?
+		       fbpf_plain_attr_stale(inode) :
+		       fbpf_mapped_attr_stale(inode);
+}
+
+/* For FIOQSIZE alone; getattr asks below */
+static inline void fbpf_copy_blocks(struct inode *inode)
+{
+	const struct inode *lower = fbpf_lower_inode(inode);
+
+	WRITE_ONCE(inode->i_blocks, READ_ONCE(lower->i_blocks));
+	WRITE_ONCE(inode->i_bytes, READ_ONCE(lower->i_bytes));
 }
 
 /* Lower calls run between these two */
@@ -307,7 +350,6 @@ struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
 			struct bpf_link *link);
 void fbpf_copy_attr(struct inode *inode);
 void fbpf_refresh(struct inode *inode);
-bool fbpf_attr_stale(struct inode *inode);
 void fbpf_evict_inode(struct inode *inode);
 void fbpf_destroy_inode(struct inode *inode);
 
@@ -363,7 +405,7 @@ extern const struct inode_operations fbpf_symlink_inode_operations;
 int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask);
 int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags);
-int fbpf_remove_hidden(struct file *file);
+int fbpf_remove_hidden_slow(struct file *file);
 int fbpf_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr);
 int fbpf_permission_lower(struct inode *inode, int mask);

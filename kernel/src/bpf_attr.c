@@ -23,11 +23,20 @@ int fbpf_permission_lower(struct inode *inode, int mask)
 				fbpf_lower_inode(inode), mask);
 }
 
-int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
+static noinline int fbpf_permission_slow(struct inode *inode, int mask)
 {
-	if (unlikely(fbpf_hooked(inode, FBPF_ACCESS)))
+	if (fbpf_hooked(inode, FBPF_ACCESS))
 		return fbpf_filter_permission(inode, mask);
 	return fbpf_permission_lower(inode, mask);
+}
+
+/* Of each directory on a path: nothing but a jump when it is a walk under RCU */
+int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
+{
+	if (unlikely(!(mask & MAY_NOT_BLOCK) || fbpf_hooked(inode, FBPF_ACCESS)))
+		return fbpf_permission_slow(inode, mask);
+	return inode_permission(fbpf_sb(inode->i_sb)->idmap,
+				fbpf_lower_inode(inode), mask);
 }
 
 int fbpf_getattr_lower(const struct path *path, struct kstat *stat,
@@ -40,11 +49,8 @@ int fbpf_getattr_lower(const struct path *path, struct kstat *stat,
 
 	err = vfs_getattr_nosec(&lower, stat, request_mask, flags);
 	fbpf_leave(old);
-	if (err)
-		return err;
-	fbpf_refresh(inode);
 	stat->dev = inode->i_sb->s_dev;
-	return 0;
+	return err;
 }
 
 int fbpf_getattr(struct mnt_idmap *idmap, const struct path *path,
@@ -145,15 +151,14 @@ static unsigned int fbpf_hidden_kill(struct inode *inode, unsigned int valid)
 }
 
 /**
- * fbpf_remove_hidden - drop set-id bits before data changes
+ * fbpf_remove_hidden_slow - fbpf_remove_hidden() where the lower mount is nosuid
  * @file: open file, whose inode is locked
  *
- * What file_remove_privs() cannot see because the lower mount is nosuid. As the
- * caller, whose capabilities decide.
+ * As the caller, whose capabilities decide.
  *
  * Return: 0 or a negative errno
  */
-int fbpf_remove_hidden(struct file *file)
+int fbpf_remove_hidden_slow(struct file *file)
 {
 	struct iattr attr = {
 		.ia_valid = fbpf_hidden_kill(file_inode(file), ATTR_SIZE),

@@ -101,7 +101,8 @@ static bool fbpf_lookup_hooked(const struct dentry *dentry)
 	return hooked;
 }
 
-static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
+static noinline int fbpf_revalidate_slow(struct dentry *dentry,
+					 unsigned int flags)
 {
 	const struct fbpf_mount *fb = fbpf_sb(dentry->d_sb);
 	struct fbpf_dentry *fd = fbpf_d(dentry);
@@ -135,6 +136,24 @@ static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 		fbpf_copy_attr(inode);
 	}
 	return 1;
+}
+
+/*
+ * Every component of every path comes through here: what is nearly always so is
+ * checked without a call, and nothing is saved and restored for it.
+ */
+static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
+{
+	const struct fbpf_dentry *fd = fbpf_d(dentry);
+	struct dentry *lower = READ_ONCE(fd->lower);
+	struct inode *inode = d_inode_rcu(dentry);
+
+	if (likely(fbpf_sb(dentry->d_sb)->quick && lower &&
+		   !(lower->d_flags & DCACHE_OP_REVALIDATE) &&
+		   fbpf_lower_unchanged(fd, lower) &&
+		   (!inode || !fbpf_plain_attr_stale(inode))))
+		return 1;
+	return fbpf_revalidate_slow(dentry, flags);
 }
 
 const struct dentry_operations fbpf_dentry_operations = {

@@ -12,8 +12,6 @@
 
 #include "bpf.h"
 
-#define FBPF_I_FLAGS	(S_SYNC | S_APPEND | S_IMMUTABLE)
-
 struct fbpf_key {
 	struct inode *lower;
 	u64 nodeid;
@@ -46,8 +44,8 @@ static kgid_t fbpf_gid(const struct fbpf_mount *fb, const struct inode *lower)
 	return vfsgid_into_kgid(i_gid_into_vfsgid(fb->idmap, lower));
 }
 
-/* Does the copy differ in what permission and execution depend on? */
-bool fbpf_attr_stale(struct inode *inode)
+/* Of fbpf_attr_stale() where ids are mapped or bits are hidden */
+bool fbpf_mapped_attr_stale(struct inode *inode)
 {
 	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
 	const struct inode *lower = fbpf_lower_inode(inode);
@@ -80,9 +78,7 @@ void fbpf_copy_attr(struct inode *inode)
 	inode_set_mtime_to_ts(inode, inode_get_mtime(lower));
 	inode_set_ctime_to_ts(inode, inode_get_ctime(lower));
 	i_size_write(inode, i_size_read(lower));
-	/* For FIOQSIZE alone; getattr asks below */
-	inode->i_blocks = READ_ONCE(lower->i_blocks);
-	inode->i_bytes = READ_ONCE(lower->i_bytes);
+	fbpf_copy_blocks(inode);
 	spin_unlock(&inode->i_lock);
 }
 

@@ -81,9 +81,21 @@ static bool fbpf_file_hooked(const struct file *file, enum fbpf_hook hook)
 	return unlikely(fbpf_hooked(file_inode(file), hook));
 }
 
+/* Drop set-id bits that file_remove_privs() cannot see, before data changes */
+static int fbpf_remove_hidden(struct file *file)
+{
+	if (likely(!fbpf_sb(file_inode(file)->i_sb)->nosuid))
+		return 0;
+	return fbpf_remove_hidden_slow(file);
+}
+
+/* The inode is locked. Set-id bits and room may have changed with the size. */
 static void fbpf_end_write(struct file *file, loff_t pos, ssize_t ret)
 {
-	fbpf_copy_attr(file_inode(file));
+	struct inode *inode = file_inode(file);
+
+	fbpf_refresh(inode);
+	fbpf_copy_blocks(inode);
 }
 
 ssize_t fbpf_read_lower(struct kiocb *iocb, struct iov_iter *iter)

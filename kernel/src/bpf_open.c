@@ -154,19 +154,30 @@ int fbpf_open_result(struct file *file, const struct fuse_open_out *out)
 	return 0;
 }
 
-void fbpf_close_file(struct file *file)
+/* Take the lower file, or NULL, away from @file; the caller puts it */
+static struct file *fbpf_part_file(struct file *file)
 {
 	struct fbpf_file *ff = file->private_data;
+	struct file *lower;
 
 	if (!ff)
-		return;
+		return NULL;
+	lower = ff->lower;
 	file->private_data = NULL;
 	if (file->f_flags & __FMODE_EXEC)
-		allow_write_access(ff->lower);
+		allow_write_access(lower);
 	if (ff->classic)
 		fput(ff->classic);
-	fput(ff->lower);
 	kfree(ff);
+	return lower;
+}
+
+void fbpf_close_file(struct file *file)
+{
+	struct file *lower = fbpf_part_file(file);
+
+	if (lower)
+		fput(lower);
 }
 
 static int fbpf_open_prepare(struct fbpf_op *op, void *data)
@@ -307,10 +318,15 @@ static const struct fbpf_desc fbpf_releasedir_desc = {
 
 int fbpf_release(struct inode *inode, struct file *file)
 {
+	struct file *lower;
+
 	fbpf_dispatch(S_ISDIR(inode->i_mode) ? &fbpf_releasedir_desc :
 					       &fbpf_release_desc,
 		      inode, file);
-	fbpf_close_file(file);
+	lower = fbpf_part_file(file);
+	/* As the last reference to ours went: nothing is held, nothing to defer */
+	if (lower)
+		__fput_sync(lower);
 	return 0;
 }
 

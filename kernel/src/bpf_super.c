@@ -299,6 +299,8 @@ static void fbpf_inherit_flags(struct super_block *sb, struct fbpf_mount *fb)
 	if (flags & MNT_NODEV || fb->mnt->mnt_sb->s_iflags & SB_I_NODEV)
 		sb->s_iflags |= SB_I_NODEV;
 	fb->nosuid = flags & MNT_NOSUID;
+	fb->plain = !fb->nosuid && fb->idmap == &nop_mnt_idmap;
+	fb->quick = fb->plain && !fbpf_may_filter(fb);
 }
 
 static int fbpf_check_root(struct fs_context *fsc, const struct path *root)
