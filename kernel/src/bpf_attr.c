@@ -25,18 +25,31 @@ int fbpf_permission_lower(struct inode *inode, int mask)
 
 static noinline int fbpf_permission_slow(struct inode *inode, int mask)
 {
+	int err;
+
 	if (fbpf_hooked(inode, FBPF_ACCESS))
 		return fbpf_filter_permission(inode, mask);
+	/* Held since before its filters were replaced, it may be refused now */
+	if (fbpf_i(inode)->set &&
+	    unlikely(fbpf_tag_stale(inode, fbpf_gen(fbpf_sb(inode->i_sb))))) {
+		if (mask & MAY_NOT_BLOCK)
+			return -ECHILD;
+		err = fbpf_settle_inode(inode);
+		if (err)
+			return err;
+	}
 	return fbpf_permission_lower(inode, mask);
 }
 
 /* Of each directory on a path: nothing but a jump when it is a walk under RCU */
 int fbpf_permission(struct mnt_idmap *idmap, struct inode *inode, int mask)
 {
-	if (unlikely(!(mask & MAY_NOT_BLOCK) || fbpf_hooked(inode, FBPF_ACCESS)))
-		return fbpf_permission_slow(inode, mask);
-	return inode_permission(fbpf_sb(inode->i_sb)->idmap,
-				fbpf_lower_inode(inode), mask);
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+
+	if (likely(fb->quick && mask & MAY_NOT_BLOCK))
+		return inode_permission(fb->idmap, fbpf_lower_inode(inode),
+					mask);
+	return fbpf_permission_slow(inode, mask);
 }
 
 int fbpf_getattr_lower(const struct path *path, struct kstat *stat,

@@ -89,7 +89,7 @@ static int fbpf_remove_hidden(struct file *file)
 	return fbpf_remove_hidden_slow(file);
 }
 
-/* The inode is locked. Set-id bits and room may have changed with the size. */
+/* Set-id bits and room change with or without the size; also when it ends later */
 static void fbpf_end_write(struct file *file, loff_t pos, ssize_t ret)
 {
 	struct inode *inode = file_inode(file);

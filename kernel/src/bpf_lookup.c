@@ -403,6 +403,9 @@ int fbpf_settle_slow(struct dentry *dentry)
 	struct dentry *stale, *parent;
 	int ret = 1;
 
+	/* Nobody is asked about the root: its tag is no filter's */
+	if (IS_ROOT(dentry))
+		WRITE_ONCE(fbpf_i(d_inode(dentry))->gen, fbpf_gen(fb));
 	while (ret > 0 && !IS_ROOT(dentry) &&
 	       fbpf_tag_stale(d_inode(dentry), fbpf_gen(fb))) {
 		stale = fbpf_first_stale(dentry, fbpf_gen(fb), &parent);

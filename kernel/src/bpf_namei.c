@@ -199,6 +199,8 @@ int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid)
 	else
 		d_instantiate(dentry, inode);
 
+	/* The answer that holds was for a name that is free */
+	WRITE_ONCE(fd->expires, 0);
 	/* A name that a filter rewrote is compared in full next time */
 	fbpf_same_lower(fd->lower, fbpf_lower_dentry(dentry->d_parent),
 			&dentry->d_name, lower_inode, &seq);
