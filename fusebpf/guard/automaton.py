@@ -324,7 +324,10 @@ class _Builder:
             # Nobody gets there: what rules say of it is not needed.
             places, below = frozenset(), tuple(claims[:1] for claims in directory)
         tag = self._begin(frozenset(places), below)
-        for number, (as_directory, as_other) in enumerate(zip(directory, other, strict=True)):
+        both = list(zip(directory, other, strict=True))
+        # Kinds that nobody is are told what others are: filters see whether all are told the same
+        both += both[:1] * (MAX_CALLERS - len(both))
+        for number, (as_directory, as_other) in enumerate(both):
             tag |= _code(as_directory) << DIRECTORY_SHIFT + CALLER_BITS * number
             tag |= _code(as_other) << OTHER_SHIFT + CALLER_BITS * number
         return tag

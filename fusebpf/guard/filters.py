@@ -65,6 +65,11 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000
 _DT_UNKNOWN, _DT_DIR = 0, 4
 
 
+#: As long as the rules are in force: 146 years in ns.
+_FOREVER = 1 << 62
+#: The same for each of the 8 kinds of caller.
+_ALL_CALLERS = 0o11111111
+
 #: Events of what was refused; where the number of an inode stands in a tag, and its bits.
 EVENTS, _INODE_SHIFT, INODE_BITS = "refused", 18, 46
 
@@ -87,9 +92,17 @@ class Refused:
     name: bytes256
 
 
-def filters(states: int, callers: bool, tags: int = 1 << 16, audit: bool = False) -> FilterSet:
+def filters(
+    states: int,
+    callers: bool,
+    tags: int = 1 << 16,
+    audit: bool = False,
+    deny: bool = True,
+    empty: bool = True,
+) -> FilterSet:
     """The filters for an automaton of so many states; ``callers``: whether rules tell them apart.
-    ``tags``, a power of 2, is how many numbers there are for outcomes.
+    ``tags``, a power of 2, is how many numbers there are for outcomes. ``deny`` and ``empty``:
+    whether any of these is of that state; without, there are no filters that it alone needs.
 
     Maps ``guard_states``, ``guard_ends`` and ``guard_outcomes`` (the members of a ``tags.Table``),
     and with ``callers`` ``guard_uids`` and ``guard_gids`` (its ``Callers``). With ``audit`` an
@@ -162,6 +175,9 @@ def filters(states: int, callers: bool, tags: int = 1 << 16, audit: bool = False
     def as_other(ctx: Context, tag: u64) -> u64:
         return said(ctx, tag) >> 40 & 7
 
+    def all_alike(outcome: u64) -> bool:
+        return outcome & 0xFFFFFF == (outcome & 7) * _ALL_CALLERS
+
     def state_of(ctx: Context) -> u64:
         both = said(ctx, ctx.tag)
         directory = both >> 16 & 7
@@ -208,17 +224,22 @@ def filters(states: int, callers: bool, tags: int = 1 << 16, audit: bool = False
         tag = entered(ctx.tag, name)
         if tag == _NONE:
             return -ESTALE
+        alike = not callers or all_alike(outcomes[ctx.tag & (tags - 1)] >> 16)
         if ctx.error_in == 0:
             directory = out.attr.mode & _S_IFMT == _S_IFDIR
             outcome = u64(outcomes[tag & (tags - 1)])
             if outcome >> 40 != outcome >> 16 & 0xFFFFFF:
                 tag |= 1 << 16 if directory else 2 << 16
-            outcome >>= caller(ctx) & 31
-            if (outcome >> 16 if directory else outcome >> 40) & 7 == HIDDEN:
+            outcome >>= 16 if directory else 40
+            if outcome >> (caller(ctx) & 31) & 7 == HIDDEN:
                 named(ctx, ctx.tag, name, HIDDEN)
                 return -ENOENT
+            alike = alike and (not callers or all_alike(outcome))
             tag = marked(tag, out.attr.ino)
         ctx.tag = tag
+        # The kernel sees by itself what is there below, and of what kind.
+        if alike:
+            ctx.keep_answer(_FOREVER)
         return CONTINUE
 
     @fset.readdir.pre
@@ -263,34 +284,43 @@ def filters(states: int, callers: bool, tags: int = 1 << 16, audit: bool = False
     def directory_opened(ctx: Context, req: OpenIn, out: OpenOut) -> None:
         out.open_flags |= _OPEN_EMPTY
 
-    @fset.getattr.post
-    def attributes(ctx: Context, req: GetattrIn, out: AttrOut) -> None:
-        if state_of(ctx) == EMPTY:
+    if empty:
+
+        @fset.getattr.pre
+        def ask_attributes(ctx: Context, req: GetattrIn) -> Verdict:
+            return POSTFILTER if state_of(ctx) == EMPTY else CONTINUE
+
+        @fset.getattr.post
+        def attributes(ctx: Context, req: GetattrIn, out: AttrOut) -> None:
             out.attr.size = 0
             out.attr.blocks = 0
 
-    @fset.access.pre
-    def permission(ctx: Context, req: AccessIn) -> Verdict:
-        state = state_of(ctx)
-        return -EACCES if state == DENY and itself(ctx, state) else CONTINUE
+    if deny:
+
+        @fset.access.pre
+        def permission(ctx: Context, req: AccessIn) -> Verdict:
+            state = state_of(ctx)
+            return -EACCES if state == DENY and itself(ctx, state) else CONTINUE
 
     @fset.get_link.pre
     def follow(ctx: Context, name: Name) -> Verdict:
         state = state_of(ctx)
         return change(itself(ctx, state)) if state != READ_ONLY else CONTINUE
 
-    @fset.getxattr.pre
-    def xattr(ctx: Context, req: GetxattrIn, name: Name) -> Verdict:
-        return -ENODATA if state_of(ctx) in (DENY, EMPTY) else CONTINUE
+    if deny or empty:
 
-    @fset.listxattr.pre
-    def list_xattrs(ctx: Context, req: GetxattrIn) -> Verdict:
-        return POSTFILTER if state_of(ctx) in (DENY, EMPTY) else CONTINUE
+        @fset.getxattr.pre
+        def xattr(ctx: Context, req: GetxattrIn, name: Name) -> Verdict:
+            return -ENODATA if state_of(ctx) in (DENY, EMPTY) else CONTINUE
 
-    @fset.listxattr.post
-    def xattrs(ctx: Context, req: GetxattrIn, result: Buffer, out: GetxattrOut) -> None:
-        result[:] = b""
-        out.size = 0  # for who asks for the length alone
+        @fset.listxattr.pre
+        def list_xattrs(ctx: Context, req: GetxattrIn) -> Verdict:
+            return POSTFILTER if state_of(ctx) in (DENY, EMPTY) else CONTINUE
+
+        @fset.listxattr.post
+        def xattrs(ctx: Context, req: GetxattrIn, result: Buffer, out: GetxattrOut) -> None:
+            result[:] = b""
+            out.size = 0  # for who asks for the length alone
 
     @fset.setattr.pre
     def set_attributes(ctx: Context, req: SetattrIn) -> Verdict:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, overload
 from fusebpf.errors import UsageError
 from fusebpf.guard.automaton import Automaton, Callers, build
 from fusebpf.guard.objects import compiled
-from fusebpf.guard.rules import Rules
-from fusebpf.guard.tags import NEXT, NONE, NOWHERE, ROOT, Table, number
+from fusebpf.guard.rules import Rules, State
+from fusebpf.guard.tags import NEXT, NONE, NOWHERE, ROOT, Table, number, states_of
 
 if TYPE_CHECKING:
     from fusebpf.runtime import Mount
@@ -40,7 +40,9 @@ def mount(
     from fusebpf.runtime import attach
 
     made = build(rules)
-    return attach(_object(made, audit), lower, mountpoint, prepare=partial(_store, number(made)))
+    table = number(made)
+    filters = _object(made, audit, states_of(table))
+    return attach(filters, lower, mountpoint, prepare=partial(_store, table))
 
 
 def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
@@ -57,20 +59,38 @@ def update(rules: Rules, mountpoint: str | os.PathLike[str]) -> None:
     with mounts.open(mountpoint) as there:
         audit = EVENTS in there.events
     made = build(rules)
+    served = states_of(number(made))
 
     def prepare(maps: _Maps) -> None:
         # Put in force only if the filters are still those that this reads.
         with mounts.open(mountpoint) as there:
             table = number(made, _read(there.maps, mountpoint))
+        if not states_of(table) <= served:
+            raise _OtherStatesError(states_of(table))
         _store(table, maps)
 
-    replace(mountpoint, _object(made, audit), fresh=_MAPS, prepare=prepare)
+    while True:
+        try:
+            replace(mountpoint, _object(made, audit, served), fresh=_MAPS, prepare=prepare)
+        except _OtherStatesError as others:
+            served |= others.states
+        else:
+            return
 
 
-def _object(made: Automaton, audit: bool) -> Path:
+class _OtherStatesError(Exception):
+    """What was open under the rules before is of more states than the filters serve."""
+
+    def __init__(self, states: frozenset[State]) -> None:
+        super().__init__()
+        self.states = states
+
+
+def _object(made: Automaton, audit: bool, states: frozenset[State]) -> Path:
     # Powers of 2, so that most rules need no other object than others before.
-    states = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
-    return compiled(states, len(made.callers.examples) > 1, audit)
+    rows = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
+    callers = len(made.callers.examples) > 1
+    return compiled(rows, callers, audit, State.DENY in states, State.EMPTY in states)
 
 
 def _store(table: Table, maps: _Maps) -> None:

@@ -12,15 +12,16 @@ from pathlib import Path
 from fusebpf.build import unchanged
 
 
-def compiled(states: int, callers: bool, audit: bool) -> Path:
-    """The object of ``filters(states, callers, audit=audit)``. Raises BuildError."""
+def compiled(states: int, callers: bool, audit: bool, deny: bool, empty: bool) -> Path:
+    """The object of ``filters`` with these arguments. Raises BuildError."""
     maker = Path(__file__).with_name("filters.py")
-    call = f"filters({states}, {callers}, audit={audit})"
+    call = f"filters({states}, {callers}, audit={audit}, deny={deny}, empty={empty})"
     found = unchanged.place(maker, call, None)
     if found is None:
         from fusebpf.build import build_set
         from fusebpf.guard.filters import filters
 
-        found = build_set(filters(states, callers, audit=audit), standins=False).path
+        made = filters(states, callers, audit=audit, deny=deny, empty=empty)
+        found = build_set(made, standins=False).path
         unchanged.store(maker, call, None, found, "")
     return found

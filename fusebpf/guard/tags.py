@@ -28,10 +28,12 @@ from fusebpf.guard.automaton import (
     DIRECTORY_SHIFT,
     MAX_CALLERS,
     OTHER_SHIFT,
+    STATES,
     Automaton,
     Callers,
     TooLargeError,
 )
+from fusebpf.guard.rules import State
 
 #: The tag of the root, and of nothing else: it can have no other.
 ROOT = 0
@@ -72,6 +74,15 @@ class Table:
                 return NONE
             state = self.rows[state][byte]
         return self.ends[state]
+
+
+def states_of(table: Table) -> frozenset[State]:
+    """The states that any entry is of, to any caller; also those that are only held open."""
+    found: set[int] = set()
+    for says in {outcome >> DIRECTORY_SHIFT for outcome in table.outcomes.values()}:
+        found.update(says >> CALLER_BITS * n & 7 for n in range(2 * MAX_CALLERS))
+    # 0 is no state
+    return frozenset(STATES[state - 1] for state in found if state)
 
 
 def number(made: Automaton, before: Table | None = None) -> Table:

@@ -106,8 +106,9 @@ def test_the_table(guard: Guard, state: State) -> None:
         assert got == (3 if table[operation] == "empty" else RESULTS[table[operation]])
         emptied = guard.run.call(f"{hook}.post", tag=tag).changed
         assert emptied == {"out.open_flags": 1 << 31}  # called for `empty` alone
+    assert guard.verdict("getattr", tag=file) == (3 if table["stat"] == "size 0" else 0)
     size = guard.run.call("getattr.post", tag=file, out=attributes()).arguments["out"].attr.size
-    assert size == (0 if table["stat"] == "size 0" else 5)
+    assert size == 0  # called for `empty` alone
     assert guard.verdict("getxattr", tag=file) == (
         -errno.ENODATA if table["getxattr"] == "ENODATA" else 0
     )
@@ -151,6 +152,29 @@ def test_callers_are_told_apart(guard: Guard) -> None:
     assert answers == [0, -errno.EACCES, 3, 3]  # of two rules the later one
 
 
+def test_what_all_are_told_is_kept(guard: Guard) -> None:
+    def kept(name: str, above: int = 0) -> bool:
+        return guard.look_up(name, "file", above, uid=6)[1].kept_ns >= 1 << 60
+
+    assert [kept(name) for name in ("b", "build", "a.read-only", "a.deny")] == [True] * 4
+    assert not kept("x"), "others are told another thing"
+    top, _ = guard.look_up("x", "dir", uid=6)
+    assert not kept("b", above=top), "others may not enter"
+    free = guard.run.call("lookup.post", name="free", error_in=-errno.ENOENT)
+    assert free.kept_ns >= 1 << 60
+
+
+def test_states_that_nothing_has_need_no_filters() -> None:
+    def hooks(**served: bool) -> set[str]:
+        made = filters(256, callers=False, tags=64, **served)
+        return {each.hook.rpartition("_")[0] for each in made.filters}
+
+    all_of_them, least = hooks(), hooks(deny=False, empty=False)
+    assert all_of_them - least == {"access", "getattr", "getxattr", "listxattr"}
+    assert all_of_them - hooks(deny=False) == {"access"}
+    assert all_of_them - hooks(empty=False) == {"getattr"}
+
+
 def test_a_tag_that_stands_for_nothing_is_stale(guard: Guard) -> None:
     tag = 63
     assert guard.look_up("b", "file", above=tag)[1].verdict.value == -errno.ESTALE
@@ -169,7 +193,7 @@ def test_the_filters_are_compiled_once(
     monkeypatch.setenv("FUSEBPF_CACHE", str(tmp_path))
     script = (
         "import sys; from fusebpf.guard.objects import compiled;"
-        "print(compiled(256, False, {audit}), 'fusebpf.compiler' in sys.modules)"
+        "print(compiled(256, False, {audit}, False, False), 'fusebpf.compiler' in sys.modules)"
     )
 
     def made(audit: bool) -> list[str]:

@@ -17,7 +17,8 @@ import pytest
 from fusebpf import cli
 from fusebpf.guard.outcomes import OPERATIONS, Operation
 from fusebpf.guard.rules import State
-from fusebpf.runtime import detach
+from fusebpf.runtime import detach, features, mounts
+from fusebpf.runtime.stats import Meter
 from tests.unit import json_schemas
 from tests.vm.outcomes import outcome
 
@@ -244,6 +245,46 @@ def test_rules_for_users(tree: Tree) -> None:
 
     answers = [as_user(uid) for uid in (6, 7, 8, 7, 6)]
     assert answers == ["content", "EACCES", "ENOENT", "EACCES", "content"]
+
+
+def test_a_right_is_not_kept_for_others(tree: Tree) -> None:
+    """Of a directory that they cannot enter, however they came to be in it."""
+    mnt = tree("empty uid=7 d\nallow d/open\nallow uid=7 d/own\n", "d/open", "d/own")
+    script = (
+        "import os, sys\nnames = ('open', 'own', 'free')\n"
+        "def found():\n    return [n for n in names if os.path.exists(n)]\n"
+        "print(found(), found())\nos.setuid(7)\nprint(found(), found())\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, cwd=mnt / "d", capture_output=True, text=True, check=True)
+    assert done.stdout == "['open', 'own'] ['open', 'own']\n[] []\n"
+
+
+def test_what_rules_say_to_all_is_asked_once(tree: Tree) -> None:
+    mnt = tree("hidden *.key\nread-only uid=7 a/b/seven\n", "a/b/x", "a/b/y.key", "a/b/seven")
+    with mounts.open(mnt) as there, Meter(features.require()) as meter:
+        link_id = there.link_id
+        assert link_id is not None
+
+        def asked(name: str, times: int = 1) -> int:
+            """How often any filter ran."""
+            meter.read(link_id)
+            for _ in range(times):
+                os.path.exists(mnt / "a/b" / name)
+            return sum(row.calls for row in meter.read(link_id))
+
+        for name in ("x", "free"):
+            assert asked(name) > 0
+            assert asked(name, 20) == 0
+        # What came into being below the mount or through it, and what is not for all to see
+        (mnt.parent / "lower/a/b/free").write_text("now it is there")
+        assert asked("free") > 0
+        (mnt / "a/b/new").write_text("new")
+        assert asked("new") > 0
+        for name in ("free", "new"):
+            assert asked(name, 20) == 0
+        for name in ("y.key", "seven"):
+            assert asked(name, 20) >= 20
 
 
 def test_what_is_refused_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,6 +183,24 @@ def test_an_open_file_keeps_what_it_was_opened_with(guarded: Guarded) -> None:
     os.close(fd)
 
 
+def test_an_open_file_keeps_what_no_new_rule_says(guarded: Guarded) -> None:
+    mnt = guarded.mnt
+    os.setxattr(guarded.lower / "y.key", "trusted.secret", b"value")
+    guarded.rules("empty *.key\n")
+    fd = os.open(mnt / "y.key", os.O_RDONLY)
+
+    def seen() -> list[object]:
+        attribute = outcome(lambda: os.getxattr(fd, "trusted.secret"))
+        return [os.read(fd, 9), os.fstat(fd).st_size, os.listxattr(fd), attribute]
+
+    assert seen() == [b"", 0, [], "ENODATA"]
+    for rules in ("hidden other\n", "", "deny other\n"):
+        guarded.rules(rules)
+        assert seen() == [b"", 0, [], "ENODATA"]
+        assert (mnt / "y.key").read_text() == "content"
+    os.close(fd)
+
+
 def test_o_path_gives_no_right_of_the_old_rules(guarded: Guarded) -> None:
     guarded.rules("deny *.key\n")
     fd = os.open(guarded.mnt / "x", os.O_PATH)
