@@ -284,14 +284,19 @@ static struct fbpf_op *fbpf_get_op(bool must)
 
 	if (likely(op))
 		return op;
-	return kmem_cache_alloc(fbpf_op_cachep,
-				GFP_KERNEL | (must ? __GFP_NOFAIL : 0));
+	op = kmem_cache_alloc(fbpf_op_cachep,
+			      GFP_KERNEL | (must ? __GFP_NOFAIL : 0));
+	if (op)
+		op->dir = NULL;
+	return op;
 }
 
 static void fbpf_free_op(struct fbpf_op *op)
 {
-	if (op)
-		kmem_cache_free(fbpf_op_cachep, op);
+	if (!op)
+		return;
+	kvfree(op->dir);
+	kmem_cache_free(fbpf_op_cachep, op);
 }
 
 static void fbpf_put_op(struct fbpf_op *op)
@@ -319,8 +324,7 @@ int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call)
 	op = fbpf_get_op(desc->must);
 	if (!op)
 		return -ENOMEM;
-	/* All but the large arrays at the end, which start unspecified */
-	memset(op, 0, offsetof(struct fbpf_op, name_data));
+	memset(op, 0, offsetof(struct fbpf_op, dir));
 	op->meta.nodeid = get_node_id(inode);
 	op->set = fbpf_i(inode)->set;
 	op->inode = inode;

@@ -54,8 +54,8 @@ struct fbpf_dirbuf {
  * @value: other bytes, in @value_data unless they are the caller's
  * @entries: of a lookup
  * @daemon: entries that the daemon gave instead
- * @dir: of a readdir
  * @value_data: allocated for this operation
+ * @dir: of a readdir; NULL until there was one with this memory
  *
  * There only when a filter is attached to the operation, and used by one task.
  */
@@ -116,8 +116,9 @@ struct fbpf_op {
 	struct fuse_buffer value;
 	struct fuse_buffer entries;
 	struct fbpf_entries daemon;
-	struct fbpf_dirbuf *dir;
 	void *value_data;
+	/* From here on it is not cleared for each operation */
+	struct fbpf_dirbuf *dir;
 	u8 name_data[FBPF_NAME_BYTES];
 	u8 name2_data[FBPF_NAME_BYTES];
 	u64 entries_data[6];

@@ -25,23 +25,23 @@ struct fbpf_collect {
  * struct fbpf_readdir_call - one pass over the lower directory
  * @file: upper directory
  * @lower: lower directory
- * @dir: entries of this pass; there once they are collected
  * @pos: where the pass begins, and then where it ended
  * @count: entries found below
  * @again: a filter asked for another pass
  * @jumped: a filter set where to begin: there is no next pass
  * @ctx: where entries go in the end
+ * @full: it took no more
  * @through: they are there: nobody looks at them, or the daemon put them there
  */
 struct fbpf_readdir_call {
 	struct file *file;
 	struct file *lower;
-	struct fbpf_dirbuf *dir;
 	loff_t pos;
 	u32 count;
 	bool again;
 	bool jumped;
 	struct dir_context *ctx;
+	bool full;
 	bool through;
 };
 
@@ -130,16 +130,18 @@ static int fbpf_readdir_prepare(struct fbpf_op *op, void *data)
 	return 0;
 }
 
-/* Room for entries, kept for the passes that follow */
-static int fbpf_readdir_room(struct fbpf_readdir_call *call)
+/* Room for entries, which stays with the operation's memory */
+static int fbpf_readdir_room(struct fbpf_op *op)
 {
-	/* The program may read a name's 256 bytes: let them be ours */
-	if (!call->dir)
-		call->dir = kvzalloc(sizeof(*call->dir), GFP_KERNEL);
-	if (!call->dir)
+	if (!op->dir)
+		op->dir = kvmalloc(sizeof(*op->dir), GFP_KERNEL);
+	if (!op->dir)
 		return -ENOMEM;
-	call->dir->buf = (struct fuse_buffer) {
-		.data = call->dir->data,
+	/* Whatever a program reads or makes of it; in words, as for names */
+	memset(op->dir->data, 0, sizeof(op->dir->data));
+	memset(op->dir->entries, 0, sizeof(op->dir->entries));
+	op->dir->buf = (struct fuse_buffer) {
+		.data = op->dir->data,
 		.alloc_size = FBPF_DIR_BYTES,
 		.max_size = FBPF_DIR_BYTES,
 		.flags = BPF_FUSE_VARIABLE_SIZE | BPF_FUSE_DIRENTS,
@@ -169,17 +171,16 @@ static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
 	if (!op || (!op->post && op->in.read.size == FBPF_DIR_BYTES))
 		return fbpf_readdir_through(call);
 
-	err = fbpf_readdir_room(call);
+	err = fbpf_readdir_room(op);
 	if (err) {
 		/* There is nothing to show it */
 		op->post = false;
 		return err;
 	}
-	op->dir = call->dir;
 	if (call->pos < 0)
 		return -EINVAL;
 	collect.ctx.pos = call->pos;
-	collect.dir = call->dir;
+	collect.dir = op->dir;
 	collect.room = clamp_t(u32, op->in.read.size, FBPF_DIR_LEAST,
 			       FBPF_DIR_BYTES);
 	err = fbpf_iterate_lower(call->file, call->lower, &collect.ctx);
@@ -192,6 +193,48 @@ static int fbpf_readdir_backing(struct fbpf_op *op, void *data)
 	return 0;
 }
 
+FBPF_PRE(readdir, &op->in.read)
+
+FBPF_POST(readdir, &op->in.read, &op->out.read, &op->dir->buf)
+
+/* What a program wrote as a name must not reach user space as a path */
+static bool fbpf_bad_name(const char *name, u32 len)
+{
+	return memchr(name, '/', len) || memchr(name, 0, len);
+}
+
+/*
+ * Hand the entries on that were not dropped. The position goes with them: of
+ * one that did not fit, its own.
+ */
+static int fbpf_emit(struct fbpf_readdir_call *call, struct fbpf_dirbuf *dir)
+{
+	struct dir_context *ctx = call->ctx;
+	struct fuse_dirent *d;
+	u32 pos = 0, index, len;
+
+	for (index = 0; index < FBPF_DIR_MAX; index++, pos += len) {
+		len = fbpf_next_dirent(&dir->buf, pos, &d);
+		if (!len)
+			break;
+		const struct bpf_fuse_dirent *entry = &dir->entries[index];
+		u32 namelen = d->namelen;
+
+		if (entry->flags & BPF_FUSE_DIRENT_DROPPED)
+			continue;
+		if (entry->flags & BPF_FUSE_DIRENT_RENAMED)
+			namelen = entry->name.size - 1;
+		if (fbpf_bad_name(d->name, namelen))
+			return -EIO;
+		ctx->pos = d->off;
+		call->full = !dir_emit(ctx, d->name, namelen, d->ino, d->type);
+		if (call->full)
+			return 0;
+	}
+	ctx->pos = call->pos;
+	return 0;
+}
+
 static int fbpf_readdir_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_readdir_call *call = data;
@@ -201,12 +244,10 @@ static int fbpf_readdir_finish(struct fbpf_op *op, void *data, int err)
 	call->pos = op->out.read.offset;
 	call->again = op->out.read.again;
 	/* It would never end */
-	return call->again && !call->count ? -EINVAL : 0;
+	if (call->again && !call->count)
+		return -EINVAL;
+	return fbpf_emit(call, op->dir);
 }
-
-FBPF_PRE(readdir, &op->in.read)
-
-FBPF_POST(readdir, &op->in.read, &op->out.read, &op->dir->buf)
 
 static int fbpf_readdir_user(void *data)
 {
@@ -228,44 +269,6 @@ static const struct fbpf_desc fbpf_readdir_desc = {
 	FBPF_PAIR(readdir),
 	.finish		= fbpf_readdir_finish,
 };
-
-/* What a program wrote as a name must not reach user space as a path */
-static bool fbpf_bad_name(const char *name, u32 len)
-{
-	return memchr(name, '/', len) || memchr(name, 0, len);
-}
-
-/*
- * Hand the entries on that were not dropped. The position goes with them: of
- * one that did not fit, its own.
- *
- * Return: 1 when all fitted, 0 when the caller's buffer is full, -EIO
- */
-static int fbpf_emit(struct fbpf_readdir_call *call, struct dir_context *ctx)
-{
-	struct fuse_dirent *d;
-	u32 pos = 0, index, len;
-
-	for (index = 0; index < FBPF_DIR_MAX; index++, pos += len) {
-		len = fbpf_next_dirent(&call->dir->buf, pos, &d);
-		if (!len)
-			break;
-		const struct bpf_fuse_dirent *entry = &call->dir->entries[index];
-		u32 namelen = d->namelen;
-
-		if (entry->flags & BPF_FUSE_DIRENT_DROPPED)
-			continue;
-		if (entry->flags & BPF_FUSE_DIRENT_RENAMED)
-			namelen = entry->name.size - 1;
-		if (fbpf_bad_name(d->name, namelen))
-			return -EIO;
-		ctx->pos = d->off;
-		if (!dir_emit(ctx, d->name, namelen, d->ino, d->type))
-			return 0;
-	}
-	ctx->pos = call->pos;
-	return 1;
-}
 
 /*
  * Pass after pass until the caller's buffer is full or the directory ends. An
@@ -289,11 +292,7 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 		call.count = 0;
 		call.again = false;
 		ret = fbpf_dispatch(&fbpf_readdir_desc, file_inode(file), &call);
-		if (call.through)
-			break;
-		if (!ret)
-			ret = fbpf_emit(&call, ctx);
-		if (ret <= 0)
+		if (ret || call.through || call.full)
 			break;
 		/* A pass that does not move forward is the last one */
 		if (!call.count || call.jumped || (call.pos == start && !call.again))
@@ -301,10 +300,8 @@ static int fbpf_iterate_filtered(struct file *file, struct file *lower,
 		cond_resched();
 		if (fatal_signal_pending(current))
 			ret = -EINTR;
-	} while (ret > 0);
-
-	kvfree(call.dir);
-	return min(ret, 0);
+	} while (!ret);
+	return ret;
 }
 
 static int fbpf_iterate(struct file *file, struct dir_context *ctx)
