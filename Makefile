@@ -81,6 +81,7 @@ replay: vm ## replay a script of the differential test in the guest: SCRIPT=file
 	@$(VM) run --kernel $(KERNEL) -- python -m tests.differential $(SCRIPT) $(if $(LOWER),--lower $(LOWER)) $(if $(MOUNT),--mount $(MOUNT))
 
 bench: vm ## count what operations cost, in guest instructions, into docs/performance.md; C="bind guard": these alone
+	@$(PYTHON) -c "import matplotlib" 2>/dev/null || $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(PYTHON) scripts/bench.py $(C)
 
 bench-check: vm ## count, and fail where it is more than docs/performance.json and a band of 2 to 4 % say

@@ -5,7 +5,7 @@ One emulated processor takes a nanosecond for each instruction, so that counts r
 machine: most exactly, those of making and removing files to 1-3 %. A daemon's instructions are
 counted with the kernel's. Everything is on a tmpfs of its own.
 
-    python scripts/bench.py                # all columns; docs/performance.{md,json} have the counts
+    python scripts/bench.py                # all columns; docs/performance.{md,json,svg} show them
     python scripts/bench.py bind guard     # these, without writing anything
     python scripts/bench.py --check        # all: is any more than the kept counts and their band?
 """
@@ -22,17 +22,24 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import bench_programs
+
 TREE = Path(__file__).resolve().parent.parent
 SOURCE = Path(__file__).with_name("operations.c")
 OBJECTS = TREE / "build/bench"
 PAGE, KEPT = TREE / "docs/performance.md", TREE / "docs/performance.json"
+PICTURE = TREE / "docs/performance.svg"
 BEGIN, END = "<!-- counts -->", "<!-- end of counts -->"
 LEVELS, FEW, MANY = 16, 10, 1_000
 RULES = 1_000
 CLOCK = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
 BAND = 0.02
 WIDER = dict.fromkeys(
-    ("create + close", "unlink", "rename", "mkdir + rmdir", "symlink + readlink"), 0.04
+    (
+        *("create + close", "unlink", "rename", "mkdir + rmdir", "symlink + readlink"),
+        *bench_programs.COMMANDS,
+    ),
+    0.04,
 )
 """By how much an operation may grow unnoticed: counts of these repeat to 1-3 % alone."""
 Costs = dict[str, int]
@@ -71,7 +78,7 @@ def build() -> None:
 
 
 def make(lower: Path) -> None:
-    """The tree that operations.c asks for."""
+    """The tree that operations.c asks for, and the project of bench_programs.py."""
     (lower / "file").write_bytes(bytes(1 << 20))
     os.setxattr(lower / "file", "user.a", b"value")
     deep = lower / "/".join(["deep"] * LEVELS)
@@ -81,6 +88,7 @@ def make(lower: Path) -> None:
         (lower / name).mkdir()
         for number in range(entries):
             (lower / name / f"entry-{number:05}").touch()
+    bench_programs.make(lower / "project")
 
 
 def compile_counter(program: Path) -> None:
@@ -187,8 +195,12 @@ COLUMNS: dict[str, Column] = {
 
 
 def measure(column: Column, count: Path, work: Path) -> Costs:
-    """Count in the guest what operations.c does."""
-    return on_mount(column, work, lambda directory: counts(count, directory))
+    """Count in the guest what operations.c does, and whole programs."""
+
+    def use(directory: Path) -> Costs:
+        return counts(count, directory) | bench_programs.costs(directory / "project")
+
+    return on_mount(column, work, use)
 
 
 def on_mount(column: Column, work: Path, use: Callable[[Path], Costs]) -> Costs:
@@ -287,7 +299,10 @@ def grown(before: dict[str, Costs], now: dict[str, Costs]) -> list[str]:
 
 
 def write(columns: dict[str, Costs]) -> None:
-    """Keep the counts, and show them on their page."""
+    """Keep the counts, and show them on their page, as a picture, too."""
+    from bench_plot import draw
+
+    draw(columns, PICTURE)
     KEPT.write_text(json.dumps(columns, indent=1) + "\n")
     text = PAGE.read_text()
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
