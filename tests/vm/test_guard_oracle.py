@@ -31,8 +31,8 @@ SEED = int(os.environ.get("FUSEBPF_GUARD_SEED", "1"))
 STEPS = 250 if OPS < 10_000 else 1_000
 #: A failing case is shrunk for so long.
 SHRINK_SECONDS = 120
-# So that all rules need the same filters: those that tell callers apart.
-ANY_USER = "deny uid=77 /none\n"
+# So that all rules need filters that tell callers apart; whether these deny is left to the rules.
+ANY_USER = "read-only uid=77 /none\n"
 
 
 @dataclass
