@@ -123,6 +123,18 @@ static __fusebpf_inline __u64 fusebpf_magnitude(__s64 a)
 	return a < 0 ? 0 - (__u64)a : (__u64)a;
 }
 
+/*
+ * The quotient is one that clang cannot see through: else it makes x * y / y == x and ~0 / y < x a
+ * multiplication of 128 bits, which BPF does not have.
+ */
+static __fusebpf_inline __u64 fusebpf_udiv(__u64 a, __u64 b)
+{
+	__u64 quotient = a / b;
+
+	asm("" : "+r"(quotient));
+	return quotient;
+}
+
 /* Division that floors, by magnitudes: BPF has no signed division before -mcpu=v4. */
 static __fusebpf_inline __s64 fusebpf_floordiv(__s64 a, __s64 b)
 {
@@ -130,7 +142,7 @@ static __fusebpf_inline __s64 fusebpf_floordiv(__s64 a, __s64 b)
 
 	if (y == 0)
 		return 0;
-	q = x / y;
+	q = fusebpf_udiv(x, y);
 	if ((a < 0) == (b < 0))
 		return (__s64)q;
 	return (__s64)(0 - (q + (q * y != x)));

@@ -267,8 +267,13 @@ class ExprEmitter:
             if bounds(expr.left, _NOTHING_KNOWN)[0] >= 0 and (
                 bounds(expr.right, _NOTHING_KNOWN)[0] >= 0
             ):
-                c_op = "/" if op == "//" else "%"
-                plain = f"({_unsigned(expr.left, left)} {c_op} {_unsigned(expr.right, right)})"
+                left, right = _unsigned(expr.left, left), _unsigned(expr.right, right)
+                if op == "%":
+                    plain = f"({left} % {right})"
+                elif isinstance(expr.right, ir.Const):
+                    plain = f"({left} / {right})"
+                else:
+                    plain = f"fusebpf_udiv({left}, {right})"
                 return plain if not type_.signed else f"((__s64){plain})"
             return f"fusebpf_floor{'div' if op == '//' else 'mod'}({both})"
         if op == "<<":
