@@ -1,21 +1,23 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# `make deb`: the Debian packages, in build/deb; built in a copy of the tree, for debhelper works in it.
+# deb.sh [VERSION DIRECTORY]: the Debian packages of this version, here: `make deb` has the tree's in
+# build/deb. Built in a copy of the tree, for debhelper works in it.
 set -eu
 cd "$(dirname "$0")/.."
 top=$PWD
-python=.venv/bin/python
+# The version stands in pyproject.toml alone.
+version=${1:-$(.venv/bin/python -c 'import fusebpf; print(fusebpf.__version__)')}
+into=${2:-build/deb}
 
 scripts/install.sh "make deb" debhelper dh-dkms dh-python dpkg-dev python3-installer
 
-rm -rf build/deb
-mkdir -p build/deb/src/build
-git ls-files -z | xargs -0 cp --parents -t build/deb/src
-cp -r build/dist build/man build/completion build/deb/src/build/
-cd build/deb/src
+rm -rf "$into"
+mkdir -p "$into/src/build"
+git ls-files -z | xargs -0 cp --parents -t "$into/src"
+cp -r build/dist build/man build/completion "$into/src/build/"
+cd "$into/src"
 
-# The version stands in pyproject.toml alone; the date is that of the last change.
-version=$(cd "$top" && $python -c 'import fusebpf; print(fusebpf.__version__)')
+# The date is that of the last change.
 cat >debian/changelog <<END
 fusebpf ($version) unstable; urgency=medium
 
@@ -30,9 +32,9 @@ sed -i -e '/^@MIT@$/{r mit' -e 'd}' debian/copyright
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 if ! dpkg-buildpackage --build=binary --unsigned-changes --no-check-builddeps >../log 2>&1; then
 	tail -40 ../log >&2
-	echo "make deb: dpkg-buildpackage failed; its whole output: build/deb/log" >&2
+	echo "make deb: dpkg-buildpackage failed; its whole output: $into/log" >&2
 	exit 1
 fi
 cd "$top"
-rm -rf build/deb/src
-ls build/deb/*.deb
+rm -rf "$into/src"
+ls "$into"/*.deb

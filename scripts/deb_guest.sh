@@ -1,37 +1,68 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# What `make test-deb` runs in a guest: `deb_guest.sh fusebpf` or `deb_guest.sh fusebpf-dkms`.
+# What `make test-deb` runs in a Debian 13 that is thrown away after it: `deb_guest.sh install OLDER
+# NEWER` in its root on the host's processor, where DKMS builds in a minute, then `deb_guest.sh use
+# OLDER NEWER` in a guest that has this root.
 set -eu
 part=$1
-work=$(mktemp -d)
+older=$2
+newer=$3
+kept=/root/test-deb
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 
 fail() {
 	echo "test-deb: $*" >&2
 	exit 1
 }
 
-# All that packages may touch, but the books of dpkg, apt and debconf, and the key that DKMS makes once to sign modules.
+# All that packages may touch, but the books of dpkg, apt and debconf, the key that DKMS makes once to sign modules, and
+# what serves the guest's tests.
 listing() {
 	find /etc /usr /var /opt /boot /srv -xdev \
 		'(' -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt -o -path /var/log \
-		-o -path /var/cache/debconf -o -path '/var/lib/dkms/mok.*' ')' -prune \
+		-o -path /var/cache/debconf -o -path '/var/lib/dkms/mok.*' -o -path /usr/lib/fusebpf-guest ')' -prune \
 		-o -print | sort
 }
 
-# dpkg as a Debian has it: the guest's root leaves documentation out.
-rm -f /etc/dpkg/dpkg.cfg.d/*
-dpkg --install build/deb/needed/archives/*.deb >"$work/needed" 2>&1 || {
-	cat "$work/needed"
-	fail "what the packages need could not be installed"
-}
-listing >"$work/before"
-
-install_part() {
-	apt-get install --yes --no-install-recommends --reinstall "./$(ls build/deb/"$part"_*.deb)"
+add() {
+	apt-get install --yes --no-install-recommends "$@"
 }
 
-use_fusebpf() {
-	cd /
+has_version() {
+	found=$(dpkg-query --show --showformat '${Version}' "$1")
+	[ "$found" = "$2" ] || fail "$1 is of version $found, not $2"
+}
+
+dkms_has_only() {
+	dkms status
+	[ "$(dkms status | cut -d, -f1)" = "fusebpf/$1" ] || fail "DKMS has another version than $1"
+	dkms status | grep -q ': installed' || fail "DKMS installed no module"
+}
+
+hides() {
+	[ "$(ls "$kept/mnt")" = readme ] || fail "$1: the mount shows: $(ls "$kept/mnt")"
+	[ "$(cat "$kept/mnt/readme")" = open ] || fail "$1: readme has another content"
+	! cat "$kept/mnt/id_rsa" 2>/dev/null || fail "$1: the filter hides nothing"
+}
+
+install_and_upgrade_module() {
+	# dpkg as a Debian has it: the guest's root leaves documentation out.
+	rm -f /etc/dpkg/dpkg.cfg.d/*
+	mkdir "$kept"
+	dpkg --install build/deb/test/needed/archives/*.deb >"$kept/needed" 2>&1 || {
+		cat "$kept/needed"
+		fail "what the packages need could not be installed"
+	}
+	listing >"$kept/before"
+	add ./build/deb/test/older/*.deb
+	dkms_has_only "$older"
+	add ./build/deb/fusebpf-dkms_*.deb
+	has_version fusebpf-dkms "$newer"
+	has_version fusebpf "$older"
+	dkms_has_only "$newer"
+}
+
+use_upgrade_and_purge() {
 	[ "$(command -v fusebpf)" = /usr/bin/fusebpf ] || fail "fusebpf is $(command -v fusebpf)"
 	fusebpf --version
 	for page in man1/fusebpf.1.gz man1/fusebpf-attach.1.gz; do
@@ -39,54 +70,45 @@ use_fusebpf() {
 	done
 	[ -s /usr/share/bash-completion/completions/fusebpf ] || fail "no completion for bash"
 
-	mkdir -p "$work/lower" "$work/mnt" "$work/filters"
-	echo open >"$work/lower/readme"
-	echo secret >"$work/lower/id_rsa"
-	chmod 755 "$work"
-	mkdir /etc/fusebpf
+	mkdir "$kept/lower" "$kept/mnt" /etc/fusebpf
+	echo open >"$kept/lower/readme"
+	echo secret >"$kept/lower/id_rsa"
 	fusebpf compile /usr/share/doc/fusebpf/examples/hide_secrets.py -o /etc/fusebpf/hide_secrets.bpf.o
-	echo "$work/lower $work/mnt fuse_bpf filter=hide_secrets,ro 0 0" >>/etc/fstab
+	echo "$kept/lower $kept/mnt fuse_bpf filter=hide_secrets,ro 0 0" >>/etc/fstab
+	modinfo --field filename fusebpf | grep /updates/dkms/ || fail "the module is not the one of DKMS"
+	! grep -qw fuse_bpf /proc/filesystems || fail "the module is loaded before the first mount"
 	mount --all --types fuse_bpf
-	[ "$(ls "$work/mnt")" = readme ] || fail "the mount shows: $(ls "$work/mnt")"
-	[ "$(cat "$work/mnt/readme")" = open ] || fail "readme has another content"
-	! cat "$work/mnt/id_rsa" 2>/dev/null || fail "the filter hides nothing"
-	fusebpf ls
-	umount "$work/mnt"
-	rm -r /etc/fusebpf
-	cd - >/dev/null
-}
-
-use_dkms() {
-	! lsmod | grep -q '^fusebpf ' || rmmod fusebpf
-	dkms status
-	modinfo --field filename fusebpf | grep /updates/dkms/ || fail "DKMS installed no fusebpf.ko"
-	modprobe fusebpf
-	grep -qw fuse_bpf /proc/filesystems || fail "the module serves no fuse_bpf"
 	[ -s /sys/kernel/btf/fusebpf ] || fail "the module has no BTF"
+	hides "mounted"
+
+	add ./build/deb/fusebpf_*.deb
+	has_version fusebpf "$newer"
+	hides "upgraded meanwhile"
+	fusebpf ls
+	umount "$kept/mnt"
+	mount --all --types fuse_bpf
+	hides "mounted by the new version"
+
+	dpkg --listfiles fusebpf fusebpf-dkms >"$kept/files"
+	rm -r /etc/fusebpf
+	apt-get purge --yes fusebpf fusebpf-dkms
+	hides "purged meanwhile"
+	umount "$kept/mnt"
 	rmmod fusebpf
+
+	while read -r file; do
+		[ -d "$file" ] || [ ! -e "$file" ] || fail "left after the purge: $file"
+	done <"$kept/files"
+	listing >"$kept/after"
+	if ! diff "$kept/before" "$kept/after" >"$kept/left"; then
+		cat "$kept/left"
+		fail "the purge did not leave what there was (< before, > after)"
+	fi
+	echo "purged, nothing left"
 }
 
 case $part in
-fusebpf) use=use_fusebpf ;;
-fusebpf-dkms) use=use_dkms ;;
-*) fail "no package $part" ;;
+install) install_and_upgrade_module ;;
+use) use_upgrade_and_purge ;;
+*) fail "no part $part" ;;
 esac
-
-install_part
-$use
-if [ "$part" = fusebpf ]; then # installed over itself, as an upgrade is; DKMS takes minutes here
-	install_part
-	fusebpf --version
-fi
-dpkg --listfiles "$part" >"$work/files"
-apt-get purge --yes "$part"
-
-while read -r file; do
-	[ -d "$file" ] || [ ! -e "$file" ] || fail "left after the purge: $file"
-done <"$work/files"
-listing >"$work/after"
-if ! diff "$work/before" "$work/after" >"$work/left"; then
-	cat "$work/left"
-	fail "the purge did not leave what there was (< before, > after)"
-fi
-echo "purged, nothing left"

@@ -138,14 +138,16 @@ def prepare_disk(root: Path, progress: Progress) -> Path:
     return entry(f"disk-{root.name.removeprefix('root-')}", build) / "root.img"
 
 
-def prepare_state(path: Path) -> None:
+def prepare_state(path: Path, changed: Path | None = None) -> None:
     """Make the file that keeps what guests change of their root, unless it is there.
+
+    ``changed`` has what is already changed, in ``data``, the upper layer of an overlay.
 
     Raises:
         PrepareError: mke2fs is missing or failed.
     """
     if not path.exists():
-        _make_ext4(path, _STATE_SIZE)
+        _make_ext4(path, _STATE_SIZE, *(() if changed is None else ("-d", str(changed))))
 
 
 def _make_ext4(image: Path, size: str, *options: str) -> None:
