@@ -91,8 +91,9 @@ def make(lower: Path) -> None:
             (lower / name / f"entry-{number:05}").touch()
 
 
-def compile_counter(program: Path) -> None:
-    run("gcc", "-O2", "-Wno-unused-result", SOURCE, "-o", program)
+def compile_counter(program: Path, levels: int = LEVELS) -> None:
+    """Make a program of operations.c; ``levels``: of the deep file that it looks up."""
+    run("gcc", "-O2", "-Wno-unused-result", f"-DLEVELS={levels}", SOURCE, "-o", program)
 
 
 def run(*command: str | Path) -> None:
@@ -170,15 +171,25 @@ def filtered(name: str) -> Column:
     return mounted
 
 
-@contextmanager
-def guard(lower: Path, mnt: Path) -> Iterator[None]:
-    from fusebpf.guard.mounting import mount
-    from fusebpf.guard.rules import parse_text
-
+def rules_text(count: int) -> str:
+    """So many rules, of which none is for the tree that is counted."""
     shape = "hidden /srv/app-{0:04}/conf/secret-{1}.key"
-    rules = ["hidden *.pem", *(shape.format(n, n % 7) for n in range(RULES - 1))]
-    with mount(parse_text("\n".join(rules) + "\n", "rules"), lower, mnt), unmounted(mnt):
-        yield
+    rules = ["hidden *.pem", *(shape.format(n, n % 7) for n in range(count - 1))]
+    return "\n".join(rules) + "\n"
+
+
+def guard(count: int) -> Column:
+    """A column of a mount that is held to so many rules."""
+
+    @contextmanager
+    def mounted(lower: Path, mnt: Path) -> Iterator[None]:
+        from fusebpf.guard.mounting import mount
+        from fusebpf.guard.rules import parse_text
+
+        with mount(parse_text(rules_text(count), "rules"), lower, mnt), unmounted(mnt):
+            yield
+
+    return mounted
 
 
 COLUMNS: dict[str, Column] = {
@@ -189,7 +200,7 @@ COLUMNS: dict[str, Column] = {
     "pre": filtered("pre"),
     "pre and post": filtered("both"),
     "hide_secrets": filtered("hide_secrets"),
-    "guard": guard,
+    "guard": guard(RULES),
     "bindfs": daemon("bindfs", "-f"),
 }
 
@@ -229,14 +240,14 @@ def on_mount(
     return costs
 
 
-def counts(count: Path, directory: Path) -> Costs:
+def counts(count: Path, directory: Path, levels: int = LEVELS) -> Costs:
     """What operations.c says, with a component and an entry instead of what they are in."""
     found = subprocess.run([count, directory], check=True, stdout=subprocess.PIPE, text=True)
     lines = (line.split("\t") for line in found.stdout.splitlines())
     costs = {name: int(number) for number, name in lines}
     walk = costs.pop("stat, 16 components more") - costs["stat"]
     many = costs.pop("list 1,000 names") - costs["list 10 names"]
-    return {**costs, "each component": walk // LEVELS, "each entry listed": many // (MANY - FEW)}
+    return {**costs, "each component": walk // levels, "each entry listed": many // (MANY - FEW)}
 
 
 def guest(columns: dict[str, Column], programs: bool = False) -> None:

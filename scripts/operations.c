@@ -6,8 +6,8 @@
  * With the name of an operation as second argument, that alone, for ever: profiling.py counts what is
  * done between the two functions whose addresses are printed, and how many operations that is.
  *
- * The directory has: file (1 MiB, user.a), deep/…/deep/file (16 levels), and directories few and many
- * with 10 and 1,000 files.
+ * The directory has: file (1 MiB, user.a), deep/…/deep/file (16 levels, or LEVELS), and directories
+ * few and many with 10 and 1,000 files.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -19,7 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCHES = 9, TIMES = 32, LEVELS = 16, PAGE = 4096, LARGE = 1 << 20 };
+#ifndef LEVELS
+#define LEVELS 16
+#endif
+
+enum { BATCHES = 9, TIMES = 32, PAGE = 4096, LARGE = 1 << 20 };
 
 static char buffer[LARGE], path[LEVELS * 5 + 8], names[TIMES][16], others[TIMES][16];
 static int file;
