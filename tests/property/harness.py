@@ -7,13 +7,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusebpf.build import compile_file
+from fusebpf.build import BuildError, compile_file
 from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.compiler import ir
 from fusebpf.testing.case import Case, Outcome
 from fusebpf.testing.pyrun import PyRun
 from fusebpf.testing.standin import StandIn
 from tests.property.inputs import Chooser, Generated, make_case
+
+
+def is_too_large(error: BuildError) -> bool:
+    """A set that was refused for its size alone (E245): valid, but more than a program may be."""
+    return {item.code for item in error.diagnostics if item.severity == "error"} == {"E245"}
 
 
 @dataclass

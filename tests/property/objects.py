@@ -16,9 +16,8 @@ from pathlib import Path
 
 from fusebpf.build import BuildError, BuiltObject, build_compiled, compile_file
 from tests.property.generator import FILTERS, Generator
+from tests.property.harness import is_too_large
 from tests.property.inputs import RandomChooser
-
-TOO_LARGE = "E245"
 
 
 def write_objects(directory: Path, programs: int, seed: int = 1) -> int:
@@ -53,9 +52,9 @@ def _build(number: int) -> tuple[str, BuiltObject] | None:
         try:
             return generated.source, build_compiled(compile_file(path), standins=False)
         except BuildError as error:
-            if {item.code for item in error.diagnostics if item.severity == "error"} != {TOO_LARGE}:
-                raise
-            return None
+            if is_too_large(error):
+                return None
+            raise
 
 
 if __name__ == "__main__":
