@@ -23,8 +23,16 @@
  */
 #define fusebpf_fresh(value) asm volatile("%0 ^= 0" : "+r"(value))
 
-/* Load a member anew instead of keeping what an earlier test told about it. */
-#define FUSEBPF_READ(member) (*(const volatile typeof(member) *)&(member))
+/*
+ * FUSEBPF_LOAD(), anew instead of keeping what an earlier test told about it. Such a load stays where
+ * nothing is done with what it gives, and has to be one of its own there, too.
+ */
+#define FUSEBPF_LOAD_ANEW(member) \
+	({ \
+		__u64 _loaded = *(const volatile typeof(member) *)&(member); \
+		fusebpf_hide(_loaded); \
+		(typeof(member))_loaded; \
+	})
 
 /*
  * Return from inside a loop. A plain return there leaves the value unset on paths that cannot be

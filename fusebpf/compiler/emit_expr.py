@@ -184,8 +184,7 @@ class ExprEmitter:
                 return self.names.ctx_fields.get(name) or self.context(name)
             case ir.StructField(param=param, path=path):
                 member = self.struct_field(param, path)
-                load = f"FUSEBPF_READ({member})" if self.names.anew else member
-                return f"FUSEBPF_LOAD({load})"
+                return f"FUSEBPF_LOAD{'_ANEW' if self.names.anew else ''}({member})"
             case ir.DirentField(var=var, field=name):
                 arrow = "->" if var in self.names.entries else "."
                 return f"{self.names.locals[var]}{arrow}{name}"

@@ -18,6 +18,7 @@ from fusebpf.build import build_file
 from fusebpf.runtime.load import VerifierError
 from fusebpf.runtime.verify import verify
 from tests.property.objects import write_objects
+from tests.property.test_found import FOUND
 from tests.vm import kernelkit as kit
 
 APART = """from fusebpf import Context, CopyFileRangeIn, FilterSet, OpenIn
@@ -69,5 +70,12 @@ def test_arguments_and_other_memory_are_reached_apart(tmp_path: Path) -> None:
     """The verifier takes no instruction that loads from either, which clang would make."""
     path = tmp_path / "apart.py"
     path.write_text(APART)
+    built = build_file(path, standins=False)
+    assert verify(built.data, built.metadata).verified == "fuse-bpf"
+
+
+def test_a_load_that_nothing_uses_is_one_of_its_own() -> None:
+    """Where clang makes one of two, of an argument and of other memory, the verifier refuses it."""
+    (path,) = [path for path in FOUND if path.stem == "load_that_nothing_uses"]
     built = build_file(path, standins=False)
     assert verify(built.data, built.metadata).verified == "fuse-bpf"
