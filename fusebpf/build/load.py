@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import threading
 import types
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
 
 _serial = itertools.count()
+#: sys.modules and sys.path are the process's: threads load one file after another.
+_importing = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def _execute(file: Path, source: str) -> dict[str, Any]:
         raise RejectedFileError(f"{file} does not parse: {reason}") from None
     module = types.ModuleType(f"_fusebpf_filters_{next(_serial)}")
     module.__file__ = str(file)
-    with _imported_as(module, file.resolve().parent):
+    with _importing, _imported_as(module, file.resolve().parent):
         try:
             exec(code, module.__dict__)
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -143,3 +144,22 @@ def test_a_changed_sibling_is_read_again(tmp_path: Path) -> None:
     load_file(path)
     write(tmp_path, "LIMIT = 60\n", "beside_it.py")
     assert load_file(path).namespace["limit"] == 60
+
+
+def test_threads_load_files_with_siblings_of_one_name(tmp_path: Path) -> None:
+    paths = []
+    for number in range(24):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        write(directory, f"NAME = 'set{number}'\n", "sibling.py")
+        text = "import sibling\n" + SMALLEST.replace('"one"', "sibling.NAME")
+        paths.append(write(directory, text))
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            loaded = list(pool.map(load_file, paths))
+    finally:
+        sys.setswitchinterval(interval)
+    assert [entry.sets[0].name for entry in loaded] == [f"set{n}" for n in range(24)]
+    assert "sibling" not in sys.modules
