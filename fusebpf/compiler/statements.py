@@ -327,7 +327,8 @@ class Statements(Members):
             self.error(
                 target,
                 "E267",
-                f"{base.var} gets another name in this loop: its name cannot be kept in locals",
+                f"{base.var} may get another name in this loop, here or in a helper that it is "
+                "given to: its name cannot be kept in locals",
                 f"use {base.var}.name where it is needed",
             )
         if not (view.sliced or isinstance(view.name, ir.NamePart)):

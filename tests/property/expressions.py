@@ -38,6 +38,8 @@ class Scope:
     loops: int = 0
     #: Names and buffers that the filter may replace.
     changeable: list[str] = field(default_factory=list)
+    #: Whether any may get other contents, here or in a helper: no part of one is kept in a local.
+    moving: bool = False
     constant_only: bool = False
     #: Arguments of which a filter can ask nothing.
     opaque: list[str] = field(default_factory=list)

@@ -236,6 +236,7 @@ class Generator(Statements):
         self._lines += ["", f"def {name}(entry: Dirent) -> None:"]
         scope = Scope(None, names=["entry.name"], entry="entry", loops=2)
         scope.changeable = ["entry.name"] if self._chance(2) else []
+        scope.moving = bool(scope.changeable)
         self._left, self._searches = 2, 0
         self._block(scope, 1, "None")
         self.counts["entry helper"] += 1
@@ -268,6 +269,7 @@ class Generator(Statements):
         scope, params = self._arguments(hook)
         if self._chance(2) or not self._alone:
             scope.changeable = []
+        scope.moving = bool(scope.changeable)
         if self._chance(3) and not scope.changeable:
             scope.own = [self._own_helper(hook)]
         if scope.listing and not self._chance(3):

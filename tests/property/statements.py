@@ -198,7 +198,7 @@ class Statements(Expressions):
         text = self._bytes(scope)
         # A loop over all of a buffer takes too long for more than a little in each turn.
         long = text.startswith("n") and not scope.loops and self._chance(2)
-        if scope.changeable:  # what is replaced leaves no parts behind in locals
+        if scope.moving:
             self._emit(depth, f"for {var} in {self._pick(scope.names)}[:9]:")
         else:
             self._emit(depth, f"{part} = {text}")
@@ -206,7 +206,7 @@ class Statements(Expressions):
         inner = scope.inner(
             locals=scope.locals | {var: "byte"},
             fixed=scope.fixed | {var},
-            names=[] if long or scope.changeable else [*scope.names, part],
+            names=[] if long or scope.moving else [*scope.names, part],
             loops=scope.loops + 2,
             hot=scope.entry is not None,
             inside=True,
@@ -217,12 +217,14 @@ class Statements(Expressions):
     def _stmt_entries(self, scope: Scope, depth: int, result: str) -> None:
         var = self._name("entry")
         self._emit(depth, f"for {var} in {scope.listing}:")
+        changeable = [f"{var}.name"] if self._chance(2) else []
         inner = scope.inner(
             names=[*scope.names, f"{var}.name"],
             entry=var,
             loops=scope.loops + 1,
             hot=scope.loops > 0,
-            changeable=[f"{var}.name"] if self._chance(2) else [],
+            changeable=changeable,
+            moving=bool(scope.moving or changeable or scope.entry_helpers),
             inside=True,
         )
         self._block(inner, depth + 1, result)
@@ -342,7 +344,7 @@ class Statements(Expressions):
             self._emit(depth, f"{name}.discard({key})")
         else:
             found = self._name("found")
-            if form == 3 and shape.key in RECORDS and not scope.changeable:
+            if form == 3 and shape.key in RECORDS and not scope.moving:
                 self._emit(depth, f"{found}_key = {key}")
                 key = f"{found}_key"
             self._emit(depth, f"{found} = {name}.get({key})")
