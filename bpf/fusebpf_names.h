@@ -273,12 +273,21 @@ static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
 		_to; \
 	})
 
-/* Give a name or buffer the bytes of a literal. Returns 0, or not where that cannot be. */
+/*
+ * Give a name or buffer the bytes of a literal. Returns 0, or not where that cannot be. There may be
+ * no more room for data than that, but all that the mask reaches can be read.
+ */
 #define fusebpf_replace_text(buf, text, size) \
 	({ \
-		__u8 *_place = fusebpf_writable(buf, size, (size) + 1); \
+		__u8 *_place; \
+		if ((buf)->mask == FUSEBPF_NAME_MASK) \
+			_place = fusebpf_writable(buf, size, FUSEBPF_NAME_MASK + 1); \
+		else \
+			_place = fusebpf_writable(buf, size, (size) + 1); \
 		if (_place) { \
 			__builtin_memcpy(_place, text, (size) + 1); \
+			if ((buf)->mask != FUSEBPF_NAME_MASK && !(buf)->test) \
+				_place = (__u8 *)bpf_fuse_get_ro((buf)->kernel, FUSEBPF_BYTES_MASK + 1); \
 			(buf)->data = _place; \
 			(buf)->len = (size); \
 		} \

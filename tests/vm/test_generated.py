@@ -74,8 +74,8 @@ def test_arguments_and_other_memory_are_reached_apart(tmp_path: Path) -> None:
     assert verify(built.data, built.metadata).verified == "fuse-bpf"
 
 
-def test_a_load_that_nothing_uses_is_one_of_its_own() -> None:
-    """Where clang makes one of two, of an argument and of other memory, the verifier refuses it."""
-    (path,) = [path for path in FOUND if path.stem == "load_that_nothing_uses"]
+@pytest.mark.parametrize("name", ["load_that_nothing_uses", "replaced_then_read"])
+def test_what_the_verifier_refused_as_struct_ops_alone(name: str) -> None:
+    (path,) = [path for path in FOUND if path.stem == name]
     built = build_file(path, standins=False)
     assert verify(built.data, built.metadata).verified == "fuse-bpf"
