@@ -452,8 +452,19 @@ static __always_inline struct fusebpf_dirent fusebpf_dirents_begin(__u64 *state,
 	return e;
 }
 
+/*
+ * To be called where a loop asks for its next turn. The verifier compares all registers there, also
+ * those that nothing reads any more: with the same in them, more paths through a turn are one.
+ */
+static __always_inline void fusebpf_forget_registers(void)
+{
+	asm volatile("r0 = 0\n\tr2 = 0\n\tr3 = 0\n\tr4 = 0\n\tr5 = 0" ::: "r0", "r2", "r3", "r4",
+		     "r5");
+}
+
 static __always_inline int fusebpf_dirents_next(struct fusebpf_dirent *e)
 {
+	fusebpf_forget_registers();
 	if (e->from->kernel) {
 		e->kernel = bpf_iter_fuse_dirent_next((struct bpf_iter_fuse_dirent *)e->state);
 		if (!e->kernel)

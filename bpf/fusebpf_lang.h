@@ -73,8 +73,10 @@ static __always_inline struct fusebpf_loop fusebpf_loop_begin(__u64 *state, __s6
 
 static __always_inline int fusebpf_loop_next(struct fusebpf_loop *loop)
 {
-	int *k = bpf_iter_num_next((struct bpf_iter_num *)loop->state);
+	int *k;
 
+	fusebpf_forget_registers();
+	k = bpf_iter_num_next((struct bpf_iter_num *)loop->state);
 	if (!k)
 		return 0;
 	loop->k = *k;
