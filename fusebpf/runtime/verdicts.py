@@ -10,6 +10,8 @@ from fusebpf.runtime import reports
 
 #: What ends a log after the reason: statistics, in the words of several kernels.
 _STATISTICS = ("processed ", "verification time", "stack depth", "max_", "-- ", "mark_read")
+#: Of kernel/bpf/verifier.c; it stands behind the instruction, in its line.
+_GAVE_UP = re.compile(r"BPF program is too large\. Processed \d+ insn")
 _INSTRUCTION = re.compile(r"^\s*(\d+): (?:frame\d+: )?\([0-9a-f]{2}\) ")
 
 
@@ -116,6 +118,8 @@ def _last(log: str) -> tuple[str, int | None]:
         text = line.strip()
         if found := _INSTRUCTION.match(line):
             instruction = int(found[1])
+            if gave_up := _GAVE_UP.search(text):
+                reason = gave_up[0]
         elif text and not text.startswith((";", *_STATISTICS)) and not _register_state(text):
             reason = text
     if named := re.search(r"\binsn (\d+)$", reason):

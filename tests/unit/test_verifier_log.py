@@ -234,3 +234,16 @@ def test_calls_of_the_kernel_are_no_part_of_the_program(tmp_path: Path) -> None:
     (program,) = (entry for entry in parse(path, data).programs)
     found = [Layout(data).line(program.name, number) for number in range(program.size // 8)]
     assert {line.line for line in found if line is not None} == {6}
+
+
+def test_what_stands_behind_an_instruction_is_the_reason() -> None:
+    log = (
+        "func 'fsync_prefilter' arg0 has btf_id 114067 type STRUCT 'bpf_fuse_meta_info'\n"
+        "160: (79) r1 = *(u64 *)(r9 +72)       ; R1_w=scalar() R9_w=mem(sz=136) refs=4\n"
+        "161: (15) if r1 == 0x1 goto pc+4 BPF program is too large. Processed 1000001 insn\n"
+        "processed 1000001 insns (limit 1000000) max_states_per_insn 27 total_states 24673\n"
+    )
+    refusal = verdicts.read(log)
+    assert refusal.reason == "BPF program is too large. Processed 1000001 insn"
+    assert refusal.instruction == 161
+    assert "so many paths" in refusal.cause
