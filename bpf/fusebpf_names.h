@@ -254,7 +254,7 @@ static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
 
 /*
  * Make room for `size` bytes in a name or buffer that the operation lets us change; NULL where it
- * does not. `room` bytes must be writable, of a name with its NUL.
+ * does not. Of a name all bytes that its mask reaches are writable, of data `room`.
  */
 #define fusebpf_writable(buf, size, room) \
 	({ \
@@ -266,7 +266,10 @@ static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
 			(buf)->test->len = (size); \
 			_to = (buf)->test->data; \
 		} else { \
-			_to = bpf_fuse_get_rw((buf)->kernel, room); \
+			if (_named) \
+				_to = bpf_fuse_get_rw((buf)->kernel, FUSEBPF_NAME_MASK + 1); \
+			else \
+				_to = bpf_fuse_get_rw((buf)->kernel, room); \
 			if (_to && bpf_fuse_set_len((buf)->kernel, (size) + _named)) \
 				_to = NULL; \
 		} \
@@ -279,11 +282,7 @@ static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
  */
 #define fusebpf_replace_text(buf, text, size) \
 	({ \
-		__u8 *_place; \
-		if ((buf)->mask == FUSEBPF_NAME_MASK) \
-			_place = fusebpf_writable(buf, size, FUSEBPF_NAME_MASK + 1); \
-		else \
-			_place = fusebpf_writable(buf, size, (size) + 1); \
+		__u8 *_place = fusebpf_writable(buf, size, (size) + 1); \
 		if (_place) { \
 			__builtin_memcpy(_place, text, (size) + 1); \
 			if ((buf)->mask != FUSEBPF_NAME_MASK && !(buf)->test) \
@@ -298,12 +297,8 @@ static __always_inline void fusebpf_copy(__u8 *to, const __u32 size,
 static __always_inline int fusebpf_replace(struct fusebpf_buf *buf, const struct fusebpf_buf *from)
 {
 	__u32 len = (__u32)fusebpf_len(from);
-	__u8 *to;
+	__u8 *to = fusebpf_writable(buf, len, FUSEBPF_BYTES_MASK + 1);
 
-	if (buf->mask == FUSEBPF_NAME_MASK)
-		to = fusebpf_writable(buf, len, FUSEBPF_NAME_MASK + 1);
-	else
-		to = fusebpf_writable(buf, len, FUSEBPF_BYTES_MASK + 1);
 	if (!to)
 		return 1;
 	fusebpf_for(loop, len) {
