@@ -206,8 +206,17 @@ static __always_inline _Bool fusebpf_name_same(const struct fusebpf_buf *a,
 
 /* Globs: pieces that the functions of patterns are put together from. */
 
-/* Whether a byte is one of a run of them. */
-#define fusebpf_between(byte, first, last) ((__u8)((byte) - (first)) <= (last) - (first))
+/*
+ * 1 where a byte is one of a run of them, else 0. Without a branch: clang makes two paths of every
+ * comparison whose result it keeps, and a pattern with n of them had 2^n.
+ */
+static __fusebpf_inline __u8 fusebpf_between(__u8 byte, const __s64 first, const __s64 last)
+{
+	__s64 outside = (byte - first) | (last - byte);
+
+	fusebpf_hide(outside);
+	return (__u8)((__u64)~outside >> 63);
+}
 
 /* The byte at a place that is inside the name. */
 static __fusebpf_inline __u8 fusebpf_glob_byte(const struct fusebpf_buf *name, __u64 at,
@@ -218,7 +227,7 @@ static __fusebpf_inline __u8 fusebpf_glob_byte(const struct fusebpf_buf *name, _
 	at += name->start;
 	fusebpf_hide(at);
 	byte = name->data[at & name->mask];
-	return fold ? byte | (__u8)(fusebpf_between(byte, 'A', 'Z') << 5) : byte;
+	return fold ? byte | fusebpf_between(byte, 'A', 'Z') << 5 : byte;
 }
 
 /* The end of the first match of `part`, `size` bytes long, between two places; 0 without one. */
