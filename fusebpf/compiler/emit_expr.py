@@ -225,6 +225,9 @@ class ExprEmitter:
                 return "({} ? {} : {})".format(*parts)
             case ir.MinMax():
                 return self._min_max(expr)
+            case ir.Kept(name=name, operand=operand):
+                local = self.local(name)
+                return f"({{ {local} = {strip(self.expr(operand))}; {local}; }})"
             case ir.Refuse(operand=operand):
                 suffix = "_u" if operand.type == U64 else ""
                 return f"fusebpf_refuse{suffix}({strip(self.expr(operand))})"

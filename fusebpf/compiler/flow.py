@@ -153,7 +153,7 @@ def _structural(expr: ir.Expr, flow: Flow) -> Bounds | None:
             return 0, longest(name)
         case ir.NameByte():
             return 0, 255
-        case ir.Cast(operand=operand):
+        case ir.Cast(operand=operand) | ir.Kept(operand=operand):
             return bounds(operand, flow)
         case ir.Conditional(then=then, other=other):
             a, b = bounds(then, flow), bounds(other, flow)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from fusebpf.compiler import ir
+from fusebpf.compiler.choices import settled
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
 from fusebpf.compiler.types import BoolType, IntType, VerdictType
 from fusebpf.compiler.walk import blocks, expressions, statements
@@ -55,7 +56,7 @@ def place_all(
 
     def placed(functions: tuple[ir.Function, ...]) -> tuple[ir.Function, ...]:
         return tuple(
-            replace(f, alone=True) if f.name in alone else _place(f, f.name in branchy)
+            replace(f, alone=True) if f.name in alone else _place(settled(f), f.name in branchy)
             for f in functions
         )
 
@@ -89,7 +90,7 @@ def _decisions(function: ir.Function, helpers: Mapping[str, int]) -> int:
 
 
 def _place(function: ir.Function, branchy: bool) -> ir.Function:
-    frame: set[str] = set()
+    frame = set(function.frame)
     for stmt, depth in _with_depth(function.body, 0):
         if isinstance(stmt, ir.For) and (not _private(function, stmt) or _has_loop(stmt.body)):
             frame.add(stmt.var)

@@ -463,6 +463,8 @@ class PyRun:
             case ir.MinMax(op=op, operands=operands):
                 numbers = [self._int(operand, frame) for operand in operands]
                 return min(numbers) if op == "min" else max(numbers)
+            case ir.Kept(operand=operand):
+                return self._eval(operand, frame)
             case ir.Refuse(operand=operand):
                 number = abs(self._int(operand, frame))
                 self._origin = None

@@ -263,6 +263,15 @@ class MinMax:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The value of ``operand``, by way of the local ``name`` of the frame (choices.py)."""
+
+    type: IntType
+    name: str
+    operand: Expr
+
+
+@dataclass(frozen=True)
 class Refuse:
     """A verdict made from a number: -clamp(\\|operand\\|, 1, 511)."""
 
@@ -370,6 +379,7 @@ Expr = (
     | BoolOp
     | Conditional
     | MinMax
+    | Kept
     | Refuse
     | Bytes
     | MakeRecord
