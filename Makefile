@@ -116,7 +116,7 @@ wheel: dev ## build the wheel, into build/dist
 deb: man wheel ## build the Debian packages (docs/packages.md), into build/deb
 	@scripts/deb.sh
 
-test-deb: vm deb ## install, upgrade, use and purge the Debian packages in a Debian 13
+test-deb: vm deb ## install, boot with, upgrade and purge the Debian packages in a Debian 13
 	@$(PYTHON) scripts/test_deb.py
 
 test-matrix: vm ## try every kernel of docs/kernels.md and write the results there (hours); K=sid tries that one

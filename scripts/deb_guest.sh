@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # What `make test-deb` runs in a Debian 13 that is thrown away after it: `deb_guest.sh install OLDER
-# NEWER` in its root on the host's processor, where DKMS builds in a minute, then `deb_guest.sh use
-# OLDER NEWER` in a guest that has this root.
+# NEWER` in its root on the host's processor, where DKMS builds in a minute, then in guests that
+# have this root `deb_guest.sh set-up OLDER NEWER` and, booted with systemd, `deb_guest.sh use OLDER
+# NEWER`.
 set -eu
 part=$1
 older=$2
@@ -15,12 +16,14 @@ fail() {
 	exit 1
 }
 
-# All that packages may touch, but the books of dpkg, apt and debconf, the key that DKMS makes once to sign modules, and
-# what serves the guest's tests.
+# All that packages may touch, but the books of dpkg, apt and debconf, the key that DKMS makes once to sign modules, what
+# serves the guest's tests, and what any first boot leaves.
 listing() {
 	find /etc /usr /var /opt /boot /srv -xdev \
 		'(' -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt -o -path /var/log \
-		-o -path /var/cache/debconf -o -path '/var/lib/dkms/mok.*' -o -path /usr/lib/fusebpf-guest ')' -prune \
+		-o -path /var/cache/debconf -o -path '/var/lib/dkms/mok.*' -o -path /usr/lib/fusebpf-guest \
+		-o -path /var/cache/apparmor -o -path /var/cache/ldconfig -o -path /var/lib/dbus -o -path /var/lib/systemd \
+		-o -path /var/tmp -o -name .updated ')' -prune \
 		-o -print | sort
 }
 
@@ -62,7 +65,7 @@ install_and_upgrade_module() {
 	dkms_has_only "$newer"
 }
 
-use_upgrade_and_purge() {
+set_up() {
 	[ "$(command -v fusebpf)" = /usr/bin/fusebpf ] || fail "fusebpf is $(command -v fusebpf)"
 	fusebpf --version
 	for page in man1/fusebpf.1.gz man1/fusebpf-attach.1.gz; do
@@ -77,9 +80,16 @@ use_upgrade_and_purge() {
 	echo "$kept/lower $kept/mnt fuse_bpf filter=hide_secrets,ro 0 0" >>/etc/fstab
 	modinfo --field filename fusebpf | grep /updates/dkms/ || fail "the module is not the one of DKMS"
 	! grep -qw fuse_bpf /proc/filesystems || fail "the module is loaded before the first mount"
-	mount --all --types fuse_bpf
+}
+
+use_upgrade_and_purge() {
+	unit=$(systemd-escape --path --suffix=mount "$kept/mnt")
+	systemctl is-active "$unit" || {
+		systemctl status --no-pager "$unit" || true
+		fail "the line of fstab was not mounted at boot"
+	}
 	[ -s /sys/kernel/btf/fusebpf ] || fail "the module has no BTF"
-	hides "mounted"
+	hides "mounted at boot"
 
 	add ./build/deb/fusebpf_*.deb
 	has_version fusebpf "$newer"
@@ -109,6 +119,7 @@ use_upgrade_and_purge() {
 
 case $part in
 install) install_and_upgrade_module ;;
+set-up) set_up ;;
 use) use_upgrade_and_purge ;;
 *) fail "no part $part" ;;
 esac

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""`make test-deb`: install, use, upgrade and purge the Debian packages on a Debian 13 (minutes).
+"""`make test-deb`: install, boot with, upgrade and purge the Debian packages (minutes).
 
-Its root is the guest's. Packages of an earlier version and these are installed into it on this
-machine's processor, in a chroot, for an emulated one would be half an hour at the two modules that
-DKMS builds. A guest then has that root. It has no network: apt of this machine fetches what the
-packages depend on and the root lacks. All that is changed is gone afterwards.
+Their Debian 13 is the guest's root. Packages of an earlier version and these are installed into it
+on this machine's processor, in a chroot, for an emulated one would be half an hour at the two
+modules that DKMS builds. Guests then have that root. They have no network: apt of this machine
+fetches what the packages depend on and the root lacks. All that is changed is gone afterwards.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def install() -> Path:
     return state
 
 
-def use(state: Path) -> None:
-    """Use, upgrade and purge what was installed, in a guest."""
+def guest(state: Path, part: str, *options: str) -> None:
+    """Go through a part of deb_guest.sh in a guest that has what was installed."""
     command = [sys.executable, "-m", "fusebpf.vm", "run", "--timeout", "1800", "--no-module"]
+    command += [*options, "--state", str(state), "--"]
     # The guest's own environment has its Python write bytecode elsewhere
-    command += ["--state", str(state), "--", "env", "-i"]
-    command += ["/bin/sh", "scripts/deb_guest.sh", "use", OLDER, NEWER]
+    command += ["env", "-i", "/bin/sh", "scripts/deb_guest.sh", part, OLDER, NEWER]
     status = subprocess.run(command, cwd=TREE, check=False).returncode
     if status:
         sys.exit(f"test-deb: FAILED ({status})")
@@ -85,7 +85,9 @@ def main() -> None:
     subprocess.run(["scripts/deb.sh", OLDER, WORK / "older"], cwd=TREE, check=True)
     try:
         fetch(sorted((TREE / "build/deb").glob("fusebpf*.deb")))
-        use(install())
+        state = install()
+        guest(state, "set-up")
+        guest(state, "use", "--systemd")
     finally:
         shutil.rmtree(WORK)
     print("test-deb: ok")
