@@ -108,6 +108,13 @@ static __fusebpf_inline _Bool fusebpf_text_at(const struct fusebpf_buf *name, __
 	return fusebpf_bytes_are(name->data + at, text, size, fold);
 }
 
+/* Whether it is one of no names. The ends of a part may call what has effects. */
+static __fusebpf_inline _Bool fusebpf_name_is_none(const struct fusebpf_buf *name)
+{
+	(void)name;
+	return 0;
+}
+
 static __fusebpf_inline _Bool fusebpf_name_is(const struct fusebpf_buf *name, const char *text,
 					     const __u32 size, const _Bool fold)
 {

@@ -425,7 +425,7 @@ class ExprEmitter:
             else:
                 tests.append(f"{_TESTS[expr.how]}({name}, {literal}, {fold})")
         if not tests:
-            return "((_Bool)0)"
+            return f"fusebpf_name_is_none({name})"
         result = tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
         if name != part:
             return f"({{ const struct fusebpf_buf *{name} = {part}; {result}; }})"
