@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -149,6 +150,7 @@ def _device() -> _Outcome:
     return _ok(f"{path} opens")
 
 
+_VERSION = Path("/proc/version")
 _SECURE_BOOT = Path("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
 
 
@@ -211,7 +213,8 @@ def _headers() -> _Outcome:
 def _tools() -> _Outcome:
     if unneeded := _without_module():
         return unneeded
-    needed = {"make": "make", "gcc": "gcc", "pahole": "dwarves"}
+    compiler = _kernel_compiler()
+    needed = {"make": "make", compiler: compiler, "pahole": "dwarves"}
     absent = [package for tool, package in needed.items() if not _runs(tool, "--version")]
     if absent:
         return (
@@ -219,7 +222,13 @@ def _tools() -> _Outcome:
             f"not installed: {', '.join(absent)}",
             f"apt-get install {' '.join(absent)}",
         )
-    return _ok("make, gcc and pahole run")
+    return _ok(f"make, {compiler} and pahole run")
+
+
+def _kernel_compiler() -> str:
+    """The gcc that built the running kernel, and has to build modules for it: as a package."""
+    found = re.search(r"\bgcc-\d+\b", _VERSION.read_text(encoding="utf-8"))
+    return found[0] if found else "gcc"
 
 
 def _qemu() -> _Outcome:

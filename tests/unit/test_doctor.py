@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fusebpf import doctor
 from fusebpf.cli import run
 from fusebpf.cli.doctor import _PURPOSES
 from fusebpf.doctor import PURPOSES
@@ -39,14 +40,34 @@ def test_only_what_a_purpose_needs(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_missing_clang_names_the_package(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(doctor, "_VERSION", tmp_path / "version")
+    (tmp_path / "version").write_text("Linux version 6.18 (me@here) (gcc (GCC) 15.3.0, GNU ld)\n")
     status, found = findings(capsys, "--for", "compile", "--for", "vm", "--for", "module")
     assert status == 1
     assert found["clang"]["mend"] == "apt-get install clang-19 llvm-19"
     assert found["QEMU"]["mend"] == "apt-get install qemu-system-x86"
     assert found["build tools"]["mend"] == "apt-get install make gcc dwarves"
+
+
+def test_needs_the_compiler_of_the_kernel(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_VERSION", tmp_path / "version")
+    (tmp_path / "version").write_text(
+        "Linux version 6.12.1+deb13-amd64 (debian-kernel@lists.debian.org) "
+        "(x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0, GNU ld 2.44)\n"
+    )
+    for name in ("make", "gcc-14", "pahole"):
+        (tmp_path / name).symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert findings(capsys, "--for", "module")[1]["build tools"]["state"] == "ok"
+    (tmp_path / "gcc-14").unlink()
+    (tmp_path / "gcc").symlink_to("/bin/true")
+    tools = findings(capsys, "--for", "module")[1]["build tools"]
+    assert (tools["state"], tools["mend"]) == ("missing", "apt-get install gcc-14")
 
 
 def test_missing_libbpf(
