@@ -45,9 +45,8 @@ def settled(function: ir.Function) -> ir.Function:
     names: dict[IntType, str] = {}
 
     def keep(expr: ir.Expr) -> ir.Expr:
-        if not _chooses(expr):
+        if not _chooses(expr) or not isinstance(expr.type, IntType):
             return expr
-        assert isinstance(expr.type, IntType)
         if expr.type not in names:
             name = "choice" if expr.type.signed else "choice_u"
             while name in taken:
