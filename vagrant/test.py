@@ -25,6 +25,7 @@ TREE = Path(__file__).resolve().parent.parent
 SCRATCH = TREE / "build/vagrant/scratch"
 NAMES = ("patched", "stock")
 _FIRST_MOMENT, _LAST_MOMENT = 1.0, 120.0
+_WAYS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
 
 def run(names: list[str], options: list[str]) -> int:
@@ -77,7 +78,7 @@ def interrupted(names: list[str], times: int) -> list[str]:
     for turn in range(1, times + 1):
         before = traces()
         moment = random.uniform(_FIRST_MOMENT, _LAST_MOMENT)
-        number = random.choice((signal.SIGKILL, signal.SIGINT, signal.SIGTERM))
+        number = _WAYS[turn % len(_WAYS)]
         with subprocess.Popen([sys.executable, __file__, *names], start_new_session=True) as child:
             try:
                 child.wait(moment)
