@@ -40,9 +40,10 @@ WIDER = dict.fromkeys(
         *bench_programs.COMMANDS,
     ),
     0.04,
-) | {"git status": 0.25}
+) | {"git status": 0.25, "mmap fault": 0.25}
 """By how much an operation may grow unnoticed: counts of these repeat to 1-3 % alone; git's, on a
-mount by rules, are of two sizes, 23 % apart, from one mount to the next."""
+mount by rules, are of two sizes, 23 % apart, from one mount to the next, and a fault takes 546 to
+668 on the same file, by what lies where."""
 Costs = dict[str, int]
 """Operation → instructions."""
 Column = Callable[[Path, Path], AbstractContextManager[None]]
