@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Latencies of the operations of one mount, for bcc (fusebpf/trace).
+ * Latencies of the operations of one mount, and verdicts of its filters, for bcc (fusebpf/trace).
  *
  * An operation is what a thread does between the entry of fbpf_dispatch() or fbpf_filter() and its
  * return; the lower operation and the filters are the functions called within. A file system that
@@ -11,6 +11,7 @@
 #include <uapi/linux/ptrace.h>
 
 enum { WHOLE, LOWER, FILTER, PARTS };
+enum { PREFILTER, POSTFILTER };
 
 struct operation {
 	u64 stack;  /* of the entry: a return that was missed shows by it */
@@ -35,8 +36,16 @@ struct sum {
 	u64 nanoseconds;
 };
 
+struct answer {
+	u32 opcode;
+	u32 filter;
+	s32 verdict;
+	char process[16];
+};
+
 BPF_HASH(running, u64, struct operation, 16384);
 BPF_HASH(found, struct key, struct sum, 65536);
+BPF_HASH(answers, struct answer, u64, 65536);
 BPF_ARRAY(missed, u64, 1);
 
 static u64 word(u64 address)
@@ -154,15 +163,33 @@ int enter_filter(struct pt_regs *ctx)
 	return 0;
 }
 
-int leave_filter(struct pt_regs *ctx)
+static int answered(struct pt_regs *ctx, u32 filter)
 {
-	u64 thread = bpf_get_current_pid_tgid();
+	u64 thread = bpf_get_current_pid_tgid(), none = 0, *count;
 	struct operation *op = running.lookup(&thread);
+	struct answer answer = { .filter = filter, .verdict = PT_REGS_RC(ctx) };
 
-	if (op && !op->inner && op->start[FILTER]) {
-		op->spent[FILTER] += bpf_ktime_get_ns() - op->start[FILTER];
-		op->calls[FILTER]++;
-		op->start[FILTER] = 0;
-	}
+	if (!op || op->inner || !op->start[FILTER])
+		return 0;
+	op->spent[FILTER] += bpf_ktime_get_ns() - op->start[FILTER];
+	op->calls[FILTER]++;
+	op->start[FILTER] = 0;
+	answer.opcode = op->opcode;
+	bpf_get_current_comm(&answer.process, sizeof(answer.process));
+	count = answers.lookup_or_try_init(&answer, &none);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else
+		missed.increment(0);
 	return 0;
+}
+
+int leave_prefilter(struct pt_regs *ctx)
+{
+	return answered(ctx, PREFILTER);
+}
+
+int leave_postfilter(struct pt_regs *ctx)
+{
+	return answered(ctx, POSTFILTER);
 }

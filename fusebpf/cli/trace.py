@@ -16,7 +16,7 @@ from fusebpf.cli import arguments
 from fusebpf.cli.output import count, json_out, shown
 
 if TYPE_CHECKING:
-    from fusebpf.trace import Latency
+    from fusebpf.trace import Answer, Latency
 
 
 @click.command()
@@ -28,7 +28,8 @@ def trace(mountpoint: Path, seconds: float | None, by_process: bool, as_json: bo
     """Measure how long the operations of MOUNTPOINT take, until Ctrl-C, and print histograms.
 
     For each opcode: the whole operation in the file system, the lower operation within it, and its
-    filters. The mount needs no preparation; bcc (python3-bpfcc) and kernel headers do the tracing.
+    filters, with the verdicts that those returned. The mount needs no preparation; bcc
+    (python3-bpfcc) and kernel headers do the tracing.
     """
     from fusebpf.trace import Tracer
 
@@ -39,11 +40,14 @@ def trace(mountpoint: Path, seconds: float | None, by_process: bool, as_json: bo
                 signal.pause()
             else:
                 time.sleep(seconds)
-        found, missed = tracer.read(by_process), tracer.missed
+        found, answers = tracer.read(by_process), tracer.answers(by_process)
+        missed = tracer.missed
     if as_json:
-        json_out({"missed": missed, "latencies": [asdict(row) for row in found]})
+        rows, verdicts = ([asdict(row) for row in told] for told in (found, answers))
+        json_out({"missed": missed, "latencies": rows, "verdicts": verdicts})
         return
-    click.echo("\n\n".join(_text(rows) for rows in _grouped(found)) or "no operation was seen")
+    texts = [_text(rows, answers) for rows in _grouped(found)]
+    click.echo("\n\n".join(texts) or "no operation was seen")
     if missed:
         click.echo(f"{count(missed, 'operation')} not measured", err=True)
 
@@ -58,7 +62,7 @@ def _grouped(found: list[Latency]) -> list[dict[str, Latency]]:
 _BAR = 40
 
 
-def _text(rows: dict[str, Latency]) -> str:
+def _text(rows: dict[str, Latency], answers: list[Answer]) -> str:
     whole = rows["whole"]
     lines = [whole.opcode + (f" by {shown(whole.process)}" if whole.process else "")]
     for part, row in rows.items():
@@ -66,6 +70,14 @@ def _text(rows: dict[str, Latency]) -> str:
             f"  {part:6} {row.count} times, {row.nanoseconds // row.count} ns on average, "
             f"half within {row.percentile(0.5)}, 99 % within {row.percentile(0.99)}"
         )
+    for kind in ("prefilter", "postfilter"):
+        given = [
+            f"{answer.verdict} {answer.count}"
+            for answer in answers
+            if (answer.opcode, answer.process, answer.filter) == (whole.opcode, whole.process, kind)
+        ]
+        if given:
+            lines.append(f"  {kind}: {', '.join(given)}")
     lines.append(f"  {'ns from':>10} " + " ".join(f"{part:>8}" for part in rows))
     most = max(whole.histogram.values())
     for least in sorted({slot for row in rows.values() for slot in row.histogram}):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Latencies of a mount's operations, traced with bcc on a mount that was not prepared for it."""
+"""Latencies and verdicts of a mount's operations, by bcc: the mount needs no preparation."""
 
-from fusebpf.trace.latency import Latency, Tracer
+from fusebpf.trace.latency import Answer, Latency, Tracer
 
-__all__ = ["Latency", "Tracer"]
+__all__ = ["Answer", "Latency", "Tracer"]

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: MIT
 """Probes on the functions that every operation passes (kernel/src/bpf_dispatch.c), by bcc.
 
+They measure times, and read the verdicts that filters return.
+
 The kernel takes the probes away when this process ends, however it ends.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fusebpf.abi import VERDICTS
 from fusebpf.abi.protocol import REQUESTS
 from fusebpf.build.paths import share_dir
 from fusebpf.errors import FusebpfError, UnsupportedKernelError
@@ -22,6 +27,9 @@ from fusebpf.runtime.features import MODULE, FuseBpf
 
 Part = Literal["whole", "lower", "filter"]
 PARTS: tuple[Part, ...] = ("whole", "lower", "filter")
+Kind = Literal["prefilter", "postfilter"]
+#: In the order of bpf/trace.bcc.c, whose leave_* have these names.
+KINDS: tuple[Kind, ...] = ("prefilter", "postfilter")
 
 #: Functions of this name pattern that are no lower operation.
 NOT_LOWER = frozenset({"fbpf_parse_backing", "fbpf_names_backing"})
@@ -53,6 +61,21 @@ class Latency:
             if left <= 0:
                 return 2 * least
         return 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How often the filters of an operation returned a verdict.
+
+    `verdict` is its name, that of an errno for a refusal (ENOENT), or the number where it is
+    neither: the caller gets EIO then. `process` is "" where processes were not asked for.
+    """
+
+    opcode: str
+    process: str
+    filter: Kind
+    verdict: str
+    count: int
 
 
 class Tracer:
@@ -87,8 +110,8 @@ class Tracer:
                 f"it needs its headers: apt-get install linux-headers-{os.uname().release}",
             ) from None
         try:
-            for name in _filters(status.hooks, functions):
-                self._probe(name, "enter_filter", "leave_filter")
+            for name, kind in _filters(status.hooks, functions):
+                self._probe(name, "enter_filter", f"leave_{kind}")
             for name in lower:
                 self._probe(name, "enter_lower", "leave_lower")
             for name, enter in _ENTRY.items():
@@ -113,9 +136,7 @@ class Tracer:
         """What was measured so far: by opcode, and by process when asked for."""
         rows: dict[tuple[str, str, int], Latency] = {}
         for key, value in self._bpf["found"].items():
-            request = REQUESTS.get(key.opcode)
-            opcode = request.opcode_name if request else f"OPCODE_{key.opcode}"
-            process = key.process.decode("utf-8", "backslashreplace") if by_process else ""
+            opcode, process = _whose(key, by_process)
             row = rows.setdefault(
                 (opcode, process, key.part), Latency(opcode, process, PARTS[key.part])
             )
@@ -124,6 +145,17 @@ class Tracer:
             least = 1 << max(key.slot - 1, 0)  # bcc's log2 counts from 1
             row.histogram[least] = row.histogram.get(least, 0) + value.count
         return [rows[name] for name in sorted(rows)]
+
+    def answers(self, by_process: bool = False) -> list[Answer]:
+        """The verdicts so far: of each opcode, and process when asked for, the most often first."""
+        counts: Counter[tuple[str, str, int, int]] = Counter()
+        for key, value in self._bpf["answers"].items():
+            counts[*_whose(key, by_process), key.filter, key.verdict] += value.value
+        ordered = sorted(counts.items(), key=lambda item: (*item[0][:3], -item[1], item[0][3]))
+        return [
+            Answer(opcode, process, KINDS[kind], _verdict(verdict), count)
+            for (opcode, process, kind, verdict), count in ordered
+        ]
 
     def close(self) -> None:
         """Take the probes away."""
@@ -134,6 +166,18 @@ class Tracer:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+
+def _whose(key: Any, by_process: bool) -> tuple[str, str]:
+    """The opcode of a key, and the process when asked for."""
+    request = REQUESTS.get(key.opcode)
+    opcode = request.opcode_name if request else f"OPCODE_{key.opcode}"
+    return opcode, key.process.decode("utf-8", "backslashreplace") if by_process else ""
+
+
+def _verdict(number: int) -> str:
+    names = {value: name for name, value in VERDICTS.items()}
+    return names.get(number) or errno.errorcode.get(-number) or str(number)
 
 
 def import_bcc() -> Any:
@@ -160,14 +204,17 @@ def _functions(kernel: FuseBpf) -> frozenset[str]:
     return frozenset(found)
 
 
-def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[str]:
-    """The functions that call the filters of these hooks."""
-    found = []
+def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[tuple[str, Kind]]:
+    """The functions that call the filters of these hooks, and return their verdicts.
+
+    The default filter has none: the compiler puts its call into others.
+    """
+    found: list[tuple[str, Kind]] = []
     for hook in hooks:
-        op, _, phase = hook.rpartition("_")
-        name = f"fbpf_{op}_{phase.removesuffix('filter')}" if op else "fbpf_default"
-        if name in functions:
-            found.append(name)
+        for kind in KINDS:
+            name = f"fbpf_{hook.removesuffix(kind)}{kind.removesuffix('filter')}"
+            if hook.endswith(f"_{kind}") and name in functions:
+                found.append((name, kind))
     return found
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections import Counter
@@ -13,7 +14,15 @@ import pytest
 from fusebpf.abi import HOOKS
 from fusebpf.cli.trace import _grouped, _text
 from fusebpf.errors import FusebpfError
-from fusebpf.trace.latency import _LOWER, NOT_LOWER, Latency, _filters, import_bcc
+from fusebpf.trace.latency import (
+    _LOWER,
+    NOT_LOWER,
+    Answer,
+    Latency,
+    _filters,
+    _verdict,
+    import_bcc,
+)
 
 SOURCE = "\n".join(
     path.read_text()
@@ -38,8 +47,20 @@ def test_each_hook_has_its_function_once() -> None:
     functions = Counter(f"fbpf_{pair}_{phase.lower()}" for phase, pair in made)
     functions.update(re.findall(r"^\w+ (fbpf_\w+_(?:pre|post))\(", SOURCE, re.M))
     for hook in HOOKS:
-        (name,) = _filters([hook], frozenset(functions))
+        ((name, kind),) = _filters([hook], frozenset(functions))
+        assert hook.endswith(f"_{kind}")
         assert functions[name] == 1, name
+
+
+def test_verdicts_by_name() -> None:
+    numbers = (0, 5, -errno.ENOENT, -511, 6)
+    assert [_verdict(number) for number in numbers] == [
+        "CONTINUE",
+        "CALL_DEFAULT",
+        "ENOENT",
+        "-511",
+        "6",
+    ]
 
 
 def test_percentiles_of_a_histogram() -> None:
@@ -56,10 +77,16 @@ def test_text_has_a_line_for_each_slot() -> None:
             Latency("OPEN", "cat", "lower", 2, 600, {256: 2}),
         ]
     )
-    assert _text(rows).splitlines() == [
+    answers = [
+        Answer("OPEN", "cat", "prefilter", "CONTINUE", 2),
+        Answer("OPEN", "cat", "prefilter", "EACCES", 1),
+        Answer("OPEN", "sh", "prefilter", "EPERM", 7),
+    ]
+    assert _text(rows, answers).splitlines() == [
         "OPEN by cat",
         "  whole  4 times, 1000 ns on average, half within 1024, 99 % within 4096",
         "  lower  2 times, 300 ns on average, half within 512, 99 % within 512",
+        "  prefilter: CONTINUE 2, EACCES 1",
         "     ns from    whole    lower",
         "         256        0        2",
         f"         512        3        0 {'#' * 40}",

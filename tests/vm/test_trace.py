@@ -60,6 +60,19 @@ def test_operations_of_one_mount_are_measured(
         assert rows["LOOKUP", ours, "filter"]["count"] >= 40
         assert rows["LOOKUP", ours, "lower"]["count"] < rows["LOOKUP", ours, "whole"]["count"]
         assert rows["OPEN", "cat", "whole"]["count"] == 1
+        verdicts = {
+            (row["opcode"], row["process"], row["filter"], row["verdict"]): row["count"]
+            for row in told["verdicts"]
+        }
+        assert verdicts["LOOKUP", ours, "prefilter", "ENOENT"] == 40
+        assert (
+            sum(
+                count
+                for (opcode, who, *_), count in verdicts.items()
+                if (opcode, who) == ("OPEN", ours)
+            )
+            == 20
+        )
     assert probes() == before
 
 
