@@ -93,8 +93,8 @@ class MapEmitter:
     """Texts of what one function does with maps.
 
     A map of numbers is a macro with key and value in place. A record is filled in memory of the
-    operation first: all numbers are evaluated in order, then stored, so that a record inside of
-    another one's value cannot disturb it.
+    operation first: all numbers and parts are evaluated in order, then stored, so that a record
+    inside of another one's value cannot disturb it.
     """
 
     def __init__(self, exprs: Texts, program: ir.Program, records: RecordNames, area: int) -> None:
@@ -197,7 +197,12 @@ class MapEmitter:
                 if raw := value.value[: member.size]:
                     out.append(f"__builtin_memcpy({place}, {string(raw)}, {len(raw)});")
             else:
-                out.append(f"fusebpf_copy({place}, {member.size}, {self.exprs.name(value)});")
+                text = self.exprs.name(value)
+                if isinstance(value, ir.NamePart):  # its ends may need the same memory
+                    part = self._fresh("n")
+                    lines.append(f"struct fusebpf_buf {part} = *{text};")
+                    text = f"&{part}"
+                out.append(f"fusebpf_copy({place}, {member.size}, {text});")
         return out
 
     # ------------------------------------------------------------ statements
