@@ -7,6 +7,7 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,14 +71,9 @@ def _text(rows: dict[str, Latency], answers: list[Answer]) -> str:
             f"  {part:6} {row.count} times, {row.nanoseconds // row.count} ns on average, "
             f"half within {row.percentile(0.5)}, 99 % within {row.percentile(0.99)}"
         )
-    for kind in ("prefilter", "postfilter"):
-        given = [
-            f"{answer.verdict} {answer.count}"
-            for answer in answers
-            if (answer.opcode, answer.process, answer.filter) == (whole.opcode, whole.process, kind)
-        ]
-        if given:
-            lines.append(f"  {kind}: {', '.join(given)}")
+    ours = [a for a in answers if (a.opcode, a.process) == (whole.opcode, whole.process)]
+    for kind, given in groupby(ours, key=lambda answer: answer.filter):
+        lines.append(f"  {kind}: " + ", ".join(f"{a.verdict} {a.count}" for a in given))
     lines.append(f"  {'ns from':>10} " + " ".join(f"{part:>8}" for part in rows))
     most = max(whole.histogram.values())
     for least in sorted({slot for row in rows.values() for slot in row.histogram}):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fusebpf.abi import VERDICTS
+from fusebpf.abi import HOOKS, VERDICTS
 from fusebpf.abi.protocol import REQUESTS
 from fusebpf.build.paths import share_dir
 from fusebpf.errors import FusebpfError, UnsupportedKernelError
@@ -210,11 +210,10 @@ def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[tuple[str,
     The default filter has none: the compiler puts its call into others.
     """
     found: list[tuple[str, Kind]] = []
-    for hook in hooks:
-        for kind in KINDS:
-            name = f"fbpf_{hook.removesuffix(kind)}{kind.removesuffix('filter')}"
-            if hook.endswith(f"_{kind}") and name in functions:
-                found.append((name, kind))
+    for hook in filter(None, map(HOOKS.get, hooks)):
+        name = f"fbpf_{hook.op}_{hook.phase}"
+        if name in functions:
+            found.append((name, "prefilter" if hook.phase == "pre" else "postfilter"))
     return found
 
 
