@@ -22,8 +22,9 @@ listing() {
 	find /etc /usr /var /opt /boot /srv -xdev \
 		'(' -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache/apt -o -path /var/log \
 		-o -path /var/cache/debconf -o -path '/var/lib/dkms/mok.*' -o -path /usr/lib/fusebpf-guest \
-		-o -path /var/cache/apparmor -o -path /var/cache/ldconfig -o -path /var/lib/dbus -o -path /var/lib/systemd \
-		-o -path /var/tmp -o -name .updated ')' -prune \
+		-o -path /var/cache/apparmor -o -path /var/cache/ldconfig/aux-cache -o -path /var/lib/dbus/machine-id \
+		-o -path /var/lib/systemd/linger -o -path /var/lib/systemd/random-seed -o -path /var/lib/systemd/timers \
+		-o -path '/var/tmp/systemd-private-*' -o -path /etc/.updated -o -path /var/.updated ')' -prune \
 		-o -print | sort
 }
 
