@@ -49,6 +49,13 @@ hides() {
 	! cat "$kept/mnt/id_rsa" 2>/dev/null || fail "$1: the filter hides nothing"
 }
 
+# What a set held of the module is freed after umount(8), when RCU's grace periods are over.
+unload() {
+	timeout 60 sh -c 'until [ "$(cat /sys/module/fusebpf/refcnt)" = 0 ]; do sleep 0.1; done' ||
+		fail "the module stays in use, by $(cat /sys/module/fusebpf/refcnt)"
+	rmmod fusebpf
+}
+
 install_and_upgrade_module() {
 	# dpkg as a Debian has it: the guest's root leaves documentation out.
 	rm -f /etc/dpkg/dpkg.cfg.d/*
@@ -105,7 +112,7 @@ use_upgrade_and_purge() {
 	apt-get purge --yes fusebpf fusebpf-dkms
 	hides "purged meanwhile"
 	umount "$kept/mnt"
-	rmmod fusebpf
+	unload
 
 	while read -r file; do
 		[ -d "$file" ] || [ ! -e "$file" ] || fail "left after the purge: $file"

@@ -173,11 +173,13 @@ def test_mounts_below_are_not_crossed(lower: Path, mnt: Path) -> None:
 
 
 @pytest.mark.skipif(kit.form().in_kernel, reason="fuse-bpf is built into this kernel")
-def test_module_stays_while_it_is_used(lower: Path, mnt: Path) -> None:
+def test_module_stays_while_it_is_used_and_no_longer(lower: Path, mnt: Path) -> None:
     with kit.mounted(lower, mnt):
         assert subprocess.run(["rmmod", "fusebpf"], check=False).returncode != 0
     with kit.filters("open_prefilter"):
         assert subprocess.run(["rmmod", "fusebpf"], check=False).returncode != 0
+    used = Path("/sys/module/fusebpf/refcnt")
+    assert eventually(lambda: used.read_text() == "0\n"), f"used by {used.read_text()}"
 
 
 def test_same_name_twice(lower: Path) -> None:
