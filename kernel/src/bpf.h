@@ -124,6 +124,7 @@ struct fbpf_mount {
  * @tag: policy tag decided for the name; a new inode gets it
  * @seq: d_seq of @lower when it was last seen to be the right one, or
  *	FBPF_SEQ_NONE
+ * @quick_seq: @seq where nobody else is asked about the name, or FBPF_SEQ_NONE
  * @expires: until when, in jiffies, the lookup filter's answer holds
  * @time: until when, in jiffies, the daemon's answer holds
  * @gen: generation of the filter set that decided @tag
@@ -144,6 +145,7 @@ struct fbpf_dentry {
 	bool moved;
 	bool classic;
 	bool given;
+	u32 quick_seq;
 	struct rcu_head rcu;
 };
 
@@ -187,6 +189,16 @@ static inline struct path fbpf_lower_path(const struct dentry *dentry)
 	};
 
 	return path;
+}
+
+/* @seq of fbpf_same_lower(), for the lower dentry that is set */
+static inline void fbpf_set_seq(const struct fbpf_mount *fb,
+				struct fbpf_dentry *fd, u32 seq)
+{
+	bool quick = fb->quick && !(fd->lower->d_flags & DCACHE_OP_REVALIDATE);
+
+	WRITE_ONCE(fd->seq, seq);
+	WRITE_ONCE(fd->quick_seq, quick ? seq : FBPF_SEQ_NONE);
 }
 
 /* Is a filter attached to the operation? One load and a branch when not. */
@@ -236,13 +248,21 @@ static inline int fbpf_settle(struct dentry *dentry)
 
 bool fbpf_mapped_attr_stale(struct inode *inode);
 
+/* In one comparison where the ids are neighbours: each name of a path has it */
+static inline bool fbpf_same_owner(const struct inode *a, const struct inode *b)
+{
+	if (offsetof(struct inode, i_gid) == offsetofend(struct inode, i_uid))
+		return !memcmp(&a->i_uid, &b->i_uid,
+			       sizeof(a->i_uid) + sizeof(a->i_gid));
+	return uid_eq(a->i_uid, b->i_uid) && gid_eq(a->i_gid, b->i_gid);
+}
+
 static inline bool fbpf_plain_attr_stale(struct inode *inode)
 {
 	const struct inode *lower = fbpf_lower_inode(inode);
 
 	return inode->i_mode != READ_ONCE(lower->i_mode) ||
-	       !uid_eq(inode->i_uid, lower->i_uid) ||
-	       !gid_eq(inode->i_gid, lower->i_gid) ||
+	       !fbpf_same_owner(inode, lower) ||
 	       ((inode->i_flags ^ lower->i_flags) & FBPF_I_FLAGS);
 }
 
@@ -263,22 +283,21 @@ static inline void fbpf_copy_blocks(struct inode *inode)
 	WRITE_ONCE(inode->i_bytes, READ_ONCE(lower->i_bytes));
 }
 
-/* Lower calls run between these two */
+/* Credentials for lower calls */
+static inline const struct cred *fbpf_cred(const struct fbpf_mount *fb)
+{
+	return fb->cred ?: current_cred();
+}
+
+/* Lower calls run between these two, but for those that switch by themselves */
 static inline const struct cred *fbpf_enter(const struct fbpf_mount *fb)
 {
-	return fb->cred ? override_creds(fb->cred) : NULL;
+	return override_creds(fbpf_cred(fb));
 }
 
 static inline void fbpf_leave(const struct cred *old)
 {
-	if (old)
-		revert_creds(old);
-}
-
-/* Credentials for a lower call that switches to them by itself */
-static inline const struct cred *fbpf_cred(const struct fbpf_mount *fb)
-{
-	return fb->cred ?: current_cred();
+	revert_creds(old);
 }
 
 /* bpf_dispatch.c */
@@ -349,7 +368,15 @@ struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
 			u64 tag, u32 gen, struct fbpf_set *set,
 			struct bpf_link *link);
 void fbpf_copy_attr(struct inode *inode);
-void fbpf_refresh(struct inode *inode);
+
+/* The cheap form, for places that are passed often; times are asked below */
+static inline void fbpf_refresh(struct inode *inode)
+{
+	if (unlikely(fbpf_attr_stale(inode) ||
+		     i_size_read(inode) != i_size_read(fbpf_lower_inode(inode))))
+		fbpf_copy_attr(inode);
+}
+
 void fbpf_evict_inode(struct inode *inode);
 void fbpf_destroy_inode(struct inode *inode);
 

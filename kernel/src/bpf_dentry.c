@@ -22,6 +22,7 @@ static int fbpf_d_init(struct dentry *dentry)
 	if (!fd)
 		return -ENOMEM;
 	fd->seq = FBPF_SEQ_NONE;
+	fd->quick_seq = FBPF_SEQ_NONE;
 	dentry->d_fsdata = fd;
 	return 0;
 }
@@ -148,10 +149,10 @@ static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 	struct dentry *lower = READ_ONCE(fd->lower);
 	struct inode *inode = d_inode_rcu(dentry);
 
-	if (likely(fbpf_sb(dentry->d_sb)->quick && lower &&
-		   !(lower->d_flags & DCACHE_OP_REVALIDATE) &&
-		   fbpf_lower_unchanged(fd, lower) &&
-		   (!inode || !fbpf_plain_attr_stale(inode))))
+	if (likely(lower &&
+		   raw_read_seqcount(&lower->d_seq) ==
+			   READ_ONCE(fd->quick_seq) &&
+		   (unlikely(!inode) || !fbpf_plain_attr_stale(inode))))
 		return 1;
 	return fbpf_revalidate_slow(dentry, flags);
 }

@@ -63,7 +63,9 @@ void fbpf_copy_attr(struct inode *inode)
 	struct inode *lower = fbpf_lower_inode(inode);
 	umode_t mode = fbpf_mode(fb, lower);
 
-	inode_set_flags(inode, lower->i_flags & FBPF_I_FLAGS, FBPF_I_FLAGS);
+	if ((inode->i_flags ^ lower->i_flags) & FBPF_I_FLAGS)
+		inode_set_flags(inode, lower->i_flags & FBPF_I_FLAGS,
+				FBPF_I_FLAGS);
 	/* A set-id bit that came from below has to be dropped by writes again */
 	if (is_sxid(mode))
 		inode_set_flags(inode, 0, S_NOSEC);
@@ -80,14 +82,6 @@ void fbpf_copy_attr(struct inode *inode)
 	i_size_write(inode, i_size_read(lower));
 	fbpf_copy_blocks(inode);
 	spin_unlock(&inode->i_lock);
-}
-
-/* The cheap form, for places that are passed often; times are asked below */
-void fbpf_refresh(struct inode *inode)
-{
-	if (unlikely(fbpf_attr_stale(inode) ||
-		     i_size_read(inode) != i_size_read(fbpf_lower_inode(inode))))
-		fbpf_copy_attr(inode);
 }
 
 static int fbpf_inode_test(struct inode *inode, void *data)
@@ -212,7 +206,7 @@ struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
 
 void fbpf_evict_inode(struct inode *inode)
 {
-	truncate_inode_pages_final(&inode->i_data);
+	/* No pages to give up: without address space operations it gets none */
 	clear_inode(inode);
 }
 

@@ -121,23 +121,37 @@ static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 	return fbpf_read_lower(iocb, iter);
 }
 
-/* RWF_NOAPPEND: a flag of the call that backing_file_write_iter() does not know */
-static ssize_t fbpf_write_noappend(struct file *lower, struct iov_iter *iter,
-				   struct kiocb *iocb,
-				   struct backing_file_ctx *ctx)
+/*
+ * What backing_file_write_iter() does of a call that waits, by a shorter way,
+ * and with RWF_NOAPPEND, which that does not know.
+ */
+static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
+			       struct iov_iter *iter)
 {
-	const rwf_t mask = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT;
-	rwf_t flags = ((__force rwf_t)iocb->ki_flags & mask) | RWF_NOAPPEND;
+	const int mask = IOCB_HIPRI | IOCB_DSYNC | IOCB_SYNC | IOCB_NOWAIT |
+			 IOCB_APPEND;
+	struct file *file = iocb->ki_filp;
 	const struct cred *old;
+	struct kiocb kiocb;
 	ssize_t ret;
 
-	ret = file_remove_privs(ctx->user_file);
+	ret = file_remove_privs(file);
 	if (ret)
 		return ret;
-	old = override_creds(ctx->cred);
-	ret = vfs_iter_write(lower, iter, &iocb->ki_pos, flags);
-	revert_creds(old);
-	ctx->end_write(ctx->user_file, iocb->ki_pos, ret);
+	init_sync_kiocb(&kiocb, lower);
+	kiocb.ki_pos = iocb->ki_pos;
+	if (unlikely(kiocb.ki_flags & ~iocb->ki_flags & IOCB_APPEND)) {
+		if (IS_APPEND(file_inode(lower)))
+			return -EPERM;
+		kiocb.ki_flags &= ~IOCB_APPEND;
+	}
+	kiocb.ki_flags |= iocb->ki_flags & mask;
+
+	old = fbpf_enter(fbpf_sb(file_inode(file)->i_sb));
+	ret = vfs_iocb_iter_write(lower, &kiocb, iter);
+	fbpf_leave(old);
+	iocb->ki_pos = kiocb.ki_pos;
+	fbpf_end_write(file, iocb->ki_pos, ret);
 	return ret;
 }
 
@@ -162,15 +176,25 @@ static ssize_t fbpf_write_nothing(struct kiocb *iocb, struct iov_iter *iter)
 	return min(ret, 0);
 }
 
+static ssize_t fbpf_write_async(struct file *lower, struct kiocb *iocb,
+				struct iov_iter *iter)
+{
+	struct file *file = iocb->ki_filp;
+	struct backing_file_ctx ctx = {
+		.cred = fbpf_cred(fbpf_sb(file_inode(file)->i_sb)),
+		.user_file = file,
+		.end_write = fbpf_end_write,
+	};
+
+	return backing_file_write_iter(lower, iter, iocb,
+				       iocb->ki_flags & ~IOCB_DIO_CALLER_COMP,
+				       &ctx);
+}
+
 ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
 	struct inode *inode = file_inode(file);
-	struct backing_file_ctx ctx = {
-		.cred = fbpf_cred(fbpf_sb(inode->i_sb)),
-		.user_file = file,
-		.end_write = fbpf_end_write,
-	};
 	struct file *lower;
 	ssize_t ret;
 
@@ -186,13 +210,10 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	fbpf_refresh(inode);
 	lower = fbpf_lower_to_write(file);
 	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
-	if (!ret && lower->f_flags & O_APPEND && is_sync_kiocb(iocb) &&
-	    !(iocb->ki_flags & IOCB_APPEND))
-		ret = fbpf_write_noappend(lower, iter, iocb, &ctx);
-	else if (!ret)
-		ret = backing_file_write_iter(lower, iter, iocb,
-					      iocb->ki_flags &
-					      ~IOCB_DIO_CALLER_COMP, &ctx);
+	if (!ret)
+		ret = is_sync_kiocb(iocb) ?
+			      fbpf_write_sync(lower, iocb, iter) :
+			      fbpf_write_async(lower, iocb, iter);
 	inode_unlock(inode);
 	return ret;
 }

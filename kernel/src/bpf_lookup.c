@@ -354,7 +354,7 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 		fbpf_refresh(inode);
 	}
 	fd->tag = call.tag;
-	WRITE_ONCE(fd->seq, call.seq);
+	fbpf_set_seq(fb, fd, call.seq);
 	WRITE_ONCE(fd->gen, gen);
 	WRITE_ONCE(fd->expires, call.expires);
 	ret = 1;
@@ -492,7 +492,8 @@ static struct dentry *fbpf_splice(struct inode *inode, struct dentry *dentry)
 struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 			   unsigned int flags)
 {
-	u32 gen = fbpf_gen(fbpf_sb(dir->i_sb));
+	const struct fbpf_mount *fb = fbpf_sb(dir->i_sb);
+	u32 gen = fbpf_gen(fb);
 	struct fbpf_dentry *fd = fbpf_d(dentry);
 	struct fbpf_lookup_call call = {
 		.dir = dir,
@@ -524,9 +525,9 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 	}
 
 	fd->tag = call.tag;
-	fd->seq = call.seq;
 	fd->given = call.given;
 	WRITE_ONCE(fd->lower, call.lower);
+	fbpf_set_seq(fb, fd, call.seq);
 	if (call.lower_inode)
 		inode = fbpf_iget(dir->i_sb, call.lower_inode, call.nodeid,
 				  call.tag, gen, call.set, call.link);

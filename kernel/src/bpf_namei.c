@@ -52,7 +52,7 @@ const struct cred *fbpf_enter_create(struct super_block *sb)
 	const struct cred *cred, *old;
 
 	if (!fb->cred)
-		return NULL;
+		return fbpf_enter(fb);
 	cred = fbpf_last_creator(fb) ?: fbpf_new_creator(fb);
 	if (!cred)
 		return ERR_PTR(-ENOMEM);
@@ -90,7 +90,7 @@ static struct dentry *fbpf_renew_negative(const struct fbpf_mount *fb,
 		return ERR_PTR(-ESTALE);
 	}
 	fd->former = fd->lower;
-	WRITE_ONCE(fd->seq, FBPF_SEQ_NONE);
+	fbpf_set_seq(fb, fd, FBPF_SEQ_NONE);
 	WRITE_ONCE(fd->lower, lower);
 	return dget(lower);
 }
@@ -204,7 +204,7 @@ int fbpf_instantiate(struct inode *dir, struct dentry *dentry, u64 nodeid)
 	/* A name that a filter rewrote is compared in full next time */
 	fbpf_same_lower(fd->lower, fbpf_lower_dentry(dentry->d_parent),
 			&dentry->d_name, lower_inode, &seq);
-	WRITE_ONCE(fd->seq, seq);
+	fbpf_set_seq(fbpf_sb(dir->i_sb), fd, seq);
 	return 0;
 }
 
@@ -447,7 +447,8 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 	mnt_drop_write(fb->mnt);
 
 	fbpf_copy_attr(old_dir);
-	fbpf_copy_attr(new_dir);
+	if (new_dir != old_dir)
+		fbpf_copy_attr(new_dir);
 	fbpf_copy_attr(d_inode(old));
 	if (d_is_positive(new))
 		fbpf_copy_attr(d_inode(new));
