@@ -29,6 +29,8 @@ static void fbpf_daemon_evict(struct inode *inode)
 		fuse_super_operations.evict_inode(inode);
 		return;
 	}
+	/* FUSE_NOTIFY_STORE goes by nodeids, and may come upon this inode */
+	truncate_inode_pages_final(&inode->i_data);
 	fbpf_evict_inode(inode);
 	if (inode->i_sb->s_flags & SB_ACTIVE && fi->nlookup) {
 		fuse_queue_forget(get_fuse_conn(inode), fi->forget, fi->nodeid,

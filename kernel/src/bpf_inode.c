@@ -206,7 +206,7 @@ struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
 
 void fbpf_evict_inode(struct inode *inode)
 {
-	/* No pages to give up: without address space operations it gets none */
+	/* Without a daemon nothing puts pages into it: its data are the lower file's */
 	clear_inode(inode);
 }
 
