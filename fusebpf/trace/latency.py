@@ -31,6 +31,8 @@ Kind = Literal["prefilter", "postfilter"]
 #: In the order of bpf/trace.bcc.c, whose leave_* have these names.
 KINDS: tuple[Kind, ...] = ("prefilter", "postfilter")
 
+_VERDICT_NAMES = {value: name for name, value in VERDICTS.items()}
+
 #: Functions of this name pattern that are no lower operation.
 NOT_LOWER = frozenset({"fbpf_parse_backing", "fbpf_names_backing"})
 
@@ -176,8 +178,7 @@ def _whose(key: Any, by_process: bool) -> tuple[str, str]:
 
 
 def _verdict(number: int) -> str:
-    names = {value: name for name, value in VERDICTS.items()}
-    return names.get(number) or errno.errorcode.get(-number) or str(number)
+    return _VERDICT_NAMES.get(number) or errno.errorcode.get(-number) or str(number)
 
 
 def import_bcc() -> Any:

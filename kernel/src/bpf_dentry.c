@@ -69,10 +69,9 @@ bool fbpf_same_lower(struct dentry *lower, const struct dentry *lower_dir,
 }
 
 /* Nothing happened to the lower dentry since the last check */
-static bool fbpf_lower_unchanged(const struct fbpf_dentry *fd,
-				 const struct dentry *lower)
+static bool fbpf_lower_unchanged(const struct dentry *lower, u32 seq)
 {
-	return raw_read_seqcount(&lower->d_seq) == READ_ONCE(fd->seq);
+	return raw_read_seqcount(&lower->d_seq) == seq;
 }
 
 /*
@@ -126,7 +125,7 @@ static noinline int fbpf_revalidate_slow(struct dentry *dentry,
 	if ((fbpf_lookup_hooked(dentry) && !fbpf_answer_holds(fd)) ||
 	    READ_ONCE(fd->gen) != fbpf_gen(fb) ||
 	    lower->d_flags & DCACHE_OP_REVALIDATE ||
-	    !fbpf_lower_unchanged(fd, lower))
+	    !fbpf_lower_unchanged(lower, READ_ONCE(fd->seq)))
 		return flags & LOOKUP_RCU ? -ECHILD :
 					    fbpf_relookup(dentry, flags);
 
@@ -150,8 +149,7 @@ static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
 	struct inode *inode = d_inode_rcu(dentry);
 
 	if (likely(lower &&
-		   raw_read_seqcount(&lower->d_seq) ==
-			   READ_ONCE(fd->quick_seq) &&
+		   fbpf_lower_unchanged(lower, READ_ONCE(fd->quick_seq)) &&
 		   (unlikely(!inode) || !fbpf_plain_attr_stale(inode))))
 		return 1;
 	return fbpf_revalidate_slow(dentry, flags);
