@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from fusebpf.build.errors import BuildError
@@ -66,6 +65,8 @@ def write_atomically(path: Path, data: bytes, *, keep_mode: bool = False) -> Non
 
     With `keep_mode` the new file has the owner and permissions of the old one.
     """
+    import tempfile
+
     before = path.stat() if keep_mode else None
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

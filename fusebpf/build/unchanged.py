@@ -12,12 +12,12 @@ import ast
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
-from fusebpf.build import cache
+from fusebpf.build import cache as objects
 from fusebpf.build.errors import BuildError
 from fusebpf.build.paths import cache_dir, share_dir
 
@@ -37,7 +37,7 @@ _DOORS = {
     "globals",
     "vars",
 }
-_TOOL = re.compile(r"(clang|llvm-strip)(-\d+)?")
+_TOOLS = ("clang", "llvm-strip")
 
 
 def lookup(path: Path, source: str, set_name: str | None) -> tuple[bytes, str] | None:
@@ -49,18 +49,18 @@ def lookup(path: Path, source: str, set_name: str | None) -> tuple[bytes, str] |
 def place(path: Path, source: str, set_name: str | None) -> Path | None:
     """Where the object lies in the cache; None when the file must be compiled."""
     found = _found(path, source, set_name)
-    return None if found is None else cache.entry_path(found[0])
+    return None if found is None else objects.entry_path(found[0])
 
 
 def _found(path: Path, source: str, set_name: str | None) -> tuple[str, bytes, str] | None:
     """The key of the object, the object, and what was said of it."""
     place = _place(path, source, set_name)
-    raw = None if place is None else cache.read_own(place)
+    raw = None if place is None else objects.read_own(place)
     if raw is None:
         return None
     try:
         record = json.loads(raw)
-        data = cache.lookup(record["object"])
+        data = objects.lookup(record["object"])
         return None if data is None else (str(record["object"]), data, str(record["said"]))
     except (ValueError, KeyError, TypeError):
         return None
@@ -74,8 +74,8 @@ def store(path: Path, source: str, set_name: str | None, built: Path, said: str)
     key = built.parent.name + built.name.removesuffix(".bpf.o")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_atomically(place, json.dumps({"object": key, "said": said}).encode())
-        cache.trim(place.parent)
+        objects.write_atomically(place, json.dumps({"object": key, "said": said}).encode())
+        objects.trim(place.parent)
     except OSError as error:
         raise BuildError(
             f"cannot write the cache {cache_dir()}: {error.strerror}",
@@ -120,13 +120,14 @@ def _stamp(path: str) -> tuple[str, int, int]:
     return path, found.st_mtime_ns, found.st_size
 
 
-def _ours() -> list[tuple[str, int, int]]:
-    """This package and its headers."""
+@cache
+def _ours() -> tuple[tuple[str, int, int], ...]:
+    """This package and its headers, as they were when this process began to use them."""
     files: list[str] = []
     for top in (Path(__file__).parents[1], share_dir("bpf")):
         for directory, _names, entries in os.walk(top):
             files += [f"{directory}/{name}" for name in entries if name.endswith((".py", ".h"))]
-    return [_stamp(file) for file in sorted(files)]
+    return tuple(_stamp(file) for file in sorted(files))
 
 
 def _tools() -> list[object]:
@@ -139,5 +140,8 @@ def _tools() -> list[object]:
             entries = os.listdir(directory or ".")  # noqa: PTH208
         except OSError:
             continue
-        found += [_stamp(f"{directory}/{e}") for e in sorted(entries) if _TOOL.fullmatch(e)]
+        found += [
+            _stamp(f"{directory}/{name}")
+            for name in sorted(e for e in entries if e.startswith(_TOOLS))
+        ]
     return found

@@ -13,11 +13,10 @@ from typing import Any
 from fusebpf.build.metadata import SECTION, Metadata
 from fusebpf.errors import FusebpfError
 from fusebpf.frozen import dataclass
+from fusebpf.objfile import elf
 from fusebpf.objfile.btf import Btf
 from fusebpf.objfile.lines import INSTRUCTION_BYTES, SourceLine, source_lines
 
-ELF_MAGIC = b"\x7fELF"
-_EM_BPF = "EM_BPF"
 _BUILD = "build it with: fusebpf compile FILE.py -o OUT"
 # What pyelftools and struct raise, beside ELFError, for a file cut short or overwritten.
 _BROKEN = (
@@ -76,19 +75,28 @@ def is_object(path: str | os.PathLike[str]) -> bool:
     """Whether a file is ELF, by its first bytes; False for what cannot be read."""
     try:
         with Path(path).open("rb") as file:
-            return file.read(len(ELF_MAGIC)) == ELF_MAGIC
+            return file.read(len(elf.MAGIC)) == elf.MAGIC
     except OSError:
         return False
 
 
-def read(path: str | os.PathLike[str]) -> ObjectFile:
-    """Read an object file. Raises ObjectFileError when it is not one of ours."""
+def load(path: str | os.PathLike[str]) -> tuple[bytes, Metadata]:
+    """The bytes of an object file and what it says of itself: enough to attach it.
+
+    Raises ObjectFileError when it is not one of ours.
+    """
     file = Path(path)
     try:
         data = file.read_bytes()
     except OSError as error:
         raise ObjectFileError(f"cannot read {file}: {error.strerror}") from None
-    return parse(file, data)
+    return data, _metadata(file, data)
+
+
+def read(path: str | os.PathLike[str]) -> ObjectFile:
+    """All of an object file. Raises ObjectFileError when it is not one of ours."""
+    data, _metadata = load(path)
+    return parse(Path(path), data)
 
 
 def parse(path: Path, data: bytes) -> ObjectFile:
@@ -96,14 +104,9 @@ def parse(path: Path, data: bytes) -> ObjectFile:
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
 
-    if not data.startswith(ELF_MAGIC):
-        raise ObjectFileError(f"{path} is not an ELF object", _BUILD)
+    metadata = _metadata(path, data)
     try:
-        elf = ELFFile(BytesIO(data))
-        if elf["e_machine"] != _EM_BPF:
-            raise ObjectFileError(f"{path} is ELF, but not for BPF")
-        sections = [(entry, entry.name) for entry in elf.iter_sections()]
-        raw = next((entry.data() for entry, name in sections if name == SECTION), None)
+        sections = [(entry, entry.name) for entry in ELFFile(BytesIO(data)).iter_sections()]
         btf, lines = _debug({name: entry for entry, name in sections if name})
         programs = _programs(sections, lines)
         types = 0 if btf is None else btf.count
@@ -111,19 +114,23 @@ def parse(path: Path, data: bytes) -> ObjectFile:
     except (ELFError, *_BROKEN) as error:
         reason = str(error) or type(error).__name__
         raise ObjectFileError(f"{path} is a broken ELF object: {reason}", _BUILD) from None
-    if raw is None:
-        raise ObjectFileError(
-            f"{path} was not built by fusebpf (no section {SECTION})",
-            _BUILD,
-        )
+    return ObjectFile(path, data, metadata, listed, programs, types)
+
+
+def _metadata(path: Path, data: bytes) -> Metadata:
     try:
-        metadata = Metadata.from_json(raw.decode("ascii"))
+        raw = elf.section(data, SECTION)
+    except elf.ElfError as error:
+        raise ObjectFileError(f"{path} is {error}", _BUILD) from None
+    if raw is None:
+        raise ObjectFileError(f"{path} was not built by fusebpf (no section {SECTION})", _BUILD)
+    try:
+        return Metadata.from_json(raw.decode("ascii"))
     except (UnicodeDecodeError, ValueError) as error:
         raise ObjectFileError(
             f"{path}: section {SECTION} cannot be read: {error}",
             "build it again with this version: fusebpf compile FILE.py -o OUT",
         ) from None
-    return ObjectFile(path, data, metadata, listed, programs, types)
 
 
 def _debug(sections: dict[str, Any]) -> tuple[Btf | None, dict[str, list[SourceLine]]]:

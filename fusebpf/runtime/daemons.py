@@ -16,10 +16,11 @@ import signal
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import mountinfo, state, sysbpf
 
 DIRECTORY = Path("/run/fusebpf")

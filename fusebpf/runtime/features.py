@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from fusebpf.build.paths import SOURCE_TREE, share_dir
 from fusebpf.errors import PrivilegeError, UnsupportedKernelError
+from fusebpf.frozen import dataclass
 from fusebpf.objfile.btf import KERNEL_BTF, Btf, module_btf
 
 MODULE = "fusebpf"
@@ -133,6 +131,9 @@ _REFUSALS = {
 
 def _modprobe() -> str:
     """Insert the module; what was said when that failed, by a module that is installed."""
+    import shutil
+    import subprocess
+
     search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
     command = shutil.which("modprobe", path=search)
     if command is None:

@@ -11,10 +11,10 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import features, mountinfo, state, sysbpf
 from fusebpf.runtime.features import MODULE, VMLINUX, FuseBpf
 

@@ -18,12 +18,12 @@ from fusebpf.abi import ABI_VERSION
 from fusebpf.abi.opcodes import COVERED
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import EXIT_REJECTED, FusebpfError, PrivilegeError, UnsupportedKernelError
-from fusebpf.runtime import verdicts
 from fusebpf.runtime.features import OPS_STRUCT, FuseBpf, served_hooks
 from fusebpf.runtime.libbpf import LibbpfError, Map, Object, Program, version
 
 if TYPE_CHECKING:
     from fusebpf.objfile.lines import SourceLine
+    from fusebpf.runtime.verdicts import Refusal
 
 OPS_MAP = "fusebpf_ops"
 CASES_MAP = "fusebpf_cases"
@@ -46,6 +46,8 @@ class VerifierError(FusebpfError):
     def __init__(
         self, message: str, log: str, program: str | None, at: SourceLine | None = None
     ) -> None:
+        from fusebpf.runtime import verdicts
+
         refusal = verdicts.read(log)
         super().__init__(
             message,
@@ -212,13 +214,15 @@ def explained(error: LibbpfError, metadata: Metadata, data: bytes = b"") -> Fuse
         ),
         f"{metadata.source_file}: program {error.program}",
     )
+    from fusebpf.runtime import verdicts
+
     refusal = verdicts.read(error.log)
     at = _line(data, error.program, refusal) if data else None
     reason = f"the kernel's verifier refused it: {refusal.reason}"
     return VerifierError(f"{where}: {reason}", error.log, error.program, at)
 
 
-def _line(data: bytes, program: str, refusal: verdicts.Refusal) -> SourceLine | None:
+def _line(data: bytes, program: str, refusal: Refusal) -> SourceLine | None:
     """The author's line of the instruction that was refused, by the object's own tables."""
     from fusebpf.objfile.layout import Layout
 

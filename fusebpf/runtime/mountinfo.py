@@ -6,9 +6,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from fusebpf.frozen import dataclass
 from fusebpf.runtime.features import KERNEL_FS_TYPE, MODULE_FS_TYPE
 
 _OCTAL = re.compile(rb"\\([0-7]{3})")

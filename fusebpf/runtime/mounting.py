@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
-from fusebpf.runtime import daemons, features, fsmount, mountinfo
+from fusebpf.runtime import features, fsmount, mountinfo
 from fusebpf.runtime.config import choose
 from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.fsmount import FsContext, MountError
@@ -242,6 +242,8 @@ def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
             f"{mountpoint} is {what}, not a fuse-bpf mount", "fusebpf ls shows those there are"
         )
     features.require_root("detach")
+    from fusebpf.runtime import daemons
+
     link_id = None if lazy else entry.link_id
     try:
         with nullcontext() if link_id is None else daemons.ending(link_id):

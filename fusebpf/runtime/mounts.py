@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import os
-import shlex
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import daemons, features, mountinfo, state
 from fusebpf.runtime.daemons import DaemonStatus
 from fusebpf.runtime.mountinfo import MountEntry
@@ -64,6 +63,8 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
     served = None if link_id is None else daemons.found(link_id)
     mend = ""
     if shown != "active" or (served and served[0].state == "ended"):
+        import shlex
+
         mend = f"fusebpf detach {shlex.quote(str(entry.mount_point))}"
         mend += f" && {served[1].attach}" if served else ""
     return MountStatus(

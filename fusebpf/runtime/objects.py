@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusebpf.build.metadata import Metadata
-from fusebpf.objfile import is_object, read
+from fusebpf.objfile import is_object, load
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -25,8 +25,7 @@ def object_of(
         return built.data, built.metadata, built.path
     path = Path(filters)
     if is_object(path):
-        found = read(path)
-        return found.data, found.metadata, path
+        return *load(path), path
     from fusebpf.build import build_file
 
     built = build_file(path, set_name, standins=False)

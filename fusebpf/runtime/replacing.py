@@ -13,12 +13,12 @@ import os
 import struct
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fusebpf.build.metadata import DROPS, EVENTS, MapMeta
 from fusebpf.errors import FusebpfError, PrivilegeError
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import features, mounts, state, sysbpf
 from fusebpf.runtime.config import choose
 from fusebpf.runtime.features import FuseBpf

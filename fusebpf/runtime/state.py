@@ -12,10 +12,10 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from fusebpf.build.metadata import MapMeta, maps_from_list
 from fusebpf.errors import FusebpfError
+from fusebpf.frozen import dataclass
 from fusebpf.objfile.btf import Btf
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.events import EventStreams

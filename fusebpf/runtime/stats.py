@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 
 from fusebpf.errors import FusebpfError, PrivilegeError
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import state, sysbpf
 from fusebpf.runtime.features import FuseBpf
 

@@ -15,9 +15,10 @@ import errno
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from fusebpf.frozen import dataclass
 
 MAP_LOOKUP_ELEM = 1
 MAP_UPDATE_ELEM = 2

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import reports
 
 #: What ends a log after the reason: statistics, in the words of several kernels.

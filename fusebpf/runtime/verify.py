@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Literal
 
 from fusebpf.build.metadata import Metadata
 from fusebpf.errors import UnsupportedKernelError
+from fusebpf.frozen import dataclass
 from fusebpf.runtime import features
 from fusebpf.runtime.load import load, open_ops, open_standin
 
