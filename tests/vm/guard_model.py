@@ -92,7 +92,13 @@ class Model:
             raise Refused("ENOENT")
 
     def parent(self, base: int, text: str) -> Names:
-        """Walk to the directory of a path's last name."""
+        """Walk to the directory of a path's last name, and enter it."""
+        path = self.parent_at(base, text)
+        self.enter(path)
+        return path
+
+    def parent_at(self, base: int, text: str) -> Names:
+        """Walk to the directory of a path's last name: it may be searched, nothing more."""
         path = self.held_at(base)
         for part in text.split("/")[:-1]:
             self.enter(path)
@@ -105,7 +111,8 @@ class Model:
                     raise Refused("ENOTDIR")
                 case "link":
                     raise Refused(self.followed(path))
-        self.enter(path)
+        if path and self.own(path, True) == "deny":
+            raise Refused("EACCES")
         return path
 
     def walk(self, base: int, text: str) -> Names:
@@ -240,14 +247,20 @@ class Model:
 
     def rename(self, step: Step) -> str:
         """EXDEV is right for each directory: it may not be told what lies below other names."""
-        parents = [self.parent(step.base, step.path), self.parent(step.other_base, step.other)]
+        # Both are found before a name is looked up in either
+        parents = [
+            self.parent_at(step.base, step.path),
+            self.parent_at(step.other_base, step.other),
+        ]
         old, new = (
             (*parent, text.rpartition("/")[2])
             for parent, text in zip(parents, (step.path, step.other), strict=True)
         )
+        self.enter(parents[0])
         self.look_up(old)
         if self.kind(old) == "none":
             raise Refused("ENOENT")
+        self.enter(parents[1])
         self.look_up(new)
         if new[: len(old)] == old and new != old:
             raise Refused("EINVAL")
