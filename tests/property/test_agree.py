@@ -28,7 +28,7 @@ PROGRAMS = int(os.environ.get("FUSEBPF_PROGRAMS", "500"))
 SECONDS = float("inf") if "FUSEBPF_PROGRAMS" in os.environ else 45
 SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
 CASES = 10
-SETS_PER_ROUND = 25
+SETS_PER_ROUND = 10
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="loading BPF programs needs root (CAP_BPF)"
