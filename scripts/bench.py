@@ -26,6 +26,7 @@ import bench_programs
 
 TREE = Path(__file__).resolve().parent.parent
 SOURCE = Path(__file__).with_name("operations.c")
+PASSTHROUGH = Path(__file__).with_name("passthrough.c")
 OBJECTS = TREE / "build/bench"
 PAGE, KEPT = TREE / "docs/performance.md", TREE / "docs/performance.json"
 PICTURE = TREE / "docs/performance.svg"
@@ -133,22 +134,44 @@ def overlay(lower: Path, mnt: Path) -> Iterator[None]:
     empty.rmdir()
 
 
+@contextmanager
+def served(mnt: Path, *command: str | Path, **env: str) -> Iterator[None]:
+    """A mount of a FUSE daemon."""
+    from fusebpf.runtime import mountinfo
+
+    with subprocess.Popen(command, env={**os.environ, **env}) as process:
+        while mountinfo.at(mnt) is None:
+            if process.poll() is not None:
+                raise SystemExit(f"{command[0]} did not mount")
+            time.sleep(0.01)
+        with unmounted(mnt):
+            yield
+
+
 def daemon(*command: str, **env: str) -> Column:
     """A column of a FUSE daemon: `command`, the lower directory, the mount point."""
+    return lambda lower, mnt: served(mnt, *command, lower, mnt, **env)
 
-    @contextmanager
-    def mounted(lower: Path, mnt: Path) -> Iterator[None]:
-        from fusebpf.runtime import mountinfo
 
-        with subprocess.Popen([*command, lower, mnt], env={**os.environ, **env}) as served:
-            while mountinfo.at(mnt) is None:
-                if served.poll() is not None:
-                    raise SystemExit(f"{command[0]} did not mount")
-                time.sleep(0.01)
-            with unmounted(mnt):
-                yield
+@contextmanager
+def fuse_overlay(lower: Path, mnt: Path) -> Iterator[None]:
+    """As ``overlay``, by a daemon."""
+    empty, work = lower.with_name("empty"), (lower / "../upper/work").resolve()
+    empty.mkdir()
+    layers = f"lowerdir={empty},upperdir={lower},workdir={work}"
+    with served(mnt, "fuse-overlayfs", "-f", "-o", layers, mnt):
+        yield
+    empty.rmdir()
 
-    return mounted
+
+@contextmanager
+def passthrough(lower: Path, mnt: Path) -> Iterator[None]:
+    """A daemon of passthrough.c."""
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory, "passthrough")
+        run("gcc", "-O2", PASSTHROUGH, "-I/usr/include/fuse3", "-lfuse3", "-o", program)
+        with served(mnt, program, lower, mnt):
+            yield
 
 
 @contextmanager
@@ -203,6 +226,9 @@ COLUMNS: dict[str, Column] = {
     "hide_secrets": filtered("hide_secrets"),
     "guard": guard(RULES),
     "bindfs": daemon("bindfs", "-f"),
+    "mergerfs": daemon("mergerfs", "-f", "-o", "minfreespace=0"),
+    "fuse-overlayfs": fuse_overlay,
+    "passthrough": passthrough,
 }
 
 

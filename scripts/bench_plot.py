@@ -7,9 +7,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-SHOWN = ("overlay", "unfiltered", "hide_secrets", "guard", "bindfs")
+SHOWN = ("overlay", "unfiltered", "hide_secrets", "guard", "passthrough", "bindfs")
 """From the lightest to the darkest bar: what people have today is grey."""
-COLOURS = ("#b0b0b0", "#9ecae1", "#4292c6", "#08519c", "#606060")
+COLOURS = ("#b0b0b0", "#9ecae1", "#4292c6", "#08519c", "#909090", "#606060")
 
 
 def draw(columns: dict[str, dict[str, int]], picture: Path) -> None:
