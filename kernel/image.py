@@ -70,7 +70,7 @@ VARIANTS = {
         ours=True,
         # QEMU enters by PVH, whose first code compares names before KASAN has its shadow memory:
         # lib/string.c is left unchecked, as the kernel itself does with AMD_MEM_ENCRYPT. The rest
-        # is of the checks themselves: unchecked, they cost half (lockdep as in newer kernels).
+        # is of other checks, called everywhere, which KASAN slows (newer kernels spare lockdep).
         variables=tuple(
             f"KASAN_SANITIZE_{name}.o=n" for name in ("string", "lockdep", "unwind_orc", "kmemleak")
         ),

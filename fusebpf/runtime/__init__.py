@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Mount", "MountStatus", "Replacement", "attach", "detach", "ls", "mounts", "replace"]
 
-_MODULES = {"MountStatus": "mounts", "ls": "mounts", "Replacement": "replacing"}
-_MODULES |= {"replace": "replacing"}
+_MODULES = {
+    "MountStatus": "mounts",
+    "ls": "mounts",
+    "Replacement": "replacing",
+    "replace": "replacing",
+}
 
 
 def __getattr__(name: str) -> Any:
