@@ -8,7 +8,7 @@ over by its size. A module's BTF continues the ids and strings of the kernel's (
 from __future__ import annotations
 
 import struct
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -191,8 +191,16 @@ def _kernel_strings() -> bytes:
 
 
 def module_btf(module: str) -> Btf | None:
-    """BTF of a loaded module, or None when the module is not loaded or has none."""
+    """BTF of a loaded module, or None when the module is not loaded or has none.
+
+    The same object as before while the module is the same.
+    """
     try:
-        return Btf((KERNEL_BTF / module).read_bytes(), _kernel_strings())
+        return _module_btf((KERNEL_BTF / module).read_bytes())
     except FileNotFoundError:
         return None
+
+
+@lru_cache(maxsize=1)
+def _module_btf(raw: bytes) -> Btf:
+    return Btf(raw, _kernel_strings())

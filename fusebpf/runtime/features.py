@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from fusebpf.build.paths import SOURCE_TREE, share_dir
@@ -73,8 +73,11 @@ def probe() -> FuseBpf | None:
     """What is there, or None."""
     found = fs_type()
     btf = module_btf(MODULE) if found == MODULE_FS_TYPE else _kernel_btf() if found else None
-    if found is None or btf is None:
-        return None
+    return None if found is None or btf is None else _described(found, btf)
+
+
+@lru_cache(maxsize=1)  # what is there is asked for often, another module comes hardly ever
+def _described(found: str, btf: Btf) -> FuseBpf | None:
     members = btf.struct_members(OPS_STRUCT)
     value = btf.struct_members(VALUE_STRUCT)
     if members is None or value is None:

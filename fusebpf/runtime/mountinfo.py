@@ -106,7 +106,9 @@ def on(path: Path) -> MountEntry | None:
         found = id_of(fd)
     finally:
         os.close(fd)
-    return next((entry for entry in entries() if entry.mount_id == found), None)
+    prefix = b"%d " % found
+    lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
+    return next(parse(b"\n".join(line for line in lines if line.startswith(prefix))), None)
 
 
 def id_of(fd: int) -> int:
