@@ -11,7 +11,6 @@ import itertools
 import os
 import stat
 import struct
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,12 +43,12 @@ from fusebpf import (
     WriteIn,
 )
 from fusebpf.abi import OPS
-from fusebpf.build.clang import find_clang
 from fusebpf.daemon import Call, Daemon, Device, Server, mount
 from fusebpf.daemon.handlers import HANDLERS
 from fusebpf.runtime import mountinfo, sysbpf
 from fusebpf.runtime.fsmount import umount
 from fusebpf.runtime.libbpf import Object
+from tests.vm import kernelkit as kit
 
 FATTR_MODE, FATTR_UID, FATTR_GID, FATTR_SIZE, FATTR_ATIME, FATTR_MTIME = (1 << i for i in range(6))
 FATTR_ATIME_NOW, FATTR_MTIME_NOW = 1 << 7, 1 << 8
@@ -293,24 +292,12 @@ FILTERS = Path(__file__).with_name("daemon_filters.bpf.c")
 _NUMBERS = itertools.count()
 
 
-@functools.lru_cache(maxsize=1)
-def _compiled() -> bytes:
-    target = Path(f"/tmp/daemon_filters.{os.getpid()}.o")
-    include = f"-I{FILTERS.parents[2] / 'bpf'}"
-    flags = ["-g", "-O2", "-mcpu=v3", "-target", "bpf", include]
-    command = [str(find_clang().path), *flags, "-c", str(FILTERS), "-o", str(target)]
-    subprocess.run(command, check=True)
-    data = target.read_bytes()
-    target.unlink()
-    return data
-
-
 class Verdicts:
     """Attached filters that say what the test sets, by operation and phase."""
 
     def __init__(self) -> None:
         self.name = f"daemon.{next(_NUMBERS)}"
-        self.object = Object(_compiled(), "daemon")
+        self.object = Object(kit.compiled(FILTERS), "daemon")
         try:
             value = self.object.maps["ops"].initial_value()
             for field in self.object.btf.struct_members("fuse_ops") or []:

@@ -38,6 +38,7 @@ struct seen {
 #define TABLE(name, kind) \
 	struct { \
 		__uint(type, 2); \
+		__uint(map_flags, 1024 /* BPF_F_MMAPABLE */); \
 		__uint(max_entries, HOOKS); \
 		__type(key, __u32); \
 		__type(value, struct kind); \

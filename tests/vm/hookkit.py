@@ -9,9 +9,6 @@ beginning of every buffer.
 from __future__ import annotations
 
 import ctypes
-import os
-import struct
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -19,8 +16,6 @@ from pathlib import Path
 
 from fusebpf.abi.model import Arg, Field, Hook, Struct
 from fusebpf.abi.opcodes import DEFAULT_FILTER, HOOKS
-from fusebpf.build.clang import find_clang
-from fusebpf.runtime import sysbpf
 from tests.vm import kernelkit as kit
 
 SERVED: dict[str, Hook] = {
@@ -144,34 +139,19 @@ def compiled() -> bytes:
     ops = f'SEC("?.struct_ops.link") struct fuse_ops ops = {{\n{members}\t.name = "hooks",\n}};\n'
     programs = "\n".join(map(_program, SERVED.values()))
     text = f'#include "hook_filters.h"\n\n{programs}\n{ops}'
-    source = Path(f"/tmp/hook_filters.{os.getpid()}.bpf.c")
-    target = source.with_suffix(".o")
-    source.write_text(text)
     sizes = {"FIELDS": FIELDS, "BUFFERS": BUFFERS, "BYTES": BYTES, "HOOKS": len(SERVED)}
     # Unrolling would double the time that the guest needs to compile them
-    flags = [*kit.FLAGS, "-fno-unroll-loops", *(f"-D{k}={v}" for k, v in sizes.items())]
-    command = [str(find_clang().path), *flags, "-c", str(source), "-o", str(target)]
-    subprocess.run(command, check=True)
-    data = target.read_bytes()
-    source.unlink()
-    target.unlink()
-    return data
+    flags = ["-fno-unroll-loops", *(f"-D{k}={v}" for k, v in sizes.items())]
+    return kit.compiled(Path("hook_filters.bpf.c"), *flags, text=text)
 
 
 class Hooks(kit.Filters):
     """Attached generated filters."""
 
+    TABLES = ("controls", "observed")
+
     def __init__(self, members: tuple[str, ...], name: str | None = None) -> None:
         super().__init__(members, name, compiled())
-
-    def reset(self) -> None:
-        for hook in SERVED:
-            self._write("controls", hook, bytes(ctypes.sizeof(Control)))
-            self._write("observed", hook, bytes(ctypes.sizeof(Seen)))
-
-    def _write(self, table: str, hook: str, value: bytes) -> None:
-        key = struct.pack("=I", _INDEX[hook])
-        sysbpf.map_update(self.object.maps[table].fd, key, value)
 
     def steer(
         self,
@@ -204,14 +184,14 @@ class Hooks(kit.Filters):
 
     def write_control(self, hook: str, control: Control) -> None:
         """Set all of what a hook's program does."""
-        self._write("controls", hook, bytes(control))
+        size = ctypes.sizeof(Control)
+        at = _INDEX[hook] * size
+        self.memory["controls"][at : at + size] = bytes(control)
 
     def look(self, hook: str) -> Seen:
         """What a hook's program saw."""
-        key = struct.pack("=I", _INDEX[hook])
-        raw = sysbpf.map_lookup(self.object.maps["observed"].fd, key, ctypes.sizeof(Seen))
-        assert raw is not None
-        return Seen.from_buffer_copy(raw)
+        at = _INDEX[hook] * ctypes.sizeof(Seen)
+        return Seen.from_buffer_copy(self.memory["observed"], at)
 
     def field(self, hook: str, path: str) -> int:
         """A struct's member as a hook's program saw it."""

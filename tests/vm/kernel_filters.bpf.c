@@ -61,6 +61,7 @@ enum {
 #define CELLS(name) \
 	struct { \
 		__uint(type, 2); \
+		__uint(map_flags, 1024 /* BPF_F_MMAPABLE */); \
 		__uint(max_entries, CFG_CELLS); \
 		__type(key, __u32); \
 		__type(value, __s64); \

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import itertools
 import mmap
 import os
 import re
 import struct
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from fusebpf.abi.model import Hook, Op
+from fusebpf.build import cache as objects
 from fusebpf.build.clang import find_clang
 from fusebpf.runtime import features, mountinfo, sysbpf
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
@@ -45,6 +48,7 @@ def enum_of(source: Path, number: int) -> dict[str, int]:
 
 
 _NUMBERS = itertools.count()
+_CELL = struct.Struct("=q")
 CONFIG = enum_of(SOURCE, 0)
 SEEN = enum_of(SOURCE, 1)
 
@@ -67,15 +71,24 @@ def exchange(one: Path, other: Path) -> None:
     sysbpf.syscall(renameat2, at_fdcwd, *names, rename_exchange)
 
 
-@lru_cache(maxsize=1)
-def compiled() -> bytes:
-    """The object, compiled with the guest's clang once a session."""
-    target = Path(f"/tmp/kernel_filters.{os.getpid()}.o")
-    clang = str(find_clang().path)
-    subprocess.run([clang, *FLAGS, "-c", str(SOURCE), "-o", str(target)], check=True)
-    data = target.read_bytes()
-    target.unlink()
-    return data
+@cache
+def compiled(source: Path = SOURCE, *flags: str, text: str = "") -> bytes:
+    """The object of a C file, or of other text in its place; kept for later guests."""
+    clang = find_clang()
+    text = text or source.read_text()
+    headers = [path.read_text() for place in _HEADERS for path in sorted(place.glob("*.h"))]
+    parts = (clang, FLAGS, flags, text, headers)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()
+    found = objects.lookup(key)
+    if found is None:
+        with tempfile.TemporaryDirectory() as directory:
+            written, target = Path(directory, source.name), Path(directory, "object")
+            written.write_text(text)
+            command = [clang.path, *FLAGS, *flags, "-c", str(written), "-o", str(target)]
+            subprocess.run(command, check=True)
+            found = target.read_bytes()
+        objects.store(key, found)
+    return found
 
 
 def open_ops(
@@ -98,6 +111,8 @@ def open_ops(
 class Filters:
     """Attached filters: their link and the cells that steer and observe them."""
 
+    TABLES: tuple[str, ...] = ("config", "counts", "seen")
+
     def __init__(
         self, members: tuple[str, ...], name: str | None = None, image: bytes = b""
     ) -> None:
@@ -112,28 +127,30 @@ class Filters:
             raise
 
     def close(self) -> None:
+        for values in self.memory.values():
+            values.close()
         self.link.close()
         self.object.close()
 
+    @cached_property
+    def memory(self) -> dict[str, mmap.mmap]:
+        """The values of the arrays, as the programs have them."""
+        return {table: self.object.maps[table].mmap() for table in self.TABLES}
+
     def _cell(self, table: str, index: int) -> int:
-        raw = sysbpf.map_lookup(self.object.maps[table].fd, struct.pack("=I", index), 8)
-        assert raw is not None
-        return int(struct.unpack("=q", raw)[0])
+        return int(_CELL.unpack_from(self.memory[table], index * _CELL.size)[0])
 
     def set(self, **cells: int) -> None:
         """Set cells of config: open_pre=-13 is the verdict of open_prefilter, hide=1 CFG_HIDE."""
         for name, value in cells.items():
             key = f"SLOT_{name.upper()}"
             index = CONFIG[key if key in CONFIG else f"CFG_{name.upper()}"]
-            fd = self.object.maps["config"].fd
-            sysbpf.map_update(fd, struct.pack("=I", index), struct.pack("=q", value))
+            _CELL.pack_into(self.memory["config"], index * _CELL.size, value)
 
     def reset(self) -> None:
         """All verdicts CONTINUE, all counts 0."""
-        for table in ("config", "counts", "seen"):
-            for index in range(32):
-                key = struct.pack("=I", index)
-                sysbpf.map_update(self.object.maps[table].fd, key, bytes(8))
+        for values in self.memory.values():
+            values[:] = bytes(len(values))
 
     def count(self, slot: str) -> int:
         """How often a member ran: "open_pre" is open_prefilter."""

@@ -7,13 +7,11 @@ import ctypes
 import errno
 import os
 import struct
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from fusebpf.build.clang import find_clang
 from fusebpf.runtime import sysbpf
 from tests.vm import kernelkit as kit
 
@@ -26,6 +24,8 @@ START, DOT, REST, ACCEPTED = range(4)
 class Functions(kit.Filters):
     """The filters of function_filters.bpf.c, attached."""
 
+    TABLES = ()
+
     def walk_to(self, state: int, byte: int) -> None:
         """Have a byte lead from every state to one, and every other byte to START."""
         row = [START] * 256
@@ -37,15 +37,15 @@ class Functions(kit.Filters):
         sysbpf.map_update(self.object.maps[table].fd, struct.pack("=I", key), value)
 
     def result(self, what: str) -> int:
-        return self._cell("results", SEEN[f"SEEN_{what.upper()}"])
+        key = struct.pack("=I", SEEN[f"SEEN_{what.upper()}"])
+        raw = sysbpf.map_lookup(self.object.maps["results"].fd, key, 8)
+        assert raw is not None
+        return int(struct.unpack("=q", raw)[0])
 
 
 @pytest.fixture(scope="module")
-def attached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Functions]:
-    target = tmp_path_factory.mktemp("functions") / "functions.o"
-    command = [str(find_clang().path), *kit.FLAGS, "-c", str(SOURCE), "-o", str(target)]
-    subprocess.run(command, check=True)
-    functions = Functions((), None, target.read_bytes())
+def attached() -> Iterator[Functions]:
+    functions = Functions((), None, kit.compiled(SOURCE))
     yield functions
     functions.close()
 
