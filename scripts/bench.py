@@ -123,15 +123,20 @@ def bind(lower: Path, mnt: Path) -> Iterator[None]:
 
 
 @contextmanager
-def overlay(lower: Path, mnt: Path) -> Iterator[None]:
-    """The tree is the upper layer: nothing is copied up."""
+def layers(lower: Path) -> Iterator[str]:
+    """Options of a mount with the tree as the upper layer: nothing is copied up."""
     empty, work = lower.with_name("empty"), lower / "../upper/work"
     empty.mkdir()
-    layers = f"lowerdir={empty},upperdir={lower},workdir={work.resolve()}"
-    run("mount", "-t", "overlay", "overlay", mnt, "-o", layers)
-    with unmounted(mnt):
-        yield
+    yield f"lowerdir={empty},upperdir={lower},workdir={work.resolve()}"
     empty.rmdir()
+
+
+@contextmanager
+def overlay(lower: Path, mnt: Path) -> Iterator[None]:
+    with layers(lower) as options:
+        run("mount", "-t", "overlay", "overlay", mnt, "-o", options)
+        with unmounted(mnt):
+            yield
 
 
 @contextmanager
@@ -156,12 +161,8 @@ def daemon(*command: str, **env: str) -> Column:
 @contextmanager
 def fuse_overlay(lower: Path, mnt: Path) -> Iterator[None]:
     """As ``overlay``, by a daemon."""
-    empty, work = lower.with_name("empty"), (lower / "../upper/work").resolve()
-    empty.mkdir()
-    layers = f"lowerdir={empty},upperdir={lower},workdir={work}"
-    with served(mnt, "fuse-overlayfs", "-f", "-o", layers, mnt):
+    with layers(lower) as options, served(mnt, "fuse-overlayfs", "-f", "-o", options, mnt):
         yield
-    empty.rmdir()
 
 
 @contextmanager

@@ -86,17 +86,14 @@ def load(path: str | os.PathLike[str]) -> tuple[bytes, Metadata]:
     Raises ObjectFileError when it is not one of ours.
     """
     file = Path(path)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise ObjectFileError(f"cannot read {file}: {error.strerror}") from None
+    data = _bytes(file)
     return data, _metadata(file, data)
 
 
 def read(path: str | os.PathLike[str]) -> ObjectFile:
     """All of an object file. Raises ObjectFileError when it is not one of ours."""
-    data, _metadata = load(path)
-    return parse(Path(path), data)
+    file = Path(path)
+    return parse(file, _bytes(file))
 
 
 def parse(path: Path, data: bytes) -> ObjectFile:
@@ -115,6 +112,13 @@ def parse(path: Path, data: bytes) -> ObjectFile:
         reason = str(error) or type(error).__name__
         raise ObjectFileError(f"{path} is a broken ELF object: {reason}", _BUILD) from None
     return ObjectFile(path, data, metadata, listed, programs, types)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ObjectFileError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _metadata(path: Path, data: bytes) -> Metadata:

@@ -72,11 +72,14 @@ class Model:
 
     def enter(self, path: Names) -> None:
         """Names in a directory are to be looked up."""
-        match self.own(path, True) if path else "allow":
-            case "deny":
-                raise Refused("EACCES")
-            case "hidden" | "empty":
-                raise Refused("ENOENT")
+        self.search(path)
+        if path and self.own(path, True) in ("hidden", "empty"):
+            raise Refused("ENOENT")
+
+    def search(self, path: Names) -> None:
+        """A directory lets its names be asked for."""
+        if path and self.own(path, True) == "deny":
+            raise Refused("EACCES")
 
     def held_at(self, base: int) -> Names:
         """The path of a held directory, to which nothing bars the way."""
@@ -111,8 +114,7 @@ class Model:
                     raise Refused("ENOTDIR")
                 case "link":
                     raise Refused(self.followed(path))
-        if path and self.own(path, True) == "deny":
-            raise Refused("EACCES")
+        self.search(path)
         return path
 
     def walk(self, base: int, text: str) -> Names:
