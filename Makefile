@@ -7,8 +7,8 @@ VM := $(PYTHON) -m fusebpf.vm
 # Tests to run in the guest (make test-vm T=tests/vm/test_attach.py) and pytest's options for it.
 T ?= tests/vm
 ARGS ?=
-# Kernel of the guest: stock (Debian 13's) and debian12 (Debian 12's 6.12) with the module, patched or
-# debug with fuse-bpf in its own FUSE.
+# Kernel of the guest: stock (Debian 13's), debian12 (Debian 12's 6.12) and backports (7.3) with the
+# module, patched or debug with fuse-bpf in its own FUSE.
 KERNEL ?= stock
 # Kernel of the matrix; empty: all.
 K ?=
@@ -66,14 +66,14 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 		tests/vm/test_replace.py tests/vm/test_any_moment.py tests/vm/test_attach.py tests/vm/test_watch.py $(ARGS)
 	FUSEBPF_BOOT=1 $(PYTHON) -m pytest tests/vm_host/test_boot.py
 	$(MAKE) test-deb
-	$(MAKE) test-matrix K="debian12 patched debug"
+	$(MAKE) test-matrix K="debian12 patched debug backports"
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
 
 test-unit: dev ## unit and golden tests: no guest, seconds
 	@$(PYTHON) -m pytest -q tests/unit tests/golden examples/tests $(ARGS)
 
-test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=debian12, patched or debug
+test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=debian12, backports, patched or debug
 	@mkdir -p build/junit
 	@$(IN_GUEST) $(GUEST_PYTEST) --junitxml=build/junit/test-vm.xml $(T) $(ARGS)
 

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Build the module fusebpf.ko for the kernel of a Debian root directory.
 
-The module is the kernel's own fs/fuse (from the package linux-source-6.12, which must have exactly
-the version of the kernel package) with the patches of ``patches/`` and the files of ``src/``,
-compiled with the root's compiler against its headers. Results are cached by the hash of all inputs.
+The module is the kernel's own fs/fuse (from its linux-source package, which must have exactly the
+version of the kernel package) with the patches of ``series/SERIES/patches`` and the files of
+``src`` and ``series/SERIES/src``, compiled with the root's compiler against its headers. Results
+are cached by the hash of all inputs.
 
     kernel/build.py module --root ROOT [--kver KVER] [--cache DIR] [--output FILE]
                                           prints the path of the module
@@ -30,7 +31,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from support import (
-    SOURCE_PACKAGE,
+    SERIES,
     BuildError,
     Root,
     check_packages,
@@ -51,20 +52,27 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def patches_of(form: str) -> list[Path]:
+def patches_of(series: str, form: str) -> list[Path]:
     """The patches of a form, "module" or "tree", in their order: first what both need."""
-    return [p for d in ("both", form) for p in sorted((HERE / "patches" / d).glob("*.patch"))]
+    patches = HERE / "series" / series / "patches"
+    return [p for d in ("both", form) for p in sorted((patches / d).glob("*.patch"))]
 
 
-def own_files(form: str) -> list[Path]:
-    return [*patches_of(form), *sorted(p for p in (HERE / "src").iterdir() if p.is_file())]
+def sources_of(series: str) -> list[Path]:
+    """Our own files: those for all series, and those that each has in a form of its own."""
+    places = (HERE / "src", HERE / "series" / series / "src")
+    return [p for place in places for p in sorted(place.iterdir()) if p.is_file()]
+
+
+def own_files(series: str, form: str) -> list[Path]:
+    return [*patches_of(series, form), *sources_of(series)]
 
 
 def input_hash(root: Root, packages: list[str]) -> str:
     digest = hashlib.sha256()
     for text in (root.kver, *packages):
         digest.update(text.encode() + b"\0")
-    for path in (*sorted(HERE.glob("*.py")), *own_files("module")):
+    for path in (*sorted(HERE.glob("*.py")), *own_files(root.series, "module")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -95,13 +103,13 @@ def run(command: list[str], what: str) -> None:
 
 def extract(root: Root, versions: dict[str, str], work: Path) -> Path:
     """Unpack fs/fuse and checkpatch of the source package once; return the tree's top."""
-    top = work / f"source-{versions[SOURCE_PACKAGE]}"
+    top = work / f"source-{versions[root.source]}"
     if top.is_dir():
         return top
-    tarball = root.inside(f"/usr/src/{SOURCE_PACKAGE}.tar.xz")
+    tarball = root.inside(f"/usr/src/{root.source}.tar.xz")
     if not tarball.is_file():
         raise BuildError(
-            f"{tarball} is missing; {to_install(root.path, '--reinstall', SOURCE_PACKAGE)}"
+            f"{tarball} is missing; {to_install(root.path, '--reinstall', root.source)}"
         )
     say(f"fusebpf module: unpacking fs/fuse from {tarball.name}")
     scratch = work / f"unpack.{os.getpid()}"
@@ -110,10 +118,10 @@ def extract(root: Root, versions: dict[str, str], work: Path) -> Path:
     members = ["fs/fuse", *(f"scripts/{name}" for name in CHECKPATCH)]
     run(
         ["tar", "-xJf", str(tarball), "-C", str(scratch)]
-        + [f"{SOURCE_PACKAGE}/{name}" for name in members],
+        + [f"{root.source}/{name}" for name in members],
         "unpacking the kernel source",
     )
-    (scratch / SOURCE_PACKAGE).rename(top)
+    (scratch / root.source).rename(top)
     scratch.rmdir()
     return top
 
@@ -124,9 +132,9 @@ def update_file(path: Path, data: bytes) -> None:
         path.write_bytes(data)
 
 
-def add_ours(fresh: Path, form: str) -> None:
-    """Apply the patches of a form, without fuzz, to a tree and add the files of ``src/``."""
-    for patch in patches_of(form):
+def add_ours(fresh: Path, series: str, form: str) -> None:
+    """Apply the patches of a form, without fuzz, to a tree and add our files."""
+    for patch in patches_of(series, form):
         command = ["patch", "-p1", "--fuzz=0", "--no-backup-if-mismatch", "-s", "-d", str(fresh)]
         try:
             run([*command, "-r", "-", "-i", str(patch)], f"applying {patch.name}")
@@ -135,16 +143,17 @@ def add_ours(fresh: Path, form: str) -> None:
                 f"{error}\nthis kernel changed what the patch touches: it is not supported until"
                 " the patch is brought up to date"
             ) from None
-    shutil.copytree(HERE / "src", fresh / "fs/fuse", dirs_exist_ok=True)
+    for path in sources_of(series):
+        shutil.copy(path, fresh / "fs/fuse")
 
 
-def assemble(top: Path, tree: Path, form: str = "module") -> None:
+def assemble(top: Path, tree: Path, series: str, form: str = "module") -> None:
     """Bring the build directory up to date: stock files, patches without fuzz, own files."""
     fresh = tree.with_name(tree.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     (fresh / "fs").mkdir(parents=True)
     shutil.copytree(top / "fs/fuse", fresh / "fs/fuse")
-    add_ours(fresh, form)
+    add_ours(fresh, series, form)
     # Kbuild is the module's, and would take the place of Makefile
     (fresh / "fs/fuse" / ("Makefile" if form == "module" else "Kbuild")).unlink()
 
@@ -173,7 +182,11 @@ def make_command(root: Root, tree: Path, *arguments: str) -> list[str]:
         return make
     if os.geteuid() != 0:
         raise BuildError(f"building inside of {root.path} needs root (chroot)")
-    script = 'mount --bind "$1" "$2/mnt" && root=$2 && shift 2 && exec chroot "$root" "$@"'
+    # objtool of newer series looks into /proc
+    script = (
+        'mount --bind "$1" "$2/mnt" && mount -t proc proc "$2/proc" && root=$2 && shift 2'
+        ' && exec chroot "$root" "$@"'
+    )
     inner = ["sh", "-c", script, "sh", str(tree), str(root.path)]
     env = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"]
     return ["unshare", "--mount", "--propagation", "private", *inner, *env, *make]
@@ -232,7 +245,7 @@ def command_module(arguments: argparse.Namespace) -> None:
         with locked(work):
             top = extract(root, versions, work)
             tree = work / "tree"
-            assemble(top, tree)
+            assemble(top, tree, root.series)
             say(f"fusebpf module: building for {root.kver}")
             run(make_command(root, tree, "modules"), "building the module")
             install(tree / "fusebpf.ko", target)
@@ -246,7 +259,8 @@ def command_checkpatch(arguments: argparse.Namespace) -> None:
     work = base / "work"
     with locked(work):
         top = extract(root, versions, work)
-    files = [p for p in own_files("module") if p.suffix in (".c", ".h")]
+    ours = {path for series in SERIES for path in sources_of(series)}
+    files = sorted(p for p in ours if p.suffix in (".c", ".h"))
     command = ["perl", str(top / "scripts/checkpatch.pl"), "--no-tree", "--strict", "--terse"]
     command += ["--show-types", "--no-summary", "--ignore", ",".join(CHECKPATCH_IGNORE)]
     command += ["-f", *map(str, files)]
@@ -265,9 +279,10 @@ def command_sparse(arguments: argparse.Namespace) -> None:
     with locked(work):
         top = extract(root, versions, work)
         tree = work / "sparse"
-        assemble(top, tree)
+        assemble(top, tree, root.series)
         shutil.copy2(sparse, tree / "sparse")
-        for path in (HERE / "src").glob("*.c"):
+        ours = sources_of(root.series)
+        for path in ours:
             (tree / path.with_suffix(".o").name).unlink(missing_ok=True)
         place = str(tree) if root.path == Path("/") else "/mnt"
         say(f"fusebpf module: sparse for {root.kver}")
@@ -279,7 +294,7 @@ def command_sparse(arguments: argparse.Namespace) -> None:
     if done.returncode:
         raise BuildError("sparse build failed:\n" + "\n".join(text.splitlines()[-40:]))
     # Reports on stock files and headers are not ours to answer
-    names = {p.name for p in own_files("module")}
+    names = {path.name for path in ours}
     found = [
         line
         for line in text.splitlines()
@@ -288,7 +303,7 @@ def command_sparse(arguments: argparse.Namespace) -> None:
     ]
     if found:
         raise BuildError("sparse:\n" + "\n".join(found))
-    say(f"sparse: {len(list((HERE / 'src').glob('*.c')))} files clean")
+    say(f"sparse: {sum(path.suffix == '.c' for path in ours)} files clean")
 
 
 # The kernel has FUSE built in. It is compiled, not linked: it uses what modules cannot.
@@ -306,7 +321,7 @@ def command_unset(arguments: argparse.Namespace) -> None:
     with locked(work):
         top = extract(root, versions, work)
         trees = {"the patches": work / "unset", "stock FUSE": work / "stock"}
-        assemble(top, trees["the patches"], "unset")
+        assemble(top, trees["the patches"], root.series, "unset")
         shutil.copytree(top / "fs/fuse", trees["stock FUSE"], dirs_exist_ok=True)
         for name, tree in trees.items():
             say(f"fusebpf module: {name} without CONFIG_FUSE_BPF for {root.kver}")

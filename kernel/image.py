@@ -3,7 +3,7 @@
 """Build a kernel with fuse-bpf in its own FUSE, for the guests that test it.
 
 The kernel is Debian's, from the package linux-source-6.12 of a Debian root directory, with the
-patches of ``patches/both`` and ``patches/tree`` and the files of ``src/``, configured by fragments
+patches and the files that ``kernel/build.py`` takes for that series, configured by fragments
 of ``config/``. Everything a guest needs is built in. Results are cached by the hash of all inputs;
 between them ccache and the objects of the last build make the next one short.
 
@@ -40,8 +40,9 @@ from build import (
     say,
     update_file,
 )
-from support import SOURCE_PACKAGE, BuildError, Root, package_versions
+from support import TREE_SERIES, BuildError, Root, package_versions
 
+SOURCE_PACKAGE = f"linux-source-{TREE_SERIES}"
 PACKAGES = ("bc", "bison", "ccache", "dwarves", "flex", "gcc", "libelf-dev", "make")
 """What a root needs to build a kernel, beside its source."""
 
@@ -81,7 +82,7 @@ VARIANTS = {
 def input_files(variant: Variant) -> list[Path]:
     """Return the files of this directory that go into a kernel."""
     fragments = [HERE / "config" / name for name in variant.fragments]
-    return fragments + (own_files("tree") if variant.ours else [])
+    return fragments + (own_files(TREE_SERIES, "tree") if variant.ours else [])
 
 
 def input_hash(variant: Variant, versions: dict[str, str]) -> str:
@@ -124,7 +125,11 @@ def files_patched() -> list[str]:
     """Return the files, from the tree's top, that the patches change."""
     pattern = re.compile(r"^--- a/(\S+)", re.MULTILINE)
     return sorted(
-        {name for patch in patches_of("tree") for name in pattern.findall(patch.read_text())}
+        {
+            name
+            for patch in patches_of(TREE_SERIES, "tree")
+            for name in pattern.findall(patch.read_text())
+        }
     )
 
 
@@ -141,7 +146,7 @@ def assemble(top: Path, ours: Path, variant: Variant) -> bool:
         for name in files_patched():
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(top / name, fresh / name)
-        add_ours(fresh, "tree")
+        add_ours(fresh, TREE_SERIES, "tree")
         (fresh / "fs/fuse/Kbuild").unlink()  # the module's
     wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
     before = {path.relative_to(ours) for path in ours.rglob("*") if path.is_file()}

@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Tell what stands between the patches and a kernel series that they are not for yet.
 
-Each hunk is tried on the fs/fuse of a kernel source by itself, without fuzz, as the builder does.
+Each hunk is tried on the fs/fuse of a kernel source by itself, without fuzz, as the builder does;
+of the series that there are patches for, the one that fits best counts.
 
     kernel/port.py SOURCE...     kernel source: a directory, or a tar file as linux-source-* has it
 
-Prints JSON: per source the series, how many hunks apply, and where those that do not belong (file
-and line of the source, the function, the patch). Exit status 0; 1 when a source cannot be read.
+Prints JSON: per source its series, the patches' series, how many hunks apply, and where those that
+do not belong (file and line of the source, the function, the patch). Exit status 0; 1 when a source
+cannot be read.
 """
 
 from __future__ import annotations
@@ -22,9 +24,10 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from build import patches_of, run, say
-from support import BuildError
+from support import SERIES, BuildError
 
 HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@ ?(.*)$")
 VERSION = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)", re.MULTILINE)
@@ -124,23 +127,31 @@ def unpack(source: Path, into: Path) -> Path:
     return into / top
 
 
-def examine(source: Path) -> dict[str, object]:
-    """Try all patches of the module on a source."""
+def try_series(tree: Path, patched: Path, series: str) -> dict[str, Any]:
+    """Try all patches of the module for a series on a copy of the tree."""
+    tried = [hunk for patch in patches_of(series, "module") for hunk in hunks(patch)]
+    shutil.copytree(tree / "fs", patched / "fs")
+    failed = [obstacle(tree, hunk) for hunk in tried if not applies(patched, hunk)]
+    return {
+        "patches": series,
+        "hunks": len(tried),
+        "applied": len(tried) - len(failed),
+        "obstacles": [asdict(found) for found in failed],
+    }
+
+
+def examine(source: Path) -> dict[str, Any]:
+    """Try the patches of each series on a source; those that fit best count."""
     with tempfile.TemporaryDirectory(prefix="fusebpf-port-") as scratch:
         tree = unpack(source, Path(scratch))
         if not (tree / "fs/fuse").is_dir():
             raise BuildError(f"{source} has no fs/fuse: it is no kernel source")
         numbers = dict(VERSION.findall((tree / "Makefile").read_text()))
-        tried = [hunk for patch in patches_of("module") for hunk in hunks(patch)]
-        patched = Path(scratch, "patched")
-        shutil.copytree(tree / "fs", patched / "fs")
-        failed = [obstacle(tree, hunk) for hunk in tried if not applies(patched, hunk)]
+        found = [try_series(tree, Path(scratch, series), series) for series in SERIES]
     return {
         "series": f"{numbers['VERSION']}.{numbers['PATCHLEVEL']}",
         "version": ".".join(numbers[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")),
-        "hunks": len(tried),
-        "applied": len(tried) - len(failed),
-        "obstacles": [asdict(found) for found in failed],
+        **min(found, key=lambda result: len(result["obstacles"])),
     }
 
 

@@ -11,10 +11,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-SERIES = "6.12"
-SOURCE_PACKAGE = f"linux-source-{SERIES}"
-FIRST_PATCH_LEVEL = 107
-"""backing_file_open() takes the file since then, before it took the path."""
+SERIES = {"6.12": 107, "7.3": 4}
+"""Series → its oldest release that is supported; ``series/`` has a directory for each.
+
+Before 6.12.107 backing_file_open() takes other arguments; 7.3.4 is the first that was tried.
+"""
+TREE_SERIES = "6.12"
+"""The series that kernels of our own are built of."""
 
 TOOLS = ("make", "dwarves")
 
@@ -39,6 +42,15 @@ class Root:
 
     path: Path
     kver: str
+
+    @property
+    def series(self) -> str:
+        return series_of(self.kver)
+
+    @property
+    def source(self) -> str:
+        """The package with the kernel's source."""
+        return f"linux-source-{self.series}"
 
     @property
     def headers(self) -> str:
@@ -76,22 +88,31 @@ def find_kver(root: Path, wanted: str | None) -> str:
     return found[0]
 
 
-def check_release(kver: str) -> None:
-    """Refuse what is no release of the series, or one that is too old."""
-    number = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?(?![\d.])", kver)
+_RELEASE = re.compile(r"(\d+\.\d+)(?:\.(\d+))?(?![\d.])")
+
+
+def series_of(kver: str) -> str:
+    """The series of a kernel release, as 6.12 of 6.12.118+deb13-amd64."""
+    number = _RELEASE.match(kver)
     if number is None:
         raise BuildError(f"{kver!r} is no kernel release; give one as `uname -r` prints it")
-    series = f"{number[1]}.{number[2]}"
-    if series != SERIES:
+    return number[1]
+
+
+def check_release(kver: str) -> None:
+    """Refuse what is no release of our series, or one that is too old."""
+    series = series_of(kver)
+    known = " or ".join(SERIES)
+    if series not in SERIES:
         raise BuildError(
             f"kernel {kver} is not supported: the module is made from the fs/fuse of Linux"
-            f" {SERIES}, this is {series}; boot a kernel of the {SERIES} series"
+            f" {known}, this is {series}; boot a kernel of the {known} series"
         )
-    if int(number[3] or 0) < FIRST_PATCH_LEVEL:
+    number = _RELEASE.match(kver)
+    if number is None or int(number[2] or 0) < SERIES[series]:
         raise BuildError(
-            f"kernel {kver} is not supported: before {SERIES}.{FIRST_PATCH_LEVEL}"
-            " backing_file_open() takes other arguments; install a newer one of the series and boot"
-            " it"
+            f"kernel {kver} is not supported: of the {series} series {series}.{SERIES[series]} is"
+            " the oldest that is; install a newer one and boot it"
         )
 
 
@@ -128,21 +149,21 @@ def check_packages(root: Root, versions: dict[str, str]) -> list[str]:
             " so the source that it was built from is not known"
         )
     headers = f"linux-headers-{root.kver}"
-    wanted = {headers: kernel, SOURCE_PACKAGE: kernel, **dict.fromkeys(TOOLS, "")}
+    wanted = {headers: kernel, root.source: kernel, **dict.fromkeys(TOOLS, "")}
     missing = [name for name in wanted if name not in versions]
     if missing:
         exact = [f"{name}={wanted[name]}" if wanted[name] else name for name in missing]
         raise BuildError(
             f"missing in {root.path}: {', '.join(missing)}; {to_install(root.path, *exact)}"
         )
-    for name in (headers, SOURCE_PACKAGE):
+    for name in (headers, root.source):
         if versions[name] != kernel:
             raise BuildError(
                 f"{name} has version {versions[name]}, the kernel {root.kver} has {kernel}; "
                 + to_install(root.path, f"{name}={kernel}")
             )
     compiler = check_headers(root)
-    named = (SOURCE_PACKAGE, headers, compiler, "binutils", "dwarves")
+    named = (root.source, headers, compiler, "binutils", "dwarves")
     return [f"{image}={kernel}"] + [f"{name}={versions.get(name, '')}" for name in named]
 
 

@@ -27,18 +27,23 @@ TREE = Path(__file__).resolve().parent.parent
 PYTHON = str(TREE / ".venv/bin/python")
 JUNIT = TREE / "build/junit"
 
-SECOND_KERNEL = "debian12"
-SECOND_KERNEL_TESTS = (
+SMOKE_TESTS = (
     "tests/vm/test_guest.py",
     "tests/vm/test_kernel_ops.py",
-    "tests/vm/test_kernel_verifier.py",
     "tests/vm/test_attach.py::test_command_line_from_file_to_detach",
-    "tests/vm/test_attach.py::test_one_object_on_two_mounts",
-    "tests/vm/test_attach.py::test_forced_detach_of_the_link_fails_closed",
     "tests/vm/test_attach.py::test_check_verifies_as_struct_ops_here",
     "tests/vm/test_differential.py::test_as_on_the_bare_twin[tmpfs-unfiltered]",
     *("-k", "not caller"),
 )
+OTHER_KERNELS = {
+    "debian12": (
+        "tests/vm/test_kernel_verifier.py",
+        "tests/vm/test_attach.py::test_one_object_on_two_mounts",
+        "tests/vm/test_attach.py::test_forced_detach_of_the_link_fails_closed",
+        *SMOKE_TESTS,
+    ),
+    "backports": ("tests/vm/test_kernel_verifier.py", *SMOKE_TESTS),
+}
 """What differs most between kernels, in a minute; `make test-long` runs the whole suite there."""
 
 
@@ -152,21 +157,27 @@ STEPS: tuple[Step, ...] = (
     pytest_step("unit", "host", "tests/unit", "tests/golden", "examples/tests"),
     # What the guests need is mostly fetched and unpacked
     Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"], lane="host"),
-    Step(
-        "guest-second",
-        [PYTHON, "-m", "fusebpf.vm", "prepare", "--kernel", SECOND_KERNEL],
-        needs="guest",
-        lane="host",
+    *(
+        Step(
+            f"guest-{kernel}",
+            [PYTHON, "-m", "fusebpf.vm", "prepare", "--kernel", kernel],
+            needs="guest",
+            lane="host",
+        )
+        for kernel in OTHER_KERNELS
     ),
     Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest", lane="host"),
     pytest_step("property", "host", "tests/property"),
     *(guest_step(f"vm-{part.name}", *part.tests, boot=part.boot) for part in PARTS),
-    guest_step(
-        "vm-second",
-        *SECOND_KERNEL_TESTS,
-        boot=("--kernel", SECOND_KERNEL, *ONE_CPU),
-        env=["FUSEBPF_DIFF_OPS=250"],
-        needs="guest-second",
+    *(
+        guest_step(
+            f"vm-{kernel}",
+            *tests,
+            boot=("--kernel", kernel, *ONE_CPU),
+            env=["FUSEBPF_DIFF_OPS=250"],
+            needs=f"guest-{kernel}",
+        )
+        for kernel, tests in OTHER_KERNELS.items()
     ),
     pytest_step("runner", "guests", "tests/vm_host", needs="guest"),
     # On this machine: what a newcomer types, which boots the guest itself.

@@ -52,7 +52,7 @@ KERNELS = {
     "debian12": Kernel("Debian 12", "module"),
     "patched": Kernel("our build of Debian 13's source", "in the kernel"),
     "debug": Kernel("the same with sanitizers and lock checks", "in the kernel"),
-    "backports": Kernel("Debian 13 backports", "module", suite="trixie-backports"),
+    "backports": Kernel("Debian 13 backports", "module"),
     "sid": Kernel("Debian unstable", "module", suite="sid"),
 }
 

@@ -37,7 +37,7 @@ def _text(told: dict[str, Any]) -> list[str]:
         f"{told['path']}: filter set {told['set']}",
         f"  source: {told['source_file']}, SHA-256 {told['source_sha256']}",
         f"  built by: fusebpf {told['fusebpf']}, clang {told['clang']}",
-        f"  kernel: Linux {kernel['series']} with fuse-bpf, ABI {kernel['abi']}"
+        f"  kernel: Linux {' or '.join(kernel['series'])} with fuse-bpf, ABI {kernel['abi']}"
         + ("" if kernel["abi_fits"] else " (not that of this fusebpf: build it again)")
         + ("" if kernel["module"] else "; not as a module: a hook has no place there"),
         f"  kernel functions: {', '.join(told['kfuncs']) or 'none'}",

@@ -53,7 +53,7 @@ def vm() -> None:
     metavar="K",
     default="stock",
     show_default=True,
-    help="stock (Debian 13's), debian12, patched, debug, plain, or the path of an image.",
+    help="stock (Debian 13's), debian12, backports, patched, debug, plain, or an image's path.",
 )
 @click.option(
     "--kernel-modules",

@@ -11,7 +11,7 @@ from fusebpf.abi.opcodes import COVERED
 from fusebpf.objfile import ObjectFile, ProgramEntry
 from fusebpf.objfile.lines import INSTRUCTION_BYTES
 
-KERNEL_SERIES = "6.12"
+KERNEL_SERIES = ("6.12", "7.3")
 """Series of Linux that fuse-bpf, and with it every object, is for (kernel/README.md)."""
 
 _STRUCT_OPS = "struct_ops"
@@ -64,7 +64,7 @@ def _kernel(found: ObjectFile) -> dict[str, Any]:
     """What it needs of a kernel; `module` is False where the module lacks a hook of it."""
     hooks = {entry.hook for entry in found.metadata.hooks}
     return {
-        "series": KERNEL_SERIES,
+        "series": list(KERNEL_SERIES),
         "abi": found.metadata.abi,
         "abi_fits": found.metadata.abi == ABI_VERSION,
         "module": all(hook in HOOKS and _in_module(hook, hooks) for hook in hooks),

@@ -34,6 +34,17 @@ KERNELS: dict[str, KernelPackages | None] = {
             *BUILD_PACKAGES,
         ),
     ),
+    "backports": KernelPackages(
+        title="Debian 13 backports",
+        suite="trixie",
+        backports="trixie-backports",
+        packages=(
+            "linux-image-amd64/trixie-backports",
+            "linux-headers-amd64/trixie-backports",
+            "linux-source-7.3",
+            *BUILD_PACKAGES,
+        ),
+    ),
 }
 """Kernel name → the packages it comes from; None: it is in the guest root."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fusebpf.vm import debootstrap
+from fusebpf.vm import debootstrap, mirror
 from fusebpf.vm.cache import digest, entry
 from fusebpf.vm.debootstrap import Progress
 
@@ -32,11 +32,14 @@ class KernelPackages:
     title: str
     suite: str
     packages: tuple[str, ...]
+    backports: str | None = None
+    """A suite on top of ``suite``; a package of both is named PACKAGE/BACKPORTS."""
 
 
 def kernel_root_name(name: str, kernel: KernelPackages) -> str:
     """Return the cache entry's name: a hash of everything that goes into the root."""
-    parts = (kernel.suite, "\n".join(kernel.packages), "\n".join(debootstrap.DPKG_OPTIONS), _HOOK)
+    suites = f"{kernel.suite} {kernel.backports}" if kernel.backports else kernel.suite
+    parts = (suites, "\n".join(kernel.packages), "\n".join(debootstrap.DPKG_OPTIONS), _HOOK)
     return f"root-{name}-{digest(parts)}"
 
 
@@ -47,17 +50,18 @@ def prepare_kernel_root(name: str, kernel: KernelPackages, progress: Progress) -
         PrepareError: not root, no disk space, mmdebstrap is missing or failed.
     """
     cached = kernel_root_name(name, kernel)
-    recipe = debootstrap.Recipe(
-        what=f"kernel root {name}",
-        entry=cached,
-        suite=kernel.suite,
-        packages=kernel.packages,
-        needed_bytes=_NEEDED_BYTES,
-        hook=_HOOK,
-        command=f"fusebpf vm prepare --kernel {name}",
-    )
 
     def build(work: Path) -> None:
+        recipe = debootstrap.Recipe(
+            what=f"kernel root {name}",
+            entry=cached,
+            suite=kernel.suite,
+            packages=kernel.packages,
+            needed_bytes=_NEEDED_BYTES,
+            sources=mirror.sources(kernel.backports) if kernel.backports else (),
+            hook=_HOOK,
+            command=f"fusebpf vm prepare --kernel {name}",
+        )
         debootstrap.check(recipe, work)
         progress(f"kernel root {name}: packages of {kernel.title}, fetched once")
         debootstrap.make(recipe, work, progress)

@@ -15,7 +15,9 @@
 
 #include "bpf_abi.h"
 #include "bpf_daemon.h"
+#include "bpf_fuse.h"
 #include "bpf_super.h"
+#include "bpf_kernel.h"
 #include "fuse_i.h"
 
 struct bpf_link;
@@ -35,7 +37,9 @@ enum fbpf_hook {
 	FBPF_LSEEK,
 	FBPF_COPY,
 	FBPF_FSYNC,
+#ifndef FBPF_NO_FSYNCDIR
 	FBPF_FSYNCDIR,
+#endif
 	FBPF_GETXATTR,
 	FBPF_LISTXATTR,
 	FBPF_SETXATTR,
@@ -61,6 +65,9 @@ enum fbpf_hook {
 	FBPF_READDIR,
 	FBPF_ACCESS,
 	FBPF_OTHER,	/* has no pair: default_filter sees it */
+#ifdef FBPF_NO_FSYNCDIR
+	FBPF_FSYNCDIR = FBPF_OTHER,
+#endif
 	FBPF_NR_HOOKS,
 };
 
@@ -126,7 +133,7 @@ struct fbpf_mount {
  *	FBPF_SEQ_NONE
  * @quick_seq: @seq where nobody else is asked about the name, or FBPF_SEQ_NONE
  * @expires: until when, in jiffies, the lookup filter's answer holds
- * @time: until when, in jiffies, the daemon's answer holds
+ * @valid: how long the daemon's answer holds
  * @gen: generation of the filter set that decided @tag
  * @hidden: negative because the filter said so; @lower is NULL
  * @moved: renamed since it was looked up: @expires is another name's
@@ -138,7 +145,7 @@ struct fbpf_dentry {
 	struct dentry *former;
 	u64 tag;
 	u64 expires;
-	u64 time;
+	struct fbpf_validity valid;
 	u32 seq;
 	u32 gen;
 	bool hidden;
@@ -292,12 +299,12 @@ static inline const struct cred *fbpf_cred(const struct fbpf_mount *fb)
 /* Lower calls run between these two, but for those that switch by themselves */
 static inline const struct cred *fbpf_enter(const struct fbpf_mount *fb)
 {
-	return override_creds(fbpf_cred(fb));
+	return fbpf_override(fbpf_cred(fb));
 }
 
 static inline void fbpf_leave(const struct cred *old)
 {
-	revert_creds(old);
+	fbpf_revert(old);
 }
 
 /* bpf_dispatch.c */
@@ -424,6 +431,13 @@ int fbpf_remove_lower(struct inode *dir, struct dentry *dentry);
 int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 		      struct inode *new_dir, struct dentry *new,
 		      unsigned int flags);
+struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
+			       struct dentry *dentry, bool create);
+
+/* bpf_series.c, in a form for each series of the kernel */
+int fbpf_check_device(struct fs_context *fsc);
+int fbpf_rename_locked(const struct fbpf_mount *fb, struct dentry *old,
+		       struct dentry *new, unsigned int flags);
 
 /* bpf_attr.c */
 extern const struct inode_operations fbpf_file_inode_operations;
@@ -457,7 +471,7 @@ int fbpf_tmpfile(struct mnt_idmap *idmap, struct inode *dir, struct file *file,
 
 /* bpf_ioctl.c */
 struct fiemap_extent_info;
-struct fileattr;
+struct file_kattr;
 
 long fbpf_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 #ifdef CONFIG_COMPAT
@@ -465,9 +479,9 @@ long fbpf_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 #else
 #define fbpf_compat_ioctl NULL
 #endif
-int fbpf_fileattr_get(struct dentry *dentry, struct fileattr *fa);
+int fbpf_fileattr_get(struct dentry *dentry, struct file_kattr *fa);
 int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
-		      struct fileattr *fa);
+		      struct file_kattr *fa);
 int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 		u64 len);
 void fbpf_init_bmap(struct inode *inode);

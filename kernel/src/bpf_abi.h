@@ -9,6 +9,8 @@
 #include <linux/fuse.h>
 #include <linux/types.h>
 
+#include "bpf_members.h"
+
 /* Verdicts; anything else that is not a negative errno is refused */
 enum {
 	BPF_FUSE_CONTINUE = 0,
@@ -176,10 +178,12 @@ struct fuse_ops {
 	int (*fsync_postfilter)(const struct bpf_fuse_meta_info *meta,
 				const struct fuse_fsync_in *in);
 
+#ifndef FBPF_NO_FSYNCDIR
 	int (*dir_fsync_prefilter)(const struct bpf_fuse_meta_info *meta,
 				   struct fuse_fsync_in *in);
 	int (*dir_fsync_postfilter)(const struct bpf_fuse_meta_info *meta,
 				    const struct fuse_fsync_in *in);
+#endif
 
 	int (*getxattr_prefilter)(const struct bpf_fuse_meta_info *meta,
 				  struct fuse_getxattr_in *in, struct fuse_buffer *name);
@@ -311,12 +315,20 @@ struct fuse_ops {
 				  const struct fuse_read_in *in, struct fuse_read_out *out,
 				  struct fuse_buffer *buffer);
 
+#ifdef FBPF_HAS_HOLE
+	char name[BPF_FUSE_NAME_MAX];
+	u32 hole1;
+	u32 hole2;
+#endif
+
 	int (*access_prefilter)(const struct bpf_fuse_meta_info *meta,
 				struct fuse_access_in *in);
 	int (*access_postfilter)(const struct bpf_fuse_meta_info *meta,
 				 const struct fuse_access_in *in);
 
+#ifndef FBPF_HAS_HOLE
 	char name[BPF_FUSE_NAME_MAX];
+#endif
 };
 
 #endif

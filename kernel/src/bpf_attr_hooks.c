@@ -518,9 +518,8 @@ static const char *fbpf_other_link(struct fbpf_link_text_call *call,
 	struct dentry *lower;
 	const char *text;
 
-	lower = name->len ? lookup_one_unlocked(fb->idmap, name->name,
-						fbpf_lower_dentry(parent),
-						name->len) :
+	lower = name->len ? fbpf_lookup_one_unlocked(fb->idmap, name,
+						     fbpf_lower_dentry(parent)) :
 			    ERR_PTR(-ENOENT);
 	if (IS_ERR(lower)) {
 		text = ERR_CAST(lower);

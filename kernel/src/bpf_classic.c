@@ -33,7 +33,7 @@ static void fbpf_daemon_evict(struct inode *inode)
 	truncate_inode_pages_final(&inode->i_data);
 	fbpf_evict_inode(inode);
 	if (inode->i_sb->s_flags & SB_ACTIVE && fi->nlookup) {
-		fuse_queue_forget(get_fuse_conn(inode), fi->forget, fi->nodeid,
+		fbpf_queue_forget(get_fuse_conn(inode), fi->forget, fi->nodeid,
 				  fi->nlookup);
 		fi->forget = NULL;
 	}
@@ -78,7 +78,7 @@ const struct super_operations fbpf_daemon_operations = {
 	.destroy_inode	= fbpf_destroy_inode,
 	.evict_inode	= fbpf_daemon_evict,
 	.write_inode	= fbpf_daemon_write_inode,
-	.drop_inode	= generic_delete_inode,
+	.drop_inode	= inode_just_drop,
 	.umount_begin	= fbpf_daemon_umount_begin,
 	.statfs		= fbpf_daemon_statfs,
 	.sync_fs	= fbpf_daemon_sync_fs,
@@ -124,7 +124,7 @@ void fbpf_forget(struct super_block *sb, u64 nodeid)
 		return;
 	forget = fuse_alloc_forget();
 	if (forget)
-		fuse_queue_forget(get_fuse_conn_super(sb), forget, nodeid, 1);
+		fbpf_queue_forget(get_fuse_conn_super(sb), forget, nodeid, 1);
 }
 
 /* From here on the name is the daemon's */
@@ -178,7 +178,7 @@ int fbpf_daemon_revalidate(struct dentry *dentry, unsigned int flags)
 
 int fbpf_again_classic(struct dentry *dentry, unsigned int flags)
 {
-	return fuse_dentry_operations.d_revalidate(dentry, flags);
+	return fbpf_call_revalidate(&fuse_dentry_operations, dentry, flags);
 }
 
 static const struct file_operations *fbpf_classic_fops(struct inode *inode)
@@ -254,8 +254,7 @@ int fbpf_mknod_classic(struct inode *dir, struct dentry *dentry, umode_t mode,
 int fbpf_mkdir_classic(struct inode *dir, struct dentry *dentry, umode_t mode)
 {
 	fbpf_set_classic(dentry);
-	return fuse_dir_inode_operations.mkdir(&nop_mnt_idmap, dir, dentry,
-					       mode);
+	return fbpf_call_mkdir(&fuse_dir_inode_operations, dir, dentry, mode);
 }
 
 int fbpf_symlink_classic(struct inode *dir, struct dentry *dentry,

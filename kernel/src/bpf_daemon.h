@@ -66,6 +66,16 @@ struct fbpf_lookup_reply {
 	struct fuse_bpf_entry_out out[FUSE_BPF_MAX_ENTRIES];
 };
 
+/**
+ * struct fbpf_validity - how long a daemon's answer for a name holds
+ * @time: until when, in jiffies
+ * @epoch: the connection's when it was given, on series that have one
+ */
+struct fbpf_validity {
+	u64 time;
+	u64 epoch;
+};
+
 #ifdef CONFIG_FUSE_BPF
 
 void fbpf_add_entries(struct fuse_mount *fm, struct fuse_args *args,
@@ -74,12 +84,14 @@ void fbpf_put_entries(struct fbpf_entries *entries);
 int fbpf_take_reply(struct super_block *sb, struct dentry *dentry,
 		    struct fuse_entry_out *outarg,
 		    struct fbpf_lookup_reply *reply, struct inode **inode);
-u64 *fbpf_daemon_time(const struct dentry *dentry);
+struct fbpf_validity *fbpf_daemon_validity(const struct dentry *dentry);
 
-/* Where the validity of a dentry is kept; NULL: in d_fsdata */
-static inline u64 *fbpf_dentry_time(const struct dentry *dentry)
+/* How long the daemon's answer holds; NULL: as plain FUSE keeps it, in d_fsdata */
+static inline struct fbpf_validity *
+fbpf_dentry_validity(const struct dentry *dentry)
 {
-	return unlikely(fbpf_sb(dentry->d_sb)) ? fbpf_daemon_time(dentry) : NULL;
+	return unlikely(fbpf_sb(dentry->d_sb)) ? fbpf_daemon_validity(dentry) :
+						 NULL;
 }
 
 #else
@@ -102,7 +114,8 @@ static inline int fbpf_take_reply(struct super_block *sb, struct dentry *dentry,
 	return -EIO;
 }
 
-static inline u64 *fbpf_dentry_time(const struct dentry *dentry)
+static inline struct fbpf_validity *
+fbpf_dentry_validity(const struct dentry *dentry)
 {
 	return NULL;
 }

@@ -142,7 +142,7 @@ static noinline int fbpf_revalidate_slow(struct dentry *dentry,
  * Every component of every path comes through here: what is nearly always so is
  * checked without a call, and nothing is saved and restored for it.
  */
-static int fbpf_d_revalidate(struct dentry *dentry, unsigned int flags)
+static int fbpf_d_revalidate(FBPF_REVALIDATE_ARGS)
 {
 	const struct fbpf_dentry *fd = fbpf_d(dentry);
 	struct dentry *lower = READ_ONCE(fd->lower);

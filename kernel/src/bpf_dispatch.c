@@ -20,18 +20,33 @@ static DEFINE_PER_CPU(struct fbpf_op *, fbpf_spare_op);
 /* Of fbpf_prefilter(): the daemon does it all */
 #define FBPF_LEFT_TO_USER	1
 
-/* The members before the name: default_filter, then a pair per hook */
-#define FBPF_PRE_INDEX(hook)	(1 + 2 * (hook))
-#define FBPF_POST_INDEX(hook)	(2 + 2 * (hook))
+/* Members between the pairs before FBPF_AFTER_HOLE and the others */
+#define FBPF_HOLE	3
 
-static_assert(offsetof(struct fuse_ops, open_prefilter) ==
-	      FBPF_PRE_INDEX(FBPF_OPEN) * sizeof(void *));
-static_assert(offsetof(struct fuse_ops, lookup_postfilter) ==
-	      FBPF_POST_INDEX(FBPF_LOOKUP) * sizeof(void *));
-static_assert(offsetof(struct fuse_ops, unlink_prefilter) ==
-	      FBPF_PRE_INDEX(FBPF_UNLINK) * sizeof(void *));
-static_assert(offsetof(struct fuse_ops, access_postfilter) ==
-	      FBPF_POST_INDEX(FBPF_ACCESS) * sizeof(void *));
+/* The members: default_filter, then a pair per hook */
+static __always_inline unsigned int fbpf_pre_index(enum fbpf_hook hook)
+{
+	return 1 + 2 * hook + (hook >= FBPF_AFTER_HOLE ? FBPF_HOLE : 0);
+}
+
+static __always_inline unsigned int fbpf_post_index(enum fbpf_hook hook)
+{
+	return fbpf_pre_index(hook) + 1;
+}
+
+static void fbpf_check_layout(void)
+{
+	BUILD_BUG_ON(offsetof(struct fuse_ops, open_prefilter) !=
+		     fbpf_pre_index(FBPF_OPEN) * sizeof(void *));
+	BUILD_BUG_ON(offsetof(struct fuse_ops, lookup_postfilter) !=
+		     fbpf_post_index(FBPF_LOOKUP) * sizeof(void *));
+	BUILD_BUG_ON(offsetof(struct fuse_ops, unlink_prefilter) !=
+		     fbpf_pre_index(FBPF_UNLINK) * sizeof(void *));
+	BUILD_BUG_ON(offsetof(struct fuse_ops, readdir_postfilter) !=
+		     fbpf_post_index(FBPF_READDIR) * sizeof(void *));
+	BUILD_BUG_ON(offsetof(struct fuse_ops, access_postfilter) !=
+		     fbpf_post_index(FBPF_ACCESS) * sizeof(void *));
+}
 
 /* Bit per enum fbpf_hook that a set has a program for */
 u64 fbpf_hooks_of(const struct fuse_ops *ops)
@@ -43,8 +58,8 @@ u64 fbpf_hooks_of(const struct fuse_ops *ops)
 	if (ops->default_filter)
 		return U64_MAX;
 	for (hook = 0; hook < FBPF_OTHER; hook++)
-		if (members[FBPF_PRE_INDEX(hook)] ||
-		    members[FBPF_POST_INDEX(hook)])
+		if (members[fbpf_pre_index(hook)] ||
+		    members[fbpf_post_index(hook)])
 			hooks |= BIT_ULL(hook);
 	return hooks;
 }
@@ -53,14 +68,14 @@ static bool fbpf_has_pre(const struct fuse_ops *ops,
 			 const struct fbpf_desc *desc)
 {
 	return desc->pre &&
-	       ((void * const *)ops)[FBPF_PRE_INDEX(desc->hook)];
+	       ((void * const *)ops)[fbpf_pre_index(desc->hook)];
 }
 
 static bool fbpf_has_post(const struct fuse_ops *ops,
 			  const struct fbpf_desc *desc)
 {
 	return desc->post &&
-	       ((void * const *)ops)[FBPF_POST_INDEX(desc->hook)];
+	       ((void * const *)ops)[fbpf_post_index(desc->hook)];
 }
 
 static int fbpf_default(const struct fuse_ops *ops, struct fbpf_op *op)
@@ -377,6 +392,7 @@ int fbpf_filter_other(struct inode *inode, u32 opcode,
 
 int fbpf_dispatch_init(void)
 {
+	fbpf_check_layout();
 	fbpf_op_cachep = kmem_cache_create("fusebpf_op", sizeof(struct fbpf_op),
 					   0, SLAB_HWCACHE_ALIGN, NULL);
 	return fbpf_op_cachep ? 0 : -ENOMEM;

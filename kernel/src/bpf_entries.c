@@ -21,7 +21,7 @@ static int fbpf_parse_backing(const struct fbpf_mount *fb,
 			      const struct fuse_bpf_entry_out *out)
 {
 	struct file *file;
-	struct path *path;
+	const struct path *path;
 	int err = 0;
 
 	if (entries->backing_action != FBPF_KEEP)
@@ -235,9 +235,9 @@ int fbpf_take_reply(struct super_block *sb, struct dentry *dentry,
 	return err;
 }
 
-u64 *fbpf_daemon_time(const struct dentry *dentry)
+struct fbpf_validity *fbpf_daemon_validity(const struct dentry *dentry)
 {
-	return &fbpf_d(dentry)->time;
+	return &fbpf_d(dentry)->valid;
 }
 
 /* Ask the daemon for a name under a directory that has nothing below */
@@ -290,12 +290,15 @@ int fbpf_again_given(struct dentry *dentry, unsigned int flags)
 	struct fuse_entry_out outarg;
 	struct name_snapshot name;
 	struct dentry *parent;
+	u64 epoch;
 	bool same;
 	int err;
 
 	if (!inode || d_unhashed(READ_ONCE(fd->lower)))
 		return 0;
-	if (time_before64(get_jiffies_64(), READ_ONCE(fd->time)) &&
+	epoch = fbpf_epoch(inode);
+	if (time_before64(get_jiffies_64(), READ_ONCE(fd->valid.time)) &&
+	    READ_ONCE(fd->valid.epoch) >= epoch &&
 	    !(flags & (LOOKUP_EXCL | LOOKUP_REVAL | LOOKUP_RENAME_TARGET)) &&
 	    !fbpf_attr_stale(inode))
 		return 1;
@@ -318,12 +321,13 @@ int fbpf_again_given(struct dentry *dentry, unsigned int flags)
 	same = fbpf_same_entries(dentry, &outarg, &reply);
 	fbpf_put_reply(&reply);
 	if (!same) {
-		fuse_queue_forget(get_fuse_conn(inode), forget, outarg.nodeid, 1);
+		fbpf_queue_forget(get_fuse_conn(inode), forget, outarg.nodeid, 1);
 		return 0;
 	}
 	kfree(forget);
 	fbpf_count_lookup(inode);
 	fbpf_refresh(inode);
 	fuse_change_entry_timeout(dentry, &outarg);
+	WRITE_ONCE(fd->valid.epoch, epoch);
 	return 1;
 }

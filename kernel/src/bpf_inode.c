@@ -193,7 +193,7 @@ struct inode *fbpf_iget(struct super_block *sb, struct inode *lower, u64 nodeid,
 			     fbpf_inode_set, &key);
 	if (!inode)
 		return ERR_PTR(-ENOMEM);
-	if (inode->i_state & I_NEW) {
+	if (inode_state_read_once(inode) & I_NEW) {
 		fbpf_init_inode(inode, lower);
 		WRITE_ONCE(fbpf_i(inode)->gen, gen);
 		unlock_new_inode(inode);

@@ -14,9 +14,9 @@
 #include <linux/fadvise.h>
 #include <linux/falloc.h>
 #include <linux/file.h>
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
-#include <linux/shmem_fs.h>
 #include <linux/splice.h>
 
 #include "bpf_hooks.h"
@@ -90,7 +90,7 @@ static int fbpf_remove_hidden(struct file *file)
 }
 
 /* Set-id bits and room change with or without the size; also when it ends later */
-static void fbpf_end_write(struct file *file, loff_t pos, ssize_t ret)
+void fbpf_end_write(struct file *file)
 {
 	struct inode *inode = file_inode(file);
 
@@ -98,14 +98,17 @@ static void fbpf_end_write(struct file *file, loff_t pos, ssize_t ret)
 	fbpf_copy_blocks(inode);
 }
 
+static struct backing_file_ctx fbpf_lower_ctx(struct file *file)
+{
+	return fbpf_backing_ctx(file,
+				fbpf_cred(fbpf_sb(file_inode(file)->i_sb)));
+}
+
 ssize_t fbpf_read_lower(struct kiocb *iocb, struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
 	struct file *lower = fbpf_lower_file(file);
-	struct backing_file_ctx ctx = {
-		.cred = fbpf_cred(fbpf_sb(file_inode(file)->i_sb)),
-		.user_file = file,
-	};
+	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
 
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -151,7 +154,7 @@ static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
 	ret = vfs_iocb_iter_write(lower, &kiocb, iter);
 	fbpf_leave(old);
 	iocb->ki_pos = kiocb.ki_pos;
-	fbpf_end_write(file, iocb->ki_pos, ret);
+	fbpf_end_write(file);
 	return ret;
 }
 
@@ -180,11 +183,7 @@ static ssize_t fbpf_write_async(struct file *lower, struct kiocb *iocb,
 				struct iov_iter *iter)
 {
 	struct file *file = iocb->ki_filp;
-	struct backing_file_ctx ctx = {
-		.cred = fbpf_cred(fbpf_sb(file_inode(file)->i_sb)),
-		.user_file = file,
-		.end_write = fbpf_end_write,
-	};
+	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
 
 	return backing_file_write_iter(lower, iter, iocb,
 				       iocb->ki_flags & ~IOCB_DIO_CALLER_COMP,
@@ -230,10 +229,7 @@ static ssize_t fbpf_splice_read(struct file *file, loff_t *ppos,
 				unsigned int flags)
 {
 	struct file *lower = fbpf_lower_file(file);
-	struct backing_file_ctx ctx = {
-		.cred = fbpf_cred(fbpf_sb(file_inode(file)->i_sb)),
-		.user_file = file,
-	};
+	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
 
 	/* By way of ->read_iter(), whose filters can shorten what was read */
 	if (fbpf_file_hooked(file, FBPF_READ))
@@ -242,7 +238,7 @@ static ssize_t fbpf_splice_read(struct file *file, loff_t *ppos,
 		return PTR_ERR(lower);
 	if (fbpf_empty(file))
 		return 0;
-	return backing_file_splice_read(lower, ppos, pipe, len, flags, &ctx);
+	return fbpf_backing_splice_read(lower, file, ppos, pipe, len, flags, &ctx);
 }
 
 /* iter_file_splice_write() on our file would lock pipe and freezing in the wrong order */
@@ -250,11 +246,7 @@ ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
 				loff_t *ppos, size_t len, unsigned int flags)
 {
 	struct inode *inode = file_inode(file);
-	struct backing_file_ctx ctx = {
-		.cred = fbpf_cred(fbpf_sb(inode->i_sb)),
-		.user_file = file,
-		.end_write = fbpf_end_write,
-	};
+	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
 	struct file *lower;
 	ssize_t ret;
 
@@ -263,8 +255,8 @@ ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
 	lower = fbpf_lower_to_write(file);
 	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
 	if (!ret)
-		ret = backing_file_splice_write(pipe, lower, ppos, len, flags,
-						&ctx);
+		ret = fbpf_backing_splice_write(pipe, lower, file, ppos, len,
+						flags, &ctx);
 	inode_unlock(inode);
 	return ret;
 }
@@ -281,13 +273,13 @@ static ssize_t fbpf_splice_write(struct pipe_inode_info *pipe,
 /* A mapping of an empty file: every access is past its end */
 static int fbpf_mmap_empty(struct vm_area_struct *vma)
 {
-	struct file *none = shmem_file_setup("empty", 0, VM_NORESERVE);
+	struct file *none = fbpf_empty_file();
 	int err;
 
 	if (IS_ERR(none))
 		return PTR_ERR(none);
 	vma_set_file(vma, none);
-	err = call_mmap(none, vma);
+	err = vfs_mmap(none, vma);
 	fput(none);
 	return err;
 }
@@ -296,10 +288,7 @@ static int fbpf_mmap_empty(struct vm_area_struct *vma)
 static int fbpf_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct file *lower = fbpf_lower_file(file);
-	struct backing_file_ctx ctx = {
-		.cred = fbpf_cred(fbpf_sb(file_inode(file)->i_sb)),
-		.user_file = file,
-	};
+	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
 
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
@@ -541,6 +530,7 @@ const struct file_operations fbpf_file_operations = {
 	.owner			= THIS_MODULE,
 	.open			= fbpf_open,
 	.release		= fbpf_release,
+	.setlease		= generic_setlease,
 	.llseek			= fbpf_llseek,
 	.read_iter		= fbpf_read_iter,
 	.write_iter		= fbpf_write_iter,

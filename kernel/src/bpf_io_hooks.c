@@ -128,8 +128,6 @@ static int fbpf_fsync_backing(struct fbpf_op *op, void *data)
 
 FBPF_PRE(fsync, &op->in.fsync)
 FBPF_POST(fsync, &op->in.fsync)
-FBPF_PRE(dir_fsync, &op->in.fsync)
-FBPF_POST(dir_fsync, &op->in.fsync)
 
 static int fbpf_fsync_user(void *data)
 {
@@ -152,6 +150,10 @@ static const struct fbpf_desc fbpf_fsync_desc = {
 	FBPF_PAIR(fsync),
 };
 
+#ifndef FBPF_NO_FSYNCDIR
+FBPF_PRE(dir_fsync, &op->in.fsync)
+FBPF_POST(dir_fsync, &op->in.fsync)
+
 static const struct fbpf_desc fbpf_fsyncdir_desc = {
 	.hook		= FBPF_FSYNCDIR,
 	.opcode		= FUSE_FSYNCDIR,
@@ -161,6 +163,26 @@ static const struct fbpf_desc fbpf_fsyncdir_desc = {
 	.backing	= fbpf_fsync_backing,
 	FBPF_PAIR(dir_fsync),
 };
+
+static int fbpf_filter_fsyncdir(struct inode *dir, struct fbpf_fsync_call *call)
+{
+	return fbpf_filter(&fbpf_fsyncdir_desc, dir, call);
+}
+#else
+static int fbpf_fsyncdir_backing(struct fbpf_op *op, void *data)
+{
+	struct fbpf_fsync_call *call = data;
+
+	return fbpf_fsync_lower(call->file, call->start, call->end,
+				call->datasync);
+}
+
+static int fbpf_filter_fsyncdir(struct inode *dir, struct fbpf_fsync_call *call)
+{
+	return fbpf_filter_other(dir, FUSE_FSYNCDIR, fbpf_fsyncdir_backing,
+				 call);
+}
+#endif
 
 int fbpf_filter_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 {
@@ -172,9 +194,9 @@ int fbpf_filter_fsync(struct file *file, loff_t start, loff_t end, int datasync)
 	};
 	struct inode *inode = file_inode(file);
 
-	return fbpf_filter(S_ISDIR(inode->i_mode) ? &fbpf_fsyncdir_desc :
-						    &fbpf_fsync_desc,
-			   inode, &call);
+	return S_ISDIR(inode->i_mode) ?
+		       fbpf_filter_fsyncdir(inode, &call) :
+		       fbpf_filter(&fbpf_fsync_desc, inode, &call);
 }
 
 struct fbpf_flush_call {

@@ -99,9 +99,19 @@ static long fbpf_any_ioctl(struct file *file, unsigned int cmd,
 	return err ?: ioctl.ret;
 }
 
+static long fbpf_lower_native(struct file *lower, unsigned int cmd,
+			      unsigned long arg)
+{
+	long ret = -ENOTTY;
+
+	if (lower->f_op->unlocked_ioctl)
+		ret = lower->f_op->unlocked_ioctl(lower, cmd, arg);
+	return ret == -ENOIOCTLCMD ? -ENOTTY : ret;
+}
+
 long fbpf_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	return fbpf_any_ioctl(file, cmd, arg, vfs_ioctl);
+	return fbpf_any_ioctl(file, cmd, arg, fbpf_lower_native);
 }
 
 #ifdef CONFIG_COMPAT
@@ -121,7 +131,7 @@ long fbpf_compat_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 struct fbpf_fileattr_call {
 	struct dentry *dentry;
-	struct fileattr *fa;
+	struct file_kattr *fa;
 };
 
 static int fbpf_fileattr_get_backing(struct fbpf_op *op, void *data)
@@ -136,7 +146,7 @@ static int fbpf_fileattr_get_backing(struct fbpf_op *op, void *data)
 	return err;
 }
 
-static int fbpf_fileattr(struct dentry *dentry, struct fileattr *fa,
+static int fbpf_fileattr(struct dentry *dentry, struct file_kattr *fa,
 			 int (*backing)(struct fbpf_op *op, void *call))
 {
 	struct fbpf_fileattr_call call = { .dentry = dentry, .fa = fa };
@@ -146,7 +156,7 @@ static int fbpf_fileattr(struct dentry *dentry, struct fileattr *fa,
 	return fbpf_filter_other(d_inode(dentry), FUSE_IOCTL, backing, &call);
 }
 
-int fbpf_fileattr_get(struct dentry *dentry, struct fileattr *fa)
+int fbpf_fileattr_get(struct dentry *dentry, struct file_kattr *fa)
 {
 	return fbpf_fileattr(dentry, fa, fbpf_fileattr_get_backing);
 }
@@ -172,7 +182,7 @@ static int fbpf_fileattr_set_backing(struct fbpf_op *op, void *data)
 }
 
 int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
-		      struct fileattr *fa)
+		      struct file_kattr *fa)
 {
 	return fbpf_fileattr(dentry, fa, fbpf_fileattr_set_backing);
 }

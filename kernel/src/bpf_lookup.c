@@ -109,8 +109,7 @@ static int fbpf_lookup_lower(struct fbpf_lookup_call *call,
 		return -ENOENT;
 	if (name->len > NAME_MAX)
 		return -ENAMETOOLONG;
-	lower = lookup_one_unlocked(fb->idmap, name->name, call->lower_dir,
-				    name->len);
+	lower = fbpf_lookup_one_unlocked(fb->idmap, name, call->lower_dir);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
 	if (fbpf_dentry_weird(lower)) {
@@ -266,7 +265,7 @@ static int fbpf_revalidate_lower(const struct fbpf_mount *fb,
 	if (!(lower->d_flags & DCACHE_OP_REVALIDATE))
 		return 1;
 	old = fbpf_enter(fb);
-	ret = lower->d_op->d_revalidate(lower, flags);
+	ret = fbpf_call_revalidate(lower->d_op, lower, flags);
 	if (!ret)
 		d_invalidate(lower);
 	fbpf_leave(old);

@@ -32,10 +32,10 @@ static const struct cred *fbpf_last_creator(const struct fbpf_mount *fb)
 /* New ones, referenced, which the next creation finds; NULL without memory */
 static const struct cred *fbpf_new_creator(struct fbpf_mount *fb)
 {
-	const struct cred *old = override_creds(fb->cred);
+	const struct cred *old = fbpf_override(fb->cred);
 	struct cred *cred = prepare_creds();
 
-	revert_creds(old);
+	fbpf_revert(old);
 	if (!cred)
 		return NULL;
 	cred->fsuid = current_fsuid();
@@ -56,7 +56,7 @@ const struct cred *fbpf_enter_create(struct super_block *sb)
 	cred = fbpf_last_creator(fb) ?: fbpf_new_creator(fb);
 	if (!cred)
 		return ERR_PTR(-ENOMEM);
-	old = override_creds(cred);
+	old = fbpf_override(cred);
 	put_cred(cred);
 	return old;
 }
@@ -81,7 +81,7 @@ static struct dentry *fbpf_renew_negative(const struct fbpf_mount *fb,
 	if (fd->former)
 		return ERR_PTR(-ESTALE);
 	take_dentry_name_snapshot(&name, fd->lower);
-	lower = lookup_one(fb->idmap, name.name.name, lower_dir, name.name.len);
+	lower = fbpf_lookup_one(fb->idmap, &name.name, lower_dir);
 	release_dentry_name_snapshot(&name);
 	if (IS_ERR(lower))
 		return lower;
@@ -96,8 +96,8 @@ static struct dentry *fbpf_renew_negative(const struct fbpf_mount *fb,
 }
 
 /* The lower dentry with a reference, if it can still be created or removed */
-static struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
-				      struct dentry *dentry, bool create)
+struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
+			       struct dentry *dentry, bool create)
 {
 	struct dentry *lower_dir = fbpf_lower_dentry(dentry->d_parent);
 	struct fbpf_dentry *fd = fbpf_d(dentry);
@@ -223,9 +223,10 @@ int fbpf_mknod_lower(struct inode *dir, struct dentry *dentry, umode_t mode,
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
 	if (S_ISREG(mode))
-		err = vfs_create(fb->idmap, change.lower_dir, lower, mode, true);
+		err = fbpf_vfs_create(fb->idmap, change.lower_dir, lower, mode);
 	else
-		err = vfs_mknod(fb->idmap, change.lower_dir, lower, mode, rdev);
+		err = fbpf_vfs_mknod(fb->idmap, change.lower_dir, lower, mode,
+				     rdev);
 	if (!err)
 		err = fbpf_instantiate(dir, dentry, 0);
 	fbpf_change_end(&change, dir, lower);
@@ -243,8 +244,8 @@ int fbpf_mkdir_lower(struct inode *dir, struct dentry *dentry, umode_t mode)
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
-	err = vfs_mkdir(fbpf_sb(dir->i_sb)->idmap, change.lower_dir, lower,
-			mode);
+	err = fbpf_vfs_mkdir(fbpf_sb(dir->i_sb)->idmap, change.lower_dir, lower,
+			     mode);
 	if (!err)
 		err = fbpf_instantiate(dir, dentry, 0);
 	fbpf_change_end(&change, dir, lower);
@@ -263,8 +264,8 @@ int fbpf_symlink_lower(struct inode *dir, struct dentry *dentry,
 	lower = fbpf_change_begin(&change, dir, dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
-	err = vfs_symlink(fbpf_sb(dir->i_sb)->idmap, change.lower_dir, lower,
-			  target);
+	err = fbpf_vfs_symlink(fbpf_sb(dir->i_sb)->idmap, change.lower_dir,
+			       lower, target);
 	if (!err)
 		err = fbpf_instantiate(dir, dentry, 0);
 	fbpf_change_end(&change, dir, lower);
@@ -280,7 +281,7 @@ static struct dentry *fbpf_free_name(const struct fbpf_mount *fb,
 
 	if (!name->len)
 		return ERR_PTR(-ENOENT);
-	lower = lookup_one(fb->idmap, name->name, lower_dir, name->len);
+	lower = fbpf_lookup_one(fb->idmap, name, lower_dir);
 	if (!IS_ERR(lower) && d_is_positive(lower)) {
 		dput(lower);
 		return ERR_PTR(-EEXIST);
@@ -346,7 +347,7 @@ int fbpf_remove_lower(struct inode *dir, struct dentry *dentry)
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
 	if (d_is_dir(dentry))
-		err = vfs_rmdir(fb->idmap, change.lower_dir, lower);
+		err = fbpf_vfs_rmdir(fb->idmap, change.lower_dir, lower);
 	else
 		err = vfs_unlink(fb->idmap, change.lower_dir, lower, NULL);
 	fbpf_change_end(&change, dir, lower);
@@ -362,51 +363,6 @@ static bool fbpf_retagged_dir(struct dentry *dentry, const struct dentry *to)
 {
 	return d_is_dir(dentry) &&
 	       fbpf_i(d_inode(dentry))->tag != fbpf_d(to)->tag;
-}
-
-static int fbpf_rename_locked(const struct fbpf_mount *fb, struct dentry *old,
-			      struct dentry *new, unsigned int flags)
-{
-	struct dentry *old_lower_dir = fbpf_lower_dentry(old->d_parent);
-	struct dentry *new_lower_dir = fbpf_lower_dentry(new->d_parent);
-	struct dentry *old_lower, *new_lower, *trap;
-	struct renamedata rd = {
-		.old_mnt_idmap = fb->idmap,
-		.old_dir = d_inode(old_lower_dir),
-		.new_mnt_idmap = fb->idmap,
-		.new_dir = d_inode(new_lower_dir),
-		.flags = flags,
-	};
-	int err;
-
-	trap = lock_rename(old_lower_dir, new_lower_dir);
-	if (IS_ERR(trap))
-		return PTR_ERR(trap);
-	old_lower = fbpf_get_target(fb, old, false);
-	if (IS_ERR(old_lower)) {
-		err = PTR_ERR(old_lower);
-		goto unlock;
-	}
-	new_lower = fbpf_get_target(fb, new, d_is_negative(new));
-	if (IS_ERR(new_lower)) {
-		err = PTR_ERR(new_lower);
-		goto put_old;
-	}
-	if (trap == old_lower) {
-		err = -EINVAL;
-	} else if (trap == new_lower) {
-		err = flags & RENAME_EXCHANGE ? -EINVAL : -ENOTEMPTY;
-	} else {
-		rd.old_dentry = old_lower;
-		rd.new_dentry = new_lower;
-		err = vfs_rename(&rd);
-	}
-	dput(new_lower);
-put_old:
-	dput(old_lower);
-unlock:
-	unlock_rename(old_lower_dir, new_lower_dir);
-	return err;
 }
 
 int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
@@ -469,18 +425,17 @@ static int fbpf_mknod(struct mnt_idmap *idmap, struct inode *dir,
 }
 
 /* Not of open(2), which makes files by ->atomic_open() */
-static int fbpf_create(struct mnt_idmap *idmap, struct inode *dir,
-		       struct dentry *dentry, umode_t mode, bool excl)
+static int fbpf_create(FBPF_CREATE_ARGS)
 {
 	return fbpf_mknod(idmap, dir, dentry, (mode & S_IALLUGO) | S_IFREG, 0);
 }
 
-static int fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
-		      struct dentry *dentry, umode_t mode)
+static FBPF_MKDIR_TYPE fbpf_mkdir(struct mnt_idmap *idmap, struct inode *dir,
+				  struct dentry *dentry, umode_t mode)
 {
 	if (fbpf_name_hooked(dir, FBPF_MKDIR))
-		return fbpf_filter_mkdir(dir, dentry, mode);
-	return fbpf_mkdir_lower(dir, dentry, mode);
+		return fbpf_mkdir_result(fbpf_filter_mkdir(dir, dentry, mode));
+	return fbpf_mkdir_result(fbpf_mkdir_lower(dir, dentry, mode));
 }
 
 static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,

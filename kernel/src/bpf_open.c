@@ -386,8 +386,8 @@ static int fbpf_create_backing(struct fbpf_op *op, void *data)
 	lower = fbpf_change_begin(&change, call->dir, call->dentry, true);
 	if (IS_ERR(lower))
 		return PTR_ERR(lower);
-	err = vfs_create(fbpf_sb(call->dir->i_sb)->idmap, change.lower_dir,
-			 lower, mode, true);
+	err = fbpf_vfs_create(fbpf_sb(call->dir->i_sb)->idmap, change.lower_dir,
+			      lower, mode);
 	fbpf_change_end(&change, call->dir, lower);
 	if (!err)
 		call->file->f_mode |= FMODE_CREATED;

@@ -9,6 +9,7 @@
  * the file's position lock. The collected entries belong to the call.
  */
 #include <linux/file.h>
+#include <linux/filelock.h>
 #include <linux/slab.h>
 
 #include "bpf_op.h"
@@ -345,6 +346,7 @@ const struct file_operations fbpf_dir_operations = {
 	.owner		= THIS_MODULE,
 	.open		= fbpf_open,
 	.release	= fbpf_release,
+	.setlease	= generic_setlease,
 	.llseek		= fbpf_dir_llseek,
 	.read		= generic_read_dir,
 	.iterate_shared	= fbpf_iterate,

@@ -39,8 +39,10 @@ FBPF_STUB(copy_file_range_postfilter, const struct fuse_copy_file_range_in *in,
 	  struct fuse_write_out *out)
 FBPF_STUB(fsync_prefilter, struct fuse_fsync_in *in)
 FBPF_STUB(fsync_postfilter, const struct fuse_fsync_in *in)
+#ifndef FBPF_NO_FSYNCDIR
 FBPF_STUB(dir_fsync_prefilter, struct fuse_fsync_in *in)
 FBPF_STUB(dir_fsync_postfilter, const struct fuse_fsync_in *in)
+#endif
 FBPF_STUB(getxattr_prefilter, struct fuse_getxattr_in *in,
 	  struct fuse_buffer *name)
 FBPF_STUB(getxattr_postfilter, const struct fuse_getxattr_in *in,
@@ -130,8 +132,10 @@ static struct fuse_ops fbpf_stubs = {
 	.copy_file_range_postfilter = fuse_ops__copy_file_range_postfilter,
 	.fsync_prefilter = fuse_ops__fsync_prefilter,
 	.fsync_postfilter = fuse_ops__fsync_postfilter,
+#ifndef FBPF_NO_FSYNCDIR
 	.dir_fsync_prefilter = fuse_ops__dir_fsync_prefilter,
 	.dir_fsync_postfilter = fuse_ops__dir_fsync_postfilter,
+#endif
 	.getxattr_prefilter = fuse_ops__getxattr_prefilter,
 	.getxattr_postfilter = fuse_ops__getxattr_postfilter,
 	.listxattr_prefilter = fuse_ops__listxattr_prefilter,

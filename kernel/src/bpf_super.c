@@ -269,7 +269,7 @@ static const struct super_operations fbpf_super_operations = {
 	.free_inode	= fuse_free_inode,
 	.destroy_inode	= fbpf_destroy_inode,
 	.evict_inode	= fbpf_evict_inode,
-	.drop_inode	= generic_delete_inode,
+	.drop_inode	= inode_just_drop,
 	.statfs		= fbpf_statfs,
 	.sync_fs	= fbpf_sync_fs,
 	.show_options	= fbpf_show_options,
@@ -359,11 +359,11 @@ static struct dentry *fbpf_make_root(struct super_block *sb,
 			  fb->set, fb->link);
 	if (IS_ERR(inode))
 		return ERR_CAST(inode);
-	sb->s_d_op = &fbpf_root_dentry_operations;
+	set_default_d_op(sb, &fbpf_root_dentry_operations);
 	root = d_make_root(inode);
 	if (!root)
 		return ERR_PTR(-ENOMEM);
-	sb->s_d_op = &fbpf_dentry_operations;
+	set_default_d_op(sb, &fbpf_dentry_operations);
 	fbpf_d(root)->lower = dget(lower);
 	return root;
 }
@@ -476,21 +476,10 @@ static int fbpf_check_daemon(struct fs_context *fsc, const struct path *root)
 {
 	struct fuse_fs_context *ctx = fsc->fs_private;
 	const struct inode *inode = d_inode(root->dentry);
-	struct file *file = fget(ctx->fd);
-	bool device, used;
+	int err = fbpf_check_device(fsc);
 
-	if (!file)
-		return invalfc(fsc, "fd: descriptor %d is not open", ctx->fd);
-	device = file->f_op == &fuse_dev_operations;
-	used = device && READ_ONCE(file->private_data);
-	fput(file);
-	if (!device)
-		return invalfc(fsc, "fd: descriptor %d is not the device of %s",
-			       ctx->fd, fsc->fs_type->name);
-	if (used)
-		return invalfc(fsc, "fd: descriptor %d serves another mount",
-			       ctx->fd);
-
+	if (err)
+		return err;
 	ctx->rootmode = inode->i_mode;
 	ctx->rootmode_present = true;
 	if (!ctx->user_id_present)
@@ -519,12 +508,12 @@ int fbpf_check_options(struct fs_context *fsc)
 	opts->fsc = fsc;
 	if (!opts->root.mnt)
 		return invalfc(fsc, "root_dir is missing");
-	if (opts->no_daemon && ctx->fd_present)
+	if (opts->no_daemon && fbpf_has_device(ctx))
 		return invalfc(fsc, "no_daemon and fd exclude each other");
-	if (!opts->no_daemon && !ctx->fd_present)
+	if (!opts->no_daemon && !fbpf_has_device(ctx))
 		return invalfc(fsc, "root_dir needs no_daemon, or fd with the device of a daemon");
 	err = fbpf_check_root(fsc, &opts->root);
-	if (!err && ctx->fd_present)
+	if (!err && fbpf_has_device(ctx))
 		err = fbpf_check_daemon(fsc, &opts->root);
 	return err;
 }
@@ -549,10 +538,13 @@ int fbpf_get_tree(struct fs_context *fsc)
 		kfree(fc);
 		return -ENOMEM;
 	}
-	fuse_conn_init(fc, fm, fsc->user_ns, &fuse_dev_fiq_ops, NULL);
+	err = fbpf_dead_conn(fc, fm, fsc->user_ns);
+	if (err) {
+		kfree(fm);
+		kfree(fc);
+		return err;
+	}
 	fc->release = fuse_free_conn;
-	/* Nobody is there to answer */
-	fc->connected = 0;
 	fc->allow_other = 1;
 
 	fsc->s_fs_info = fm;

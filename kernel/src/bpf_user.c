@@ -52,7 +52,9 @@ static const struct fbpf_wire fbpf_wires[FBPF_OTHER] = {
 	[FBPF_COPY] = { sizeof(struct fuse_copy_file_range_in),
 			sizeof(struct fuse_write_out) },
 	[FBPF_FSYNC] = { sizeof(struct fuse_fsync_in) },
+#ifndef FBPF_NO_FSYNCDIR
 	[FBPF_FSYNCDIR] = { sizeof(struct fuse_fsync_in) },
+#endif
 	[FBPF_GETXATTR] = { sizeof(struct fuse_getxattr_in),
 			    sizeof(struct fuse_getxattr_out),
 			    FBPF_W_NAME | FBPF_W_FOUND },
@@ -489,8 +491,7 @@ static int fbpf_parse_note(struct fuse_args *args, int verdict, bool by_ioctl)
 	return 0;
 }
 
-static void fbpf_note_end(struct fuse_mount *fm, struct fuse_args *args,
-			  int error)
+static void fbpf_note_end(FBPF_ARGS_END)
 {
 	kfree(container_of(args, struct fbpf_note, args));
 }

@@ -131,8 +131,10 @@ static const struct fbpf_member fbpf_members[] = {
 		    FBPF_ARG_WRITE_OUT),
 	FBPF_MEMBER(fsync_prefilter, FBPF_ARG_FSYNC_IN),
 	FBPF_MEMBER(fsync_postfilter, FBPF_ARG_RO),
+#ifndef FBPF_NO_FSYNCDIR
 	FBPF_MEMBER(dir_fsync_prefilter, FBPF_ARG_FSYNC_IN),
 	FBPF_MEMBER(dir_fsync_postfilter, FBPF_ARG_RO),
+#endif
 	FBPF_MEMBER(getxattr_prefilter, FBPF_ARG_GETXATTR_IN, FBPF_ARG_BUFFER),
 	FBPF_MEMBER(getxattr_postfilter, FBPF_ARG_RO, FBPF_ARG_BUFFER,
 		    FBPF_ARG_BUFFER, FBPF_ARG_GETXATTR_OUT),
@@ -259,7 +261,7 @@ static bool fbpf_is_valid_access(int off, int size, enum bpf_access_type type,
 	if (!arg || arg > FBPF_MAX_ARGS)
 		return true;
 
-	/* All members before the name are pointers, so index gives offset */
+	/* All members with a program are where pointers alone would place them */
 	member = fbpf_find_member(prog->expected_attach_type * sizeof(void *));
 	if (!member)
 		return false;

@@ -324,8 +324,7 @@ static int fbpf_get_acl_backing(struct fbpf_op *op, void *data)
 	call->acl = fbpf_get_acl_lower(call->dentry, type);
 	if (IS_ERR_OR_NULL(call->acl) || !op->post)
 		return PTR_ERR_OR_ZERO(call->acl);
-	ret = posix_acl_to_xattr(&init_user_ns, call->acl, op->value_data,
-				 XATTR_SIZE_MAX);
+	ret = fbpf_acl_to_xattr(call->acl, op->value_data, XATTR_SIZE_MAX);
 	if (ret < 0)
 		return ret;
 	op->value.size = ret;
@@ -470,8 +469,7 @@ int fbpf_filter_set_acl(struct dentry *dentry, struct posix_acl *acl, int type)
 	call.value = kvmalloc(XATTR_SIZE_MAX, GFP_KERNEL);
 	if (!call.value)
 		return -ENOMEM;
-	ret = posix_acl_to_xattr(&init_user_ns, acl, call.value,
-				 XATTR_SIZE_MAX);
+	ret = fbpf_acl_to_xattr(acl, call.value, XATTR_SIZE_MAX);
 	if (ret >= 0) {
 		call.size = ret;
 		ret = fbpf_filter(&fbpf_set_acl_desc, d_inode(dentry), &call);

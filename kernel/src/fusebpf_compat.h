@@ -13,4 +13,7 @@
 /* dax.c is not built: virtiofs, its only user, stays with the kernel's FUSE */
 #undef CONFIG_FUSE_DAX
 
+/* dev_uring.c is not built: it takes answers without what fuse-bpf adds */
+#undef CONFIG_FUSE_IO_URING
+
 #endif

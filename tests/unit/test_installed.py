@@ -106,7 +106,7 @@ def test_doctor_names_the_builder_of_the_wheel(bin_dir: Path, tmp_path: Path) ->
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "has 0 kernels" in ended.stderr
     shipped = {path.name for path in Path(found[1]).parent.iterdir()}
-    assert {"patches", "src", "support.py"} <= shipped
+    assert {"series", "src", "support.py"} <= shipped
 
 
 def test_mypy_understands_filter_files(bin_dir: Path, project: Path) -> None:

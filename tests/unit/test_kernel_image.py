@@ -74,8 +74,8 @@ def test_a_file_that_left_the_tree_is_noticed(
     (top / "fs/fuse/inode.c").write_text("old\n")
     monkeypatch.setattr(image, "files_patched", lambda: ["fs/fuse/inode.c"])
 
-    def add(fresh: Path, form: str) -> None:
-        assert form == "tree"
+    def add(fresh: Path, series: str, form: str) -> None:
+        assert (series, form) == ("6.12", "tree")
         (fresh / "fs/fuse/Kbuild").write_text("")
         for name in added:
             (fresh / "fs/fuse" / name).write_text(name)

@@ -12,7 +12,13 @@ from typing import Any
 import pytest
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
-PATCHES = [path for form in ("both", "module") for path in sorted(KERNEL.glob(f"patches/{form}/*"))]
+SERIES = sorted(path.name for path in (KERNEL / "series").iterdir())
+
+
+def patches(series: str) -> list[Path]:
+    """Return the patches of the module, in the order in which they are applied."""
+    base = KERNEL / "series" / series / "patches"
+    return [path for form in ("both", "module") for path in sorted((base / form).iterdir())]
 
 
 def port(source: Path) -> tuple[int, str, str]:
@@ -47,11 +53,24 @@ def old_side(patch: Path) -> dict[str, dict[int, list[str]]]:
     return files
 
 
+@pytest.fixture(params=SERIES)
+def series(request: pytest.FixtureRequest) -> str:
+    """A series that there are patches for."""
+    found: str = request.param
+    return found
+
+
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
+def first(series: str) -> Path:
+    """The first patch of the series."""
+    return patches(series)[0]
+
+
+@pytest.fixture
+def source(tmp_path: Path, first: Path) -> Path:
     """A kernel source that has nothing but what the first patch expects, where it expects it."""
     (tmp_path / "Makefile").write_text("VERSION = 9\nPATCHLEVEL = 4\nSUBLEVEL = 2\n")
-    for name, hunks in old_side(PATCHES[0]).items():
+    for name, hunks in old_side(first).items():
         lines: list[str] = []
         for start, text in sorted(hunks.items()):
             lines += [f"/* line {number} */" for number in range(len(lines) + 1, start)]
@@ -61,30 +80,32 @@ def source(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_hunk_is_tried_and_what_fits_is_counted(source: Path) -> None:
+def test_every_hunk_is_tried_and_what_fits_is_counted(
+    source: Path, series: str, first: Path
+) -> None:
     found = examined(source)
     assert (found["series"], found["version"]) == ("9.4", "9.4.2")
-    wanted = sum(path.read_text().count("\n@@ -") for path in PATCHES)
+    assert found["patches"] == series  # of all, those that fit best
+    wanted = sum(path.read_text().count("\n@@ -") for path in patches(series))
     assert found["hunks"] == wanted
-    first = PATCHES[0].read_text().count("\n@@ -")
-    assert found["applied"] >= first
-    assert PATCHES[0].name not in {entry["patch"] for entry in found["obstacles"]}
+    assert found["applied"] >= first.read_text().count("\n@@ -")
+    assert first.name not in {entry["patch"] for entry in found["obstacles"]}
 
 
-def test_a_changed_line_is_named(source: Path) -> None:
-    name, hunks = next(iter(old_side(PATCHES[0]).items()))
+def test_a_changed_line_is_named(source: Path, first: Path) -> None:
+    name, hunks = next(iter(old_side(first).items()))
     start, text = max(hunks.items())
     offset = next(n for n, line in enumerate(text) if line.strip(" \t{}*/"))
     lines = (source / name).read_text().splitlines()
     lines[start - 1 + offset] = "int another_kernel;"
     (source / name).write_text("\n".join(lines) + "\n")
-    mine = [entry for entry in examined(source)["obstacles"] if entry["patch"] == PATCHES[0].name]
+    mine = [entry for entry in examined(source)["obstacles"] if entry["patch"] == first.name]
     assert [(entry["file"], entry["line"]) for entry in mine] == [(name, start + offset)]
     assert mine[0]["why"].endswith("found 'int another_kernel;'")
 
 
-def test_a_file_that_is_gone_is_named(source: Path) -> None:
-    gone = next(iter(old_side(PATCHES[0])))
+def test_a_file_that_is_gone_is_named(source: Path, first: Path) -> None:
+    gone = next(iter(old_side(first)))
     (source / gone).unlink()
     mine = [entry for entry in examined(source)["obstacles"] if entry["file"] == gone]
     assert mine

@@ -156,20 +156,37 @@ def test_unsigned_image_will_do(root: MadeUpRoot) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kver", "series"), [("6.1.0-50-amd64", "6.1"), ("6.18.3+deb14-amd64", "6.18")]
+    ("kver", "series"), [("6.1.0-50-amd64", "6.1"), ("7.2.13+deb14-amd64", "7.2")]
 )
 def test_another_series(tmp_path: Path, kver: str, series: str) -> None:
     assert MadeUpRoot(tmp_path / "root", kver).error() == (
-        f"kernel {kver} is not supported: the module is made from the fs/fuse of Linux 6.12, this "
-        f"is {series}; boot a kernel of the 6.12 series"
+        f"kernel {kver} is not supported: the module is made from the fs/fuse of Linux 6.12 or "
+        f"7.3, this is {series}; boot a kernel of the 6.12 or 7.3 series"
     )
 
 
-@pytest.mark.parametrize("kver", ["6.12.106+deb13-amd64", "6.12-amd64", "6.12.94+deb13-amd64"])
-def test_too_old(tmp_path: Path, kver: str) -> None:
+@pytest.mark.parametrize(
+    ("kver", "oldest"),
+    [
+        ("6.12.106+deb13-amd64", "6.12.107"),
+        ("6.12-amd64", "6.12.107"),
+        ("6.12.94+deb13-amd64", "6.12.107"),
+        ("7.3.3+deb13-amd64", "7.3.4"),
+    ],
+)
+def test_too_old(tmp_path: Path, kver: str, oldest: str) -> None:
+    series = oldest.rpartition(".")[0]
     assert MadeUpRoot(tmp_path / "root", kver).error() == (
-        f"kernel {kver} is not supported: before 6.12.107 backing_file_open() takes other "
-        "arguments; install a newer one of the series and boot it"
+        f"kernel {kver} is not supported: of the {series} series {oldest} is the oldest that is; "
+        "install a newer one and boot it"
+    )
+
+
+def test_each_series_wants_its_own_source(tmp_path: Path) -> None:
+    root = MadeUpRoot(tmp_path / "root", "7.3.4+deb13-amd64")
+    assert root.error() == (
+        f"missing in ROOT: linux-source-7.3; run: chroot ROOT apt-get install "
+        f"linux-source-7.3={VERSION}"
     )
 
 
@@ -252,7 +269,7 @@ def test_patch_does_not_apply(root: MadeUpRoot, tmp_path: Path) -> None:
     with tarfile.open(root.source, "w:xz") as archive:
         archive.add(tree, "linux-source-6.12")
     lines = root.error().splitlines()
-    first = min(path.name for path in BUILD.parent.glob("patches/both/*.patch"))
+    first = min(path.name for path in BUILD.parent.glob("series/6.12/patches/both/*.patch"))
     assert lines[0] == f"applying {first} failed with status 1:"
     assert lines[1:-1]
     assert all("fs/fuse/" in line or "hunk" in line.lower() for line in lines[1:-1])

@@ -49,6 +49,12 @@ def settings(release: str) -> dict[str, str]:
         "6.1.0-28-amd64",
         "6.18.118-amd64",
         "16.12.118-amd64",
+        "7.3.3+deb13-amd64",
+        "7.3.4+deb13-amd64",
+        "7.3.12-amd64",
+        "7.3-amd64",
+        "7.30.4-amd64",
+        "17.3.4-amd64",
     ],
 )
 def test_dkms_builds_for_the_kernels_that_the_builder_takes(support: Any, release: str) -> None:

@@ -198,6 +198,7 @@ def test_kernel_root_is_named_by_its_recipe() -> None:
     names = {kernel_root_name("debian12", one), kernel_root_name("debian12", other)}
     assert len(names) == 2
     assert kernel_root_name("debian12", replace(one, title="Debian twelve")) in names
+    assert kernel_root_name("debian12", replace(one, backports="bookworm-backports")) not in names
 
 
 def test_stock_kernel_is_in_the_guest_root() -> None:

@@ -59,9 +59,18 @@ def form() -> features.FuseBpf:
     return features.probe() or features.FuseBpf(features.MODULE_FS_TYPE, {}, 0, 0)
 
 
+def series() -> tuple[int, int]:
+    """The running kernel's, as (6, 12)."""
+    major, minor = re.split(r"[^0-9]", os.uname().release, maxsplit=2)[:2]
+    return int(major), int(minor)
+
+
 def served(part: Op | Hook) -> bool:
-    """Whether this kernel asks a pair, or a hook of it: the module has no room for `rename`."""
-    return part.form_a or form().in_kernel
+    """Whether this kernel asks a pair, or a hook of it: its struct may have no room for one."""
+    members = form().members
+    if not members:
+        return part.form_a
+    return (part.name if isinstance(part, Hook) else f"{part.name}_prefilter") in members
 
 
 def exchange(one: Path, other: Path) -> None:

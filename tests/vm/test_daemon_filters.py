@@ -194,7 +194,7 @@ def code_of(world: World, op: str) -> int:
 
 
 def test_every_operation_of_the_table_is_here() -> None:
-    assert set(DO) == set(SERVED)
+    assert set(DO) == {*SERVED, "dir_fsync"}  # which has no room on 7.3
 
 
 @pytest.mark.parametrize("op", SERVED)

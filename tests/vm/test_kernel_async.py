@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import struct
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from tests.vm import kernel_twins as twins
 from tests.vm import kernel_uring as uring
+from tests.vm import kernelkit as kit
 from tests.vm.kernel_twins import Steps, result_of
 from tests.vm.kernel_uring import Aio, Buffer, Ring
 
@@ -212,7 +214,6 @@ def flag_steps(s: Steps) -> None:
     s.do("noappend, dsync", lambda: write(appending, RWF_NOAPPEND | os.RWF_DSYNC, 1, b"!"))
     s.do("both", lambda: write(appending, RWF_NOAPPEND | os.RWF_APPEND, 4))
     s.do("unknown", lambda: write(fd, 1 << 20, 0))
-    s.do("atomic", lambda: write(fd, 0x40, 0))
     s.do("content", lambda: os.pread(fd, 100, 0))
     # EAGAIN where a later tick of the clock has to be noted in the journal (fs/inode.c)
     s.do(
@@ -233,3 +234,18 @@ def flag_steps(s: Steps) -> None:
 
 def test_flags_of_single_reads_and_writes(place: Path) -> None:
     twins.compare(place, flag_steps)
+
+
+def test_no_write_is_atomic(place: Path) -> None:
+    """Not where the file system below could, either."""
+    lower, mnt = place / "lower", place / "mnt"
+    lower.mkdir()
+    mnt.mkdir()
+    with kit.mounted(lower, mnt):
+        fd = os.open(mnt / "file", os.O_RDWR | os.O_CREAT, 0o644)
+        rwf_atomic = 0x40
+        with pytest.raises(OSError) as caught:
+            os.pwritev(fd, [bytes(4096)], 0, rwf_atomic)
+        os.close(fd)
+    assert caught.value.errno == errno.EOPNOTSUPP
+    assert (lower / "file").stat().st_size == 0

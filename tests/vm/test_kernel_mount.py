@@ -51,6 +51,7 @@ def _configure(options: tuple[tuple[str, str | None], ...]) -> None:
 def test_each_bad_option_is_named(lower: Path, tmp_path: Path) -> None:
     root = os.open(lower, os.O_PATH)
     plain = os.open(lower / "file", os.O_RDONLY)
+    device = os.open(features.device(), os.O_RDWR)
     good = ("root_dir", str(root))
     cases = [
         (((good), ("no_daemon", None), good), errno.EINVAL, "root_dir"),
@@ -58,7 +59,7 @@ def test_each_bad_option_is_named(lower: Path, tmp_path: Path) -> None:
         ((("root_dir", str(plain)),), errno.ENOTDIR, "root_dir"),
         ((("no_daemon", None),), errno.EINVAL, "root_dir"),
         ((good,), errno.EINVAL, "no_daemon"),
-        ((good, ("no_daemon", None), ("fd", "0")), errno.EINVAL, "no_daemon"),
+        ((good, ("no_daemon", None), ("fd", str(device))), errno.EINVAL, "no_daemon"),
         ((good, ("root_bpf", "nosuchset")), errno.EINVAL, "root_bpf"),
         ((good, ("root_bpf", "fifteen.letters")), errno.EINVAL, "root_bpf"),
         ((good, ("root_bpf_link", "9999")), errno.EINVAL, "root_bpf_link"),
@@ -75,8 +76,8 @@ def test_each_bad_option_is_named(lower: Path, tmp_path: Path) -> None:
         name = ("root_bpf", f.name)
         assert "twice" in " ".join(refuse(good, name, name).log)
         assert "twice" in " ".join(refuse(good, ("root_bpf_link", str(f.link.fd)), name).log)
-    os.close(root)
-    os.close(plain)
+    for fd in (root, plain, device):
+        os.close(fd)
 
 
 def test_options_are_shown(lower: Path, mnt: Path) -> None:

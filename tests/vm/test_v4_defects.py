@@ -75,6 +75,9 @@ def test_04_stores_are_bounded(program: str) -> None:
         opened.close()
 
 
+@pytest.mark.skipif(
+    not kit.served(OPS["dir_fsync"]), reason="this kernel takes no programs for dir_fsync"
+)
 def test_05_dir_fsync_has_its_own_filters(lower: Path, mnt: Path) -> None:
     for member, code in (("dir_fsync_prefilter", errno.EDOM), ("fsync_prefilter", 0)):
         with hookkit.hooked(lower, mnt, member) as hooks:
