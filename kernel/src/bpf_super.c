@@ -374,7 +374,7 @@ static struct dentry *fbpf_make_root(struct super_block *sb,
  */
 static void fbpf_lock_classes(struct super_block *sb)
 {
-	static struct lock_class_key keys[SB_FREEZE_LEVELS];
+	static struct lock_class_key keys[SB_FREEZE_LEVELS], rename_key;
 	static const char * const names[SB_FREEZE_LEVELS] = {
 		"fbpf_writers", "fbpf_pagefaults", "fbpf_internal",
 	};
@@ -383,6 +383,8 @@ static void fbpf_lock_classes(struct super_block *sb)
 	for (i = 0; i < SB_FREEZE_LEVELS; i++)
 		lockdep_set_class_and_name(&sb->s_writers.rw_sem[i], &keys[i],
 					   names[i]);
+	lockdep_set_class_and_name(&sb->s_vfs_rename_mutex, &rename_key,
+				   "fbpf_rename");
 }
 
 /* Give a super block its state, which is freed with its struct fuse_mount */
