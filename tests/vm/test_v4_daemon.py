@@ -206,7 +206,7 @@ def names_of(op: str) -> bytes:
 
 
 def test_every_operation_is_here() -> None:
-    assert set(OPS) == {*SERVED, "rename"}
+    assert set(OPS) == {*SERVED, "rename", "dir_fsync"}  # for which a kernel may have no room
 
 
 @pytest.mark.parametrize("op", SERVED)
