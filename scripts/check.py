@@ -42,7 +42,12 @@ OTHER_KERNELS = {
         "tests/vm/test_attach.py::test_forced_detach_of_the_link_fails_closed",
         *SMOKE_TESTS,
     ),
-    "backports": ("tests/vm/test_kernel_verifier.py", *SMOKE_TESTS),
+    "backports": (
+        "tests/vm/test_kernel_verifier.py",
+        "tests/vm/test_v4_daemon.py::test_the_device_before_a_mount",
+        "tests/vm/test_guard_update.py::test_no_answer_is_kept",
+        *SMOKE_TESTS,
+    ),
 }
 """What differs most between kernels, in a minute; `make test-long` runs the whole suite there."""
 

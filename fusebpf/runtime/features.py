@@ -28,8 +28,8 @@ VALUE_STRUCT = "bpf_struct_ops_fuse_ops"
 class FuseBpf:
     """A kernel with fuse-bpf: the type to mount, and its struct fuse_ops.
 
-    `members` are byte offsets in struct fuse_ops by member name, `data_offset` that of the
-    struct in the value of a struct_ops map, `value_size` the size of that value.
+    `members` are byte offsets in struct fuse_ops of the hooks and of `name`, `data_offset` that of
+    the struct in the value of a struct_ops map, `value_size` the size of that value.
     """
 
     fs_type: str
@@ -86,7 +86,9 @@ def _described(found: str, btf: Btf) -> FuseBpf | None:
     size = btf.struct_size(VALUE_STRUCT)
     if data is None or size is None:
         return None
-    return FuseBpf(found, {field.name: field.offset for field in members}, data, size)
+    # Where the kernel takes no programs for members of some numbers, others stand there
+    known = {f.name: f.offset for f in members if f.name == "name" or f.name.endswith("filter")}
+    return FuseBpf(found, known, data, size)
 
 
 def served_hooks() -> tuple[str, ...]:
