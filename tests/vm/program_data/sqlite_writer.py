@@ -11,10 +11,8 @@ from itertools import count
 def main(database: str, writer: int) -> None:
     """Add rows until killed; the two writers share the numbers."""
     connection = sqlite3.connect(database, timeout=60, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 50")
-    connection.execute("CREATE TABLE IF NOT EXISTS done (number INTEGER PRIMARY KEY, text TEXT)")
     [(last,)] = connection.execute("SELECT coalesce(max(number), 0) FROM done")
     for number in count(last + 2 - last % 2 + writer, 2):
         connection.execute("BEGIN IMMEDIATE")
