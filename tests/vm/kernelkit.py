@@ -66,11 +66,11 @@ def series() -> tuple[int, int]:
 
 
 def served(part: Op | Hook) -> bool:
-    """Whether this kernel asks a pair, or a hook of it: its struct may have no room for one."""
-    members = form().members
-    if not members:
-        return part.form_a
-    return (part.name if isinstance(part, Hook) else f"{part.name}_prefilter") in members
+    """Whether this kernel has to ask a pair, or a hook of it; the module has not room for all."""
+    if form().in_kernel:
+        return True
+    op = part.op if isinstance(part, Hook) else part.name
+    return part.form_a and not (op == "dir_fsync" and series() >= (7, 3))
 
 
 def exchange(one: Path, other: Path) -> None:
