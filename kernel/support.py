@@ -45,7 +45,7 @@ class Root:
 
     @property
     def series(self) -> str:
-        return series_of(self.kver)
+        return release_of(self.kver)[0]
 
     @property
     def source(self) -> str:
@@ -88,28 +88,24 @@ def find_kver(root: Path, wanted: str | None) -> str:
     return found[0]
 
 
-_RELEASE = re.compile(r"(\d+\.\d+)(?:\.(\d+))?(?![\d.])")
-
-
-def series_of(kver: str) -> str:
-    """The series of a kernel release, as 6.12 of 6.12.118+deb13-amd64."""
-    number = _RELEASE.match(kver)
+def release_of(kver: str) -> tuple[str, int]:
+    """The series of a kernel release and its place there: 6.12 and 118 of 6.12.118+deb13-amd64."""
+    number = re.match(r"(\d+\.\d+)(?:\.(\d+))?(?![\d.])", kver)
     if number is None:
         raise BuildError(f"{kver!r} is no kernel release; give one as `uname -r` prints it")
-    return number[1]
+    return number[1], int(number[2] or 0)
 
 
 def check_release(kver: str) -> None:
     """Refuse what is no release of our series, or one that is too old."""
-    series = series_of(kver)
+    series, patch_level = release_of(kver)
     known = " or ".join(SERIES)
     if series not in SERIES:
         raise BuildError(
             f"kernel {kver} is not supported: the module is made from the fs/fuse of Linux"
             f" {known}, this is {series}; boot a kernel of the {known} series"
         )
-    number = _RELEASE.match(kver)
-    if number is None or int(number[2] or 0) < SERIES[series]:
+    if patch_level < SERIES[series]:
         raise BuildError(
             f"kernel {kver} is not supported: of the {series} series {series}.{SERIES[series]} is"
             " the oldest that is; install a newer one and boot it"

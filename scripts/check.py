@@ -30,6 +30,7 @@ JUNIT = TREE / "build/junit"
 SMOKE_TESTS = (
     "tests/vm/test_guest.py",
     "tests/vm/test_kernel_ops.py",
+    "tests/vm/test_kernel_verifier.py",
     "tests/vm/test_attach.py::test_command_line_from_file_to_detach",
     "tests/vm/test_attach.py::test_check_verifies_as_struct_ops_here",
     "tests/vm/test_differential.py::test_as_on_the_bare_twin[tmpfs-unfiltered]",
@@ -37,13 +38,11 @@ SMOKE_TESTS = (
 )
 OTHER_KERNELS = {
     "debian12": (
-        "tests/vm/test_kernel_verifier.py",
         "tests/vm/test_attach.py::test_one_object_on_two_mounts",
         "tests/vm/test_attach.py::test_forced_detach_of_the_link_fails_closed",
         *SMOKE_TESTS,
     ),
     "backports": (
-        "tests/vm/test_kernel_verifier.py",
         "tests/vm/test_v4_daemon.py::test_the_device_before_a_mount",
         "tests/vm/test_guard_update.py::test_no_answer_is_kept",
         *SMOKE_TESTS,
