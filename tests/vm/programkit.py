@@ -24,7 +24,7 @@ import pytest
 from tests.differential.lowers import lower
 from tests.differential.observe import RULES, Rules, Token, tree
 from tests.vm import kernelkit as kit
-from tests.vm.limits import need_file_system
+from tests.vm.limits import SLOWNESS, need_file_system
 
 SECONDS = int(os.environ.get("FUSEBPF_STRESS_SECONDS") or "0")
 DATA = Path(__file__).with_name("program_data")
@@ -65,7 +65,7 @@ def side(where: Path, script: str, timeout: float = 280) -> Done:
     """Run a bash script in `where`, which it sees at HERE; it ends at the first error.
 
     Raises:
-        subprocess.TimeoutExpired: it ran longer than `timeout` seconds.
+        subprocess.TimeoutExpired: it ran longer than `timeout` seconds of the stock kernel.
     """
     # Processes of its own: none stays behind, and their numbers are the same on both sides
     apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -75,7 +75,7 @@ def side(where: Path, script: str, timeout: float = 280) -> Done:
         env=_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=timeout,
+        timeout=timeout * SLOWNESS,
         check=False,
     )
     return Done(done.returncode, *(os.fsdecode(text) for text in (done.stdout, done.stderr)))
