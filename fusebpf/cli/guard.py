@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -156,14 +157,25 @@ def run(
     rules, who = load(rules_file), user_named(user)
     # Not while the arguments are read, as another one may be wrong.
     context = click.get_current_context()
-    record = None if audit is None else click.File("a").convert(audit, None, context)
+    record = None if audit is None else click.File("ab").convert(audit, None, context)
+    failures: list[OSError] = []
 
     def tell(refusal: Refusal) -> None:
         import json
 
-        print(json.dumps(_refused(refusal)), file=record, flush=True)
+        if record is None or failures:
+            return
+        line = json.dumps(_refused(refusal)).encode() + b"\n"
+        try:
+            # At once, and without a buffer that would have to be written after a failure.
+            if os.write(record.fileno(), line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            failures.append(error)
 
     status = run_guarded(rules, tree, command, who, tell if record else None)
+    for failure in failures:
+        click.echo(f"the record {audit} is not complete: {failure.strerror}", err=True)
     raise click.exceptions.Exit(status)
 
 

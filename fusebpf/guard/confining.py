@@ -10,11 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fusebpf.errors import PrivilegeError
+from fusebpf.errors import FusebpfError, PrivilegeError
 from fusebpf.frozen import dataclass
 from fusebpf.guard import system
 from fusebpf.runtime import fsmount, mountinfo
@@ -42,17 +42,15 @@ _KERNELS = frozenset(
         *("sysfs", "tracefs"),
     }
 )
-#: Sockets of services that run commands for who connects, outside.
-SOCKETS = (
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/dbus/system_bus_socket",
-    "/run/docker.sock",
-    "/run/podman/podman.sock",
-    "/run/systemd/private",
+#: Directories with sockets of services that run commands for who connects, outside. A cover lasts
+#: as long as what it is on: a service that starts again makes its socket anew, not the directory.
+SERVICES = (
+    *("/run/buildkit", "/run/containerd", "/run/crio", "/run/dbus", "/run/libvirt", "/run/podman"),
+    *("/var/lib/incus", "/var/lib/lxd"),
+    *("/run/user/{uid}", "/tmp/tmux-{uid}", "/run/screen/S-{name}"),
 )
-#: Directories with sockets of such services of the user's own.
-SERVICES = ("/run/user/{uid}", "/tmp/tmux-{uid}", "/run/screen/S-{name}")
+#: Such sockets that lie among other things.
+SOCKETS = ("/run/docker.sock", "/run/systemd/private")
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def namespace() -> Iterator[None]:
                 "--cap-add SYS_ADMIN --security-opt apparmor=unconfined",
             ) from None
         try:
-            system.mount("none", "/", "", system.MS_REC | system.MS_PRIVATE)
+            _make_private()
             yield
         finally:
             system.setns(outside, system.CLONE_NEWNS)
@@ -98,6 +96,18 @@ def namespace() -> Iterator[None]:
             os.close(fd)
 
 
+def _make_private() -> None:
+    """Let no mount pass to other namespaces, nor come from there. Raises FusebpfError."""
+    try:
+        system.mount("none", "/", "", system.MS_REC | system.MS_PRIVATE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise FusebpfError(
+            "the root directory is not the root of a mount", "run it outside of chroot(1)"
+        ) from None
+
+
 def isolate(user: User) -> None:
     """Take away what leads around the mounts of this process. Raises OSError."""
     system.unshare(system.CLONE_NEWNS)
@@ -105,9 +115,8 @@ def isolate(user: User) -> None:
     _devices()
     _processes(entries)
     for entry in entries:
-        if entry.fs_type in _KERNELS:
-            with _if_there():
-                fsmount.set_attributes(entry.mount_point, _RDONLY, 0)
+        if entry.fs_type in _KERNELS and _is_reached(entry):
+            fsmount.set_attributes(entry.mount_point, _RDONLY, 0)
     _services(user)
 
 
@@ -121,14 +130,18 @@ def drop_privileges(user: User) -> None:
     system.no_new_privileges()
 
 
-@contextmanager
-def _if_there() -> Iterator[None]:
-    """A mount of the list may lie under another one, where no path leads."""
+def _is_reached(entry: MountEntry) -> bool:
+    """Whether its path leads to a mount of the list; it may lie under another one."""
     try:
-        yield
+        fd = os.open(entry.mount_point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ENOTDIR):
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
             raise
+        return False
+    try:
+        return mountinfo.id_of(fd) == entry.mount_id
+    finally:
+        os.close(fd)
 
 
 def _devices() -> None:
@@ -151,12 +164,15 @@ def _devices() -> None:
     fsmount.set_attributes(top, _RDONLY, 0)
 
 
-def _processes(entries: Iterable[MountEntry]) -> None:
+def _processes(entries: Sequence[MountEntry]) -> None:
     """The processes of the namespace alone, also where else /proc was mounted."""
-    for entry in reversed([entry for entry in entries if entry.fs_type == "proc"]):
-        with _if_there():
-            fsmount.umount(entry.mount_point, lazy=True)
     proc = Path("/proc")
+    # The later ones first, as they may lie on others, and /proc last: it tells of mounts.
+    there = [entry for entry in reversed(entries) if entry.fs_type == "proc"]
+    there.sort(key=lambda entry: entry.mount_point == proc)
+    for entry in there:
+        if _is_reached(entry):  # else what lies over it would be taken off
+            fsmount.umount(entry.mount_point, lazy=True)
     flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
     system.mount("proc", proc, "proc", flags)
     for name in _MACHINE:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from fusebpf.errors import FusebpfError, UsageError
@@ -11,6 +12,7 @@ from fusebpf.frozen import dataclass
 from fusebpf.guard.match import Matcher
 from fusebpf.guard.outcomes import OPERATIONS, outcome
 from fusebpf.guard.rules import Rule, State
+from fusebpf.guard.tree import root
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def explain(matcher: Matcher, tree: Path, path: str) -> Explanation:
     """
     names = components(tree, path)
     full = root(tree).joinpath(*names)
-    directory = path.endswith("/") or (full.is_dir() and not full.is_symlink())
+    directory = path.endswith("/") or _is_directory(full)
     place = matcher.find([os.fsencode(name) for name in names], directory)
     deciding = place.barrier or place
     return Explanation(
@@ -49,19 +51,25 @@ def explain(matcher: Matcher, tree: Path, path: str) -> Explanation:
     )
 
 
-def root(tree: Path) -> Path:
-    """The root of a tree as an absolute path. Raises FusebpfError when it is no directory."""
-    if not tree.is_dir():
-        raise FusebpfError(
-            f"the tree {tree} is not a directory", "name the root of the tree: --tree DIR"
-        )
-    return tree.resolve()
+def _is_directory(path: Path) -> bool:
+    """Whether one is to be seen there; a path need not exist, nor be in reach."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def components(tree: Path, path: str) -> list[str]:
     """A path as names from the root of the tree on; links in it are not followed."""
-    full = Path(os.path.normpath(Path.cwd() / path))
-    for base in (root(tree), tree.absolute()):
+    real = root(tree)
+    try:
+        full = Path(os.path.normpath(Path.cwd() / path))
+        bases = (real, tree.absolute())
+    except FileNotFoundError:
+        raise FusebpfError(
+            "the current directory is not there any more", "cd to one, or give absolute paths"
+        ) from None
+    for base in bases:
         if full == base:
             raise UsageError("the root of the tree has no rule", "name what is in it")
         if full.is_relative_to(base):

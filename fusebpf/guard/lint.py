@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fusebpf.frozen import dataclass
-from fusebpf.guard.explain import root
 from fusebpf.guard.match import Matcher, Node, Tree
 from fusebpf.guard.pattern import ANY_DEPTH, Glob
 from fusebpf.guard.rules import Rule, Rules, State, parse_text
+from fusebpf.guard.tree import root
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,9 @@ def start(
     Raises StartError for what that raises (OSError, FusebpfError), and when the command cannot be
     executed.
     """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # Left so by who called: no end of a child would be told (sigaction(2)).
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     told, telling = os.pipe()
     living, alive = os.pipe()
     before = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -98,6 +101,8 @@ def start(
             _tell(telling, f"cannot confine the command:{what}: {error.strerror}")
         except FusebpfError as error:
             _tell(telling, error.message, error.help, error.exit_code)
+        except Exception as error:
+            _tell(telling, f"cannot confine the command: {error!r}")
         finally:
             os._exit(status)
     system.setns(before, system.CLONE_NEWPID)  # for children of ours, and threads

@@ -17,7 +17,7 @@ PRESETS = Path(__file__).parent / "presets"
 #: The word of a line that brings in a preset, and of one that sets an option.
 _PRESET, _OPTION = "preset", "option"
 _IGNORE_CASE = "ignore-case"
-_MAX_ID = 0xFFFFFFFE  # 0xFFFFFFFF is no user, nor a group
+MAX_ID = 0xFFFFFFFE  # 0xFFFFFFFF is no user, nor a group
 
 
 class State(StrEnum):
@@ -290,7 +290,7 @@ def _take_line(reader: Reader, number: int, line: str) -> bool:
 def _ids(listed: str, at: int, kind: str) -> frozenset[int]:
     found = set()
     for item in listed.split(","):
-        if not item.isascii() or not item.isdigit() or int(item) > _MAX_ID:
+        if not item.isascii() or not item.isdigit() or len(item) > 10 or int(item) > MAX_ID:
             raise Mistake(
                 f"{item!r} is no {kind}" if item else f"a {kind} is missing",
                 f"write numbers, e.g. {kind}=1000,1001; `id -{kind[0]} NAME` tells a user's own",

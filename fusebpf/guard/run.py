@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pwd
 import stat
@@ -16,7 +15,8 @@ from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.guard import confining, covering, process
 from fusebpf.guard.confining import User
 from fusebpf.guard.mounting import mount
-from fusebpf.guard.rules import Rules
+from fusebpf.guard.rules import MAX_ID, Rules
+from fusebpf.guard.tree import root
 from fusebpf.runtime import features, mountinfo
 
 if TYPE_CHECKING:
@@ -73,13 +73,20 @@ def user_named(text: str | None) -> User:
             return _with_groups(uid, os.getgid(), tuple(os.getgroups()))
         text = os.environ["SUDO_UID"]
     try:
-        entry = pwd.getpwuid(int(text)) if text.isdecimal() else pwd.getpwnam(text)
+        entry = pwd.getpwuid(_uid(text)) if text.isdecimal() else pwd.getpwnam(text)
     except KeyError:
         if text.isdecimal():
             return _with_groups(int(text), int(text), ())
         raise UsageError(f"there is no user {text!r}", "getent passwd lists them") from None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
     return User(entry.pw_uid, entry.pw_gid, groups, entry.pw_name, entry.pw_dir)
+
+
+def _uid(text: str) -> int:
+    # setresuid(2) takes 0xFFFFFFFF, which is no user, for "as it is".
+    if len(text) > 10 or int(text) > MAX_ID:
+        raise UsageError(f"{text} is no user's number", f"the largest is {MAX_ID}")
+    return int(text)
 
 
 def _with_groups(uid: int, gid: int, groups: tuple[int, ...]) -> User:
@@ -97,14 +104,7 @@ def _environment(user: User) -> Mapping[str, str]:
 
 
 def _checked(tree: Path) -> Path:
-    try:
-        real = tree.resolve(strict=True)
-    except OSError as error:
-        raise FusebpfError(
-            f"cannot reach the tree {tree}: {error.strerror}", "--tree names it"
-        ) from None
-    if not real.is_dir():
-        raise UsageError(f"the tree {tree} is not a directory", "name its root: --tree DIR")
+    real = root(tree)
     if real == Path("/"):
         raise UsageError(
             "the tree is /, which nothing can be mounted over", "name a directory below: --tree DIR"
@@ -115,14 +115,7 @@ def _checked(tree: Path) -> Path:
 def _check_stdio() -> None:
     """See that the command gets no directory, from which all paths below lead on."""
     for fd, name in enumerate(_STDIO):
-        try:
-            mode = os.fstat(fd).st_mode
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-            continue
-        if stat.S_ISDIR(mode):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
             raise UsageError(
                 f"{name} is a directory, from which the command could go around the rules",
                 f"redirect it: {fd}{'<' if fd == 0 else '>'}/dev/null",

@@ -99,6 +99,7 @@ def test_the_tree_may_be_elsewhere(
         (["/etc"], "/etc is not in the tree"),
         (["."], "the root of the tree has no rule"),
         (["x", "--tree", "notes"], "the tree notes is not a directory"),
+        (["x", "--tree", "no/such"], "cannot reach the tree no/such: No such file or directory"),
     ],
 )
 def test_what_cannot_be_explained(
@@ -108,6 +109,36 @@ def test_what_cannot_be_explained(
     error = capsys.readouterr().err
     assert told in error
     assert "help: " in error
+
+
+def test_a_path_need_not_be_in_reach(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "loop").symlink_to("loop")
+    for path in ("loop/x", "n" * 300, "notes/x"):
+        assert explained(capsys, path)[0]["state"] == "read-only"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["explain", "x"], "cannot reach the tree ."),
+        (["explain", "--tree", "/tmp", "x"], "the current directory is not there any more"),
+        (["lint"], "cannot reach the tree ."),
+    ],
+)
+def test_a_directory_that_is_gone_is_told(
+    tree: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    told: str,
+) -> None:
+    gone = tree / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    name, *rest = command
+    assert run(["guard", name, "--rules", str(tree.parent / "rules"), *rest]) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_rules_that_are_wrong_end_with_3(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

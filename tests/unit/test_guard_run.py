@@ -65,6 +65,8 @@ def rules(tmp_path: Path) -> Path:
         (["--tree", "/etc/passwd", "true"], 2, "is not a directory"),
         (["--tree", "/no/such", "true"], 1, "cannot reach the tree /no/such"),
         (["--user", "nobody-of-that-name", "true"], 2, "there is no user 'nobody-of-that-name'"),
+        (["--user", "4294967295", "true"], 2, "4294967295 is no user's number"),
+        (["--user", "9" * 5000, "true"], 2, "is no user's number"),
         (["--rules", "/no/such", "true"], 1, "/no/such"),
     ],
 )
@@ -252,6 +254,58 @@ def test_status(tmp_path: Path, command: list[str], status: int, message: str) -
     _out, err = running.communicate(timeout=60)
     assert running.returncode == status
     assert err.startswith(message)
+
+
+@NEEDS_ROOT
+def test_the_end_is_seen_under_a_caller_that_ignores_its_children(tmp_path: Path) -> None:
+    arguments, environment = confining(tmp_path, "sh", "-c", "sleep 0 & wait; exit 9")
+    ignoring = ["env", "--ignore-signal=CHLD", *arguments]
+    done = subprocess.run(ignoring, env=environment, timeout=60, check=False)
+    assert done.returncode == 9
+
+
+@NEEDS_ROOT
+@pytest.mark.parametrize("covers", [0, 1, 2])
+def test_no_other_proc_is_seen_whatever_lay_over_it(tmp_path: Path, covers: int) -> None:
+    """What hid a mount of /proc hides it still, and none of a stack of them is left."""
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    arguments, environment = confining(
+        tmp_path, "sh", "-c", f"ls -d {proc}/[0-9]* 2>/dev/null | wc -l; ls {proc}"
+    )
+    prepare = f"mount -t proc proc {proc}; mount -t proc proc {proc};"
+    prepare += f"mount -t tmpfs cover {proc}; touch {proc}/cover;" * covers
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", f'{prepare} exec "$@"', "sh", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0\n" + "cover\n" * (covers > 0)
+
+
+@NEEDS_ROOT
+def test_a_chroot_is_told(tmp_path: Path) -> None:
+    """Its root is no mount's, so that propagation could not be ended there."""
+    (tmp_path / "proc").mkdir()
+    script = (
+        "import os, sys; from fusebpf.errors import FusebpfError;"
+        "from fusebpf.guard import confining\n"
+        "os.chroot(sys.argv[1])\n"
+        "try:\n    with confining.namespace(): pass\n"
+        "except FusebpfError as error: print(error)"
+    )
+    enter = 'mount -t proc proc "$1/proc"; exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", enter, "sh", str(tmp_path), sys.executable, script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "run it outside of chroot(1)" in done.stdout
 
 
 @NEEDS_ROOT

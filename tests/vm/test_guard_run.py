@@ -161,3 +161,11 @@ def test_what_is_refused_is_recorded(tree: Path) -> None:
     ]
     assert {t["command"] for t in told} <= {"cat", "sh", ""}
     assert {t["rule"]["file"] for t in told} == {str(tree.parent / "rules")}
+
+
+def test_a_record_that_ends_early_is_told(tree: Path) -> None:
+    command = guard_run(tree, "sh", "-c", "cat .env payroll; exit 7", audit=Path("/dev/full"))
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tree)
+    assert done.returncode == 7
+    last = done.stderr.splitlines()[-1]
+    assert last == "the record /dev/full is not complete: No space left on device"
