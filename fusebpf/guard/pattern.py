@@ -117,6 +117,10 @@ def _pieces(text: str) -> list[tuple[int, str]]:
 
 def _component(text: str, at: int, ignore_case: bool) -> Glob:
     end = at + len(text)
+    if (nul := text.find("\0")) >= 0:
+        raise PatternError(
+            "the pattern has a NUL, which no name has", "remove it", at + nul, at + nul + 1
+        )
     if not text:
         raise PatternError(
             "the pattern has an empty component",

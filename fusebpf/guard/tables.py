@@ -26,7 +26,7 @@ def parse_toml(text: str, source: str) -> Rules:
     document: dict[str, Any] = {}
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number, lists without an end
         place = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         number = int(place[1]) if place else len(lines)
         column = int(place[2]) - 1 if place else 0
@@ -70,7 +70,7 @@ def _take_rule(reader: Reader, number: int, entry: object) -> bool:
             raise Mistake(f"the rule has no {key}", f"write {key} = …", 0, 1)
     state = state_named(entry["state"], 0)
     who = Who(_ids(entry, "uid"), _ids(entry, "gid"))
-    if not entry["pattern"] or "\n" in entry["pattern"] or "\0" in entry["pattern"]:
+    if not entry["pattern"] or "\n" in entry["pattern"]:
         raise Mistake(
             f"{entry['pattern']!r} is no pattern",
             'write one of gitignore(5): pattern = "*.pem"',
