@@ -14,8 +14,8 @@ import click
 if TYPE_CHECKING:
     import pytest
 
-#: pytest's statuses (pytest.ExitCode) that mean something else here.
-_INTERRUPTED, _NO_TESTS = 2, 5
+#: pytest's status (pytest.ExitCode) when it found no test.
+_NO_TESTS = 5
 
 
 @click.command()
@@ -50,7 +50,7 @@ def test(files: tuple[Path, ...], run: str, only: str | None, as_json: bool) -> 
         from fusebpf.cli.output import json_out
 
         json_out(seen.report())
-    if status == _INTERRUPTED:
+    if seen.interrupted:
         raise KeyboardInterrupt
     if status == _NO_TESTS:
         from fusebpf.errors import FusebpfError
@@ -126,6 +126,7 @@ class _Seen:
 
         self.files = files
         self.session = Session()
+        self.interrupted = False
         self._owners = {path.resolve(): str(file) for file, path in zip(files, tests, strict=True)}
         self._tests: list[dict[str, Any]] = []
         self._root = Path()
@@ -136,12 +137,26 @@ class _Seen:
         config.stash[SESSION] = self.session
         self._root = config.rootpath
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        # pytest's own kind means that tests could not be collected.
+        self.interrupted = excinfo.type is KeyboardInterrupt
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self._add(report, {}, 0.0)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or not report.passed:
+            self._add(report, dict(report.user_properties), report.duration)
+
+    def _add(
+        self,
+        report: pytest.TestReport | pytest.CollectReport,
+        known: dict[str, Any],
+        seconds: float,
+    ) -> None:
         from fusebpf.testing.plugin import DECIDED, RUN
 
-        if report.when != "call" and report.passed:
-            return
-        known = dict(report.user_properties)
         path = (self._root / report.nodeid.partition("::")[0]).resolve()
         self._tests.append(
             {
@@ -149,7 +164,7 @@ class _Seen:
                 "test": report.nodeid,
                 "run": known.get(RUN),
                 "outcome": report.outcome,
-                "seconds": round(report.duration, 3),
+                "seconds": round(seconds, 3),
                 "message": _message(report),
                 "decided": known.get(DECIDED),
             }
@@ -172,7 +187,7 @@ class _Seen:
         }
 
 
-def _message(report: pytest.TestReport) -> str | None:
+def _message(report: pytest.TestReport | pytest.CollectReport) -> str | None:
     if report.passed:
         return None
     if isinstance(report.longrepr, tuple):

@@ -111,6 +111,17 @@ def test_json_has_what_the_text_has(project: Path) -> None:
 
 
 @needs_root
+def test_tests_that_cannot_be_imported_failed(project: Path) -> None:
+    path = project / "test_guard.py"
+    path.write_text("import no_such_module\n" + path.read_text())
+    done = run(project, "fusebpf.cli", "test", "guard.py", "--run", "python", "--json")
+    found = json.loads(done.stdout)
+    json_schemas.check("test", found)
+    assert (done.returncode, found["failed"]) == (1, 1)
+    assert "no_such_module" in found["tests"][0]["message"]
+    assert "interrupted" not in done.stderr
+
+
 def test_an_ordinary_user_gets_the_python_run(tmp_path: Path, project: Path) -> None:
     done = as_nobody(tmp_path, "test", "guard.py", cwd=project)
     assert done.returncode == 0, done.stdout + done.stderr
