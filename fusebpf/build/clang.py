@@ -206,7 +206,7 @@ def compile_c(clang: Clang, c_source: str, source_dir: Path, defines: Iterable[s
     with tempfile.TemporaryDirectory(prefix="fusebpf-") as scratch:
         # Not from stdin: its includes would be sought in the directory of the filter file first.
         main = Path(scratch, "filters.bpf.c")
-        main.write_bytes(c_source.encode())
+        main.write_bytes(c_source.encode("utf-8", "surrogateescape"))
         target = Path(scratch, "filters.bpf.o")
         command = [
             clang.path,

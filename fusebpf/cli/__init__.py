@@ -97,13 +97,30 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
         report(error)
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has enough. What is still buffered has nowhere to go at exit.
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):  # else the reader has enough
+            where = f"{error.filename}: " if error.filename is not None else ""
+            print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        # What is still buffered may have nowhere to go at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILURE
     return result if isinstance(result, int) else 0
 
 
+def _open_closed() -> None:
+    """Give input and outputs that the caller closed a place: a file opened later would get it."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest free number, which is this one; programs that are started get it, too.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(fd, "w", encoding="utf-8", closefd=False))
+
+
 def main() -> NoReturn:
     """Entry point of the `fusebpf` program."""
+    _open_closed()
     sys.exit(run())

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,8 +48,10 @@ def compile_command(
     from fusebpf.build.load import read_source
 
     target = output or Path(f"{file.stem}.bpf.o")
-    if as_json and (explain or emit == "c" or str(output) == "-"):
+    if as_json and (explain or emit == "c" or _is_stdout(target)):
         raise click.UsageError("--json is for compiling to a file")
+    if _same_file(target, file):
+        raise click.UsageError(f"{target} is the filter file itself: name another with -o")
     source = read_source(file)
     plain = not (as_json or explain or emit == "c")
     same = unchanged.lookup(file, source, set_name) if plain else None
@@ -106,8 +109,25 @@ def _summary(meta: Metadata) -> str:
 
 def _finish(target: Path, data: bytes, said: str) -> None:
     _write(target, data)
-    if str(target) != "-":
+    if not _is_stdout(target):
         click.echo(f"{target}: {said}")
+
+
+def _same_file(target: Path, file: Path) -> bool:
+    try:
+        return target.samefile(file)
+    except OSError:
+        return False
+
+
+def _is_stdout(target: Path) -> bool:
+    """Whether it is -, or leads where stdout does: /dev/stdout, or the file of a redirection."""
+    if str(target) == "-":
+        return True
+    try:
+        return os.path.samestat(target.stat(), os.fstat(1))
+    except OSError:
+        return False
 
 
 def _explained(compiled: CompiledSet) -> Iterator[str]:
@@ -126,14 +146,15 @@ def _write(target: Path, data: bytes) -> None:
     from fusebpf.build.cache import write_atomically
     from fusebpf.errors import FusebpfError
 
-    if str(target) == "-":
+    if _is_stdout(target):
         sys.stdout.buffer.write(data)
         return
     try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)  # /dev/null and its like must not be replaced
+        real = Path(os.path.realpath(target))  # a link is written through, not replaced
+        if real.exists() and not real.is_file():
+            real.write_bytes(data)  # /dev/null and its like must not be replaced
         else:
-            write_atomically(target, data)
+            write_atomically(real, data)
     except OSError as error:
         raise FusebpfError(
             f"cannot write {target}: {error.strerror}", "name another file with -o"

@@ -120,6 +120,51 @@ def test_a_device_is_written_to_not_replaced() -> None:
     assert Path("/dev/null").is_char_device()
 
 
+def test_links_are_written_through_and_the_source_is_kept(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("link.o").symlink_to("real.o")
+    assert run(["compile", "../guard.py", "-o", "link.o"]) == 0
+    assert Path("link.o").is_symlink()
+    assert Path("real.o").read_bytes().startswith(b"\x7fELF")
+    source = Path("../guard.py").read_text()
+    assert run(["compile", "../guard.py", "--emit", "c", "-o", "../guard.py"]) == 2
+    assert "is the filter file itself" in capsys.readouterr().err
+    assert Path("../guard.py").read_text() == source
+
+
+def test_a_redirected_stdout_may_be_named() -> None:
+    """/dev/stdout leads to the file then, and must not be replaced for the whole machine."""
+    Path("stdout").symlink_to("/proc/self/fd/1")
+    with open("x.o", "wb") as out:
+        command = [sys.executable, "-m", "fusebpf.cli", "compile", "../guard.py", "-o", "stdout"]
+        subprocess.run(command, stdout=out, check=True)
+    assert run(["compile", "../guard.py", "-o", "y.o"]) == 0
+    assert Path("x.o").read_bytes() == Path("y.o").read_bytes()
+    assert Path("stdout").readlink() == Path("/proc/self/fd/1")
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [(["ls"], 0), (["guard", "explain", "--rules", "no/such", "x"], 1), (["no-command"], 2)],
+)
+@pytest.mark.parametrize("closed", ["0<&- 1>&- 2>&-", "1>&-", "2>&-"])
+def test_closed_outputs_change_no_status(command: list[str], status: int, closed: str) -> None:
+    line = f'exec "$@" {closed}'
+    arguments = [sys.executable, "-m", "fusebpf.cli", *command]
+    done = subprocess.run(["sh", "-c", line, "sh", *arguments], capture_output=True, text=True)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "fusebpf.cli", "compile", "../guard.py", "--emit", "c"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: No space left on device\n"
+
+
 def test_rejected_filters_are_3_with_all_their_errors(capsys: pytest.CaptureFixture[str]) -> None:
     text = GUARD.replace("return -ENOENT", "return ENOENT").replace("-EROFS", "EROFS")
     Path("bad.py").write_text(text)
