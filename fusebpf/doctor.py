@@ -6,7 +6,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fusebpf import programs
 from fusebpf.errors import FusebpfError
 
 State = Literal["ok", "slow", "missing", "untried"]
@@ -277,11 +277,11 @@ def _bcc() -> _Outcome:
     return _ok(f"bcc {getattr(bcc, '__version__', '')}".strip())
 
 
-def _runs(*command: str) -> bool:
-    if shutil.which(command[0]) is None:
+def _runs(name: str, *arguments: str) -> bool:
+    path = programs.find(name)
+    if path is None:
         return False
-    done = subprocess.run(command, capture_output=True, check=False)
-    return done.returncode == 0
+    return subprocess.run([path, *arguments], capture_output=True, check=False).returncode == 0
 
 
 _PROBES: tuple[tuple[str, tuple[str, ...], Callable[[], _Outcome]], ...] = (

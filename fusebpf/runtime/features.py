@@ -7,6 +7,7 @@ import os
 from functools import cache, lru_cache
 from pathlib import Path
 
+from fusebpf import programs
 from fusebpf.build.paths import SOURCE_TREE, share_dir
 from fusebpf.errors import PrivilegeError, UnsupportedKernelError
 from fusebpf.frozen import dataclass
@@ -136,11 +137,9 @@ _REFUSALS = {
 
 def _modprobe() -> str:
     """Insert the module; what was said when that failed, by a module that is installed."""
-    import shutil
     import subprocess
 
-    search = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
-    command = shutil.which("modprobe", path=search)
+    command = programs.find("modprobe")
     if command is None:
         return ""
     done = subprocess.run(

@@ -91,7 +91,7 @@ def at(path: str | os.PathLike[str]) -> MountEntry | None:
     Raises OSError when the path cannot be reached.
     """
     # Not strict: the root of a mount that fails closed may refuse even stat.
-    real = Path(path).resolve()
+    real = Path(os.path.realpath(path))
     entry = on(real)
     return entry if entry is not None and entry.mount_point == real else None
 

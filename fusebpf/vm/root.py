@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from fusebpf import programs
 from fusebpf.vm import debootstrap
 from fusebpf.vm.cache import cache_dir, digest, entry
 from fusebpf.vm.debootstrap import Progress
@@ -150,12 +152,21 @@ def prepare_state(path: Path, changed: Path | None = None) -> None:
         PrepareError: mke2fs is missing or failed.
     """
     if not path.exists():
-        _make_ext4(path, _STATE_SIZE, *(() if changed is None else ("-d", str(changed))))
+        # In one step: what a run that was killed left is not taken for whole.
+        begun = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            _make_ext4(begun, _STATE_SIZE, *(() if changed is None else ("-d", str(changed))))
+            begun.rename(path)
+        finally:
+            begun.unlink(missing_ok=True)
 
 
 def _make_ext4(image: Path, size: str, *options: str) -> None:
+    mke2fs = programs.find("mke2fs")
+    if mke2fs is None:
+        raise PrepareError("mke2fs is not installed", "apt-get install e2fsprogs")
     done = subprocess.run(
-        ["mke2fs", "-q", "-t", "ext4", "-m", "0", *options, str(image), size],
+        [mke2fs, "-q", "-t", "ext4", "-m", "0", *options, str(image), size],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

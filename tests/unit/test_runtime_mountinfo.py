@@ -46,3 +46,6 @@ def test_mount_at_a_path(tmp_path: Path) -> None:
     assert mountinfo.at(tmp_path) is None
     with pytest.raises(FileNotFoundError):
         mountinfo.at(tmp_path / "absent")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(OSError, match="symbolic links"):
+        mountinfo.at(tmp_path / "loop")
