@@ -107,8 +107,9 @@ struct fbpf_set {
  *	mapped, and not @nosuid
  * @quick: @plain, and nobody but the lower file system says what is there
  * @daemon: there is one, or was
+ * @wb_err: failure of write-back below that was told last
  *
- * But for @creator it does not change while the super block lives.
+ * But for @creator and @wb_err it does not change while the super block lives.
  */
 struct fbpf_mount {
 	struct vfsmount *mnt;
@@ -121,6 +122,7 @@ struct fbpf_mount {
 	bool plain;
 	bool quick;
 	bool daemon;
+	errseq_t wb_err;
 	struct rcu_head rcu;
 };
 
@@ -132,6 +134,8 @@ struct fbpf_mount {
  * @seq: d_seq of @lower when it was last seen to be the right one, or
  *	FBPF_SEQ_NONE
  * @quick_seq: @seq where nobody else is asked about the name, or FBPF_SEQ_NONE
+ * @moving: the dentry's own d_seq before a rename that moves it below first and
+ *	here then, or FBPF_SEQ_NONE
  * @expires: until when, in jiffies, the lookup filter's answer holds
  * @valid: how long the daemon's answer holds
  * @gen: generation of the filter set that decided @tag
@@ -153,6 +157,7 @@ struct fbpf_dentry {
 	bool classic;
 	bool given;
 	u32 quick_seq;
+	u32 moving;
 	struct rcu_head rcu;
 };
 
@@ -384,6 +389,20 @@ static inline void fbpf_refresh(struct inode *inode)
 		fbpf_copy_attr(inode);
 }
 
+/* By what is below now */
+static inline bool fbpf_is_owner(struct inode *inode)
+{
+	fbpf_refresh(inode);
+	return inode_owner_or_capable(&nop_mnt_idmap, inode);
+}
+
+/* A write is to drop the set-id bits that there are: see fbpf_copy_attr() */
+static inline void fbpf_seen_sxid(struct inode *inode)
+{
+	if (unlikely(is_sxid(inode->i_mode)))
+		inode_set_flags(inode, 0, S_NOSEC);
+}
+
 void fbpf_evict_inode(struct inode *inode);
 void fbpf_destroy_inode(struct inode *inode);
 
@@ -436,6 +455,7 @@ struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
 
 /* bpf_series.c, in a form for each series of the kernel */
 int fbpf_check_device(struct fs_context *fsc);
+void fbpf_rename_failed(struct dentry *old, struct dentry *new);
 int fbpf_rename_locked(const struct fbpf_mount *fb, struct dentry *old,
 		       struct dentry *new, unsigned int flags);
 

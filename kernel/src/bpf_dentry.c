@@ -5,8 +5,9 @@
  * Locking: lower is set before the dentry is hashed and released with it; it is
  * replaced at most once, under the directory's i_rwsem, by a creation. seq and
  * gen and expires are single words, stored after the check that they stand for.
- * hidden is set before the dentry is hashed; moved before a rename moves it. The
- * lower dentry's parent and name are compared under its d_lock.
+ * hidden is set before the dentry is hashed; moved and, with release, moving
+ * before a rename below. The lower dentry's parent and name are compared under
+ * its d_lock.
  */
 #include <linux/dcache.h>
 #include <linux/namei.h>
@@ -23,6 +24,7 @@ static int fbpf_d_init(struct dentry *dentry)
 		return -ENOMEM;
 	fd->seq = FBPF_SEQ_NONE;
 	fd->quick_seq = FBPF_SEQ_NONE;
+	fd->moving = FBPF_SEQ_NONE;
 	dentry->d_fsdata = fd;
 	return 0;
 }

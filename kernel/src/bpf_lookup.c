@@ -124,6 +124,17 @@ static int fbpf_lookup_lower(struct fbpf_lookup_call *call,
 	return 0;
 }
 
+/*
+ * Moved below, and by the VFS in a moment? Not to hold then would drop all that
+ * is in a directory, and detach what is mounted there.
+ */
+static bool fbpf_being_moved(const struct dentry *dentry)
+{
+	/* Pairs with fbpf_mark_moving() */
+	return smp_load_acquire(&fbpf_d(dentry)->moving) ==
+	       raw_read_seqcount(&dentry->d_seq);
+}
+
 static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
 {
 	struct fbpf_lookup_call *call = data;
@@ -132,15 +143,17 @@ static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
 	const struct cred *old = fbpf_enter(fb);
 	int err = 0;
 
-	if (!call->again)
+	if (!call->again) {
 		err = fbpf_lookup_lower(call, &name);
-	else if (!call->lower || (call->given && d_unhashed(call->lower)))
+	} else if (!call->lower || (call->given && d_unhashed(call->lower))) {
 		err = FBPF_STALE;
-	else if (call->given)
+	} else if (call->given) {
 		call->seq = FBPF_SEQ_NONE;
-	else if (!fbpf_same_lower(call->lower, call->lower_dir, &name,
-				  call->lower_inode, &call->seq))
+	} else if (!fbpf_same_lower(call->lower, call->lower_dir, &name,
+				    call->lower_inode, &call->seq) &&
+		   !fbpf_being_moved(call->dentry)) {
 		err = FBPF_STALE;
+	}
 	if (!err && op && op->post) {
 		if (!call->lower_inode)
 			op->meta.error_in = -ENOENT;

@@ -95,6 +95,18 @@ static struct dentry *fbpf_renew_negative(const struct fbpf_mount *fb,
 	return dget(lower);
 }
 
+/*
+ * The VFS has just checked the name; now the lower directory is locked. What was
+ * renamed in between, in it, is not what the caller named.
+ */
+static bool fbpf_renamed_below(const struct fbpf_dentry *fd)
+{
+	u32 seq = READ_ONCE(fd->seq);
+
+	return seq != FBPF_SEQ_NONE &&
+	       raw_read_seqcount(&fd->lower->d_seq) != seq;
+}
+
 /* The lower dentry with a reference, if it can still be created or removed */
 struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
 			       struct dentry *dentry, bool create)
@@ -110,7 +122,8 @@ struct dentry *fbpf_get_target(const struct fbpf_mount *fb,
 			return ERR_PTR(-ESTALE);
 		if (d_unhashed(lower))
 			return fbpf_renew_negative(fb, fd, lower_dir);
-	} else if (d_inode(lower) != fbpf_lower_inode(d_inode(dentry))) {
+	} else if (d_inode(lower) != fbpf_lower_inode(d_inode(dentry)) ||
+		   fbpf_renamed_below(fd)) {
 		return ERR_PTR(-ESTALE);
 	}
 	if (!fbpf_still_there(lower, lower_dir))
@@ -365,6 +378,23 @@ static bool fbpf_retagged_dir(struct dentry *dentry, const struct dentry *to)
 	       fbpf_i(d_inode(dentry))->tag != fbpf_d(to)->tag;
 }
 
+/*
+ * From before a rename below until the VFS has moved the dentry, too, which
+ * moves its count: who walks by meanwhile finds the old name, as it was.
+ */
+static void fbpf_mark_moving(struct dentry *dentry, u32 seq)
+{
+	/* Pairs with fbpf_being_moved(): who sees the rename below sees this */
+	smp_store_release(&fbpf_d(dentry)->moving, seq);
+}
+
+/* The VFS will not move them */
+void fbpf_rename_failed(struct dentry *old, struct dentry *new)
+{
+	fbpf_mark_moving(old, FBPF_SEQ_NONE);
+	fbpf_mark_moving(new, FBPF_SEQ_NONE);
+}
+
 int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 		      struct inode *new_dir, struct dentry *new,
 		      unsigned int flags)
@@ -385,12 +415,14 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 	    (flags & RENAME_EXCHANGE && fbpf_retagged_dir(new, old)))
 		return -EXDEV;
 
-	/* What a filter answered was for the old name */
-	WRITE_ONCE(fbpf_d(old)->moved, true);
-	WRITE_ONCE(fbpf_d(new)->moved, true);
 	err = mnt_want_write(fb->mnt);
 	if (err)
 		return err;
+	/* What a filter answered was for the old name */
+	WRITE_ONCE(fbpf_d(old)->moved, true);
+	WRITE_ONCE(fbpf_d(new)->moved, true);
+	fbpf_mark_moving(old, raw_read_seqcount(&old->d_seq));
+	fbpf_mark_moving(new, raw_read_seqcount(&new->d_seq));
 	/* A whiteout is a new file */
 	cred = flags & RENAME_WHITEOUT ? fbpf_enter_create(old->d_sb) :
 					 fbpf_enter(fb);
@@ -400,6 +432,8 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 		err = fbpf_rename_locked(fb, old, new, flags);
 		fbpf_leave(cred);
 	}
+	if (err)
+		fbpf_rename_failed(old, new);
 	mnt_drop_write(fb->mnt);
 
 	fbpf_copy_attr(old_dir);

@@ -365,6 +365,15 @@ static int fbpf_rename_backing(struct fbpf_op *op, void *data)
 				 call->new, flags);
 }
 
+static int fbpf_rename_finish(struct fbpf_op *op, void *data, int err)
+{
+	struct fbpf_rename_call *call = data;
+
+	if (err)
+		fbpf_rename_failed(call->old, call->new);
+	return err;
+}
+
 FBPF_PRE(rename2, &op->in.rename2, &op->name, &op->name2)
 FBPF_POST(rename2, &op->in.rename2, &op->name, &op->name2)
 
@@ -383,6 +392,7 @@ static const struct fbpf_desc fbpf_rename2_desc = {
 	.user		= fbpf_rename_user,
 	.backing	= fbpf_rename_backing,
 	FBPF_PAIR(rename2),
+	.finish		= fbpf_rename_finish,
 };
 
 #ifndef FUSEBPF_MODULE
@@ -397,6 +407,7 @@ static const struct fbpf_desc fbpf_rename_desc = {
 	.user		= fbpf_rename_user,
 	.backing	= fbpf_rename_backing,
 	FBPF_PAIR(rename),
+	.finish		= fbpf_rename_finish,
 };
 #else
 #define fbpf_rename_desc fbpf_rename2_desc
