@@ -3,7 +3,8 @@
  * Attributes and permission.
  *
  * Permission is decided here, once, as the caller against the lower inode;
- * lower calls then run with the mount's credentials.
+ * lower calls then run with the mount's credentials. What a lower file system
+ * leaves to the call itself is therefore decided by mode and ACL.
  *
  * Locking: ->setattr comes with the inode's i_rwsem held. Order: upper i_rwsem,
  * write access to the lower mount, lower i_rwsem.
@@ -14,13 +15,53 @@
 
 #include "bpf_hooks.h"
 
+/*
+ * NFS and FUSE say yes, as the server will decide: it would decide for us, not
+ * for the caller. Attributes may be old there, those of a root not known yet.
+ */
+static int fbpf_permission_by_mode(struct inode *inode, int mask)
+{
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	struct inode *lower = fbpf_lower_inode(inode);
+	const struct cred *old;
+	struct dentry *alias;
+	struct path path;
+	struct kstat stat;
+	int err;
+
+	err = generic_permission(fb->idmap, lower, mask);
+	if (err != -EACCES)
+		return err;
+	if (mask & MAY_NOT_BLOCK)
+		return -ECHILD;
+	alias = d_find_any_alias(inode);
+	if (!alias)
+		return err;
+	path = fbpf_lower_path(alias);
+	old = fbpf_enter(fb);
+	err = vfs_getattr_nosec(&path, &stat, STATX_MODE | STATX_UID | STATX_GID,
+				AT_STATX_SYNC_AS_STAT);
+	fbpf_leave(old);
+	dput(alias);
+	if (err)
+		return err;
+	fbpf_refresh(inode);
+	return generic_permission(fb->idmap, lower, mask);
+}
+
 int fbpf_permission_lower(struct inode *inode, int mask)
 {
+	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
+	struct inode *lower = fbpf_lower_inode(inode);
+	int err;
+
 	/* Checks of the VFS that follow look at the copy, as for sticky */
 	if (!(mask & MAY_NOT_BLOCK))
 		fbpf_refresh(inode);
-	return inode_permission(fbpf_sb(inode->i_sb)->idmap,
-				fbpf_lower_inode(inode), mask);
+	err = inode_permission(fb->idmap, lower, mask);
+	if (!err && fb->cred && lower->i_op->permission)
+		err = fbpf_permission_by_mode(inode, mask);
+	return err;
 }
 
 static noinline int fbpf_permission_slow(struct inode *inode, int mask)
@@ -128,6 +169,8 @@ int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 	struct inode *inode = d_inode(dentry);
 	struct path lower = fbpf_lower_path(dentry);
 	struct inode *lower_inode = d_inode(lower.dentry);
+	const unsigned int kill_for = ATTR_SIZE | ATTR_UID | ATTR_GID;
+	bool size = attr->ia_valid & ATTR_SIZE;
 	int err;
 
 	fbpf_refresh(inode);
@@ -136,7 +179,10 @@ int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 	if (err)
 		return err;
 
-	if (attr->ia_valid & ATTR_SIZE) {
+	/* Capabilities may be there that our inode does not show */
+	if (attr->ia_valid & kill_for && S_ISREG(inode->i_mode))
+		attr->ia_valid |= ATTR_KILL_PRIV;
+	if (size) {
 		err = get_write_access(lower_inode);
 		if (err)
 			return err;
@@ -148,7 +194,8 @@ int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 	attr->ia_valid &= ~(ATTR_FILE | ATTR_OPEN);
 
 	err = fbpf_notify_change(inode, &lower, attr);
-	if (attr->ia_valid & ATTR_SIZE)
+	/* Below, ATTR_SIZE may have been taken out */
+	if (size)
 		put_write_access(lower_inode);
 	return err;
 }

@@ -61,16 +61,13 @@ void fbpf_copy_attr(struct inode *inode)
 {
 	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
 	struct inode *lower = fbpf_lower_inode(inode);
-	umode_t mode = fbpf_mode(fb, lower);
+	umode_t mode;
 
 	if ((inode->i_flags ^ lower->i_flags) & FBPF_I_FLAGS)
 		inode_set_flags(inode, lower->i_flags & FBPF_I_FLAGS,
 				FBPF_I_FLAGS);
-	/* A set-id bit that came from below has to be dropped by writes again */
-	if (is_sxid(mode))
-		inode_set_flags(inode, 0, S_NOSEC);
-
 	spin_lock(&inode->i_lock);
+	mode = fbpf_mode(fb, lower);
 	inode->i_mode = mode;
 	inode->i_uid = fbpf_uid(fb, lower);
 	inode->i_gid = fbpf_gid(fb, lower);
@@ -82,6 +79,12 @@ void fbpf_copy_attr(struct inode *inode)
 	i_size_write(inode, i_size_read(lower));
 	fbpf_copy_blocks(inode);
 	spin_unlock(&inode->i_lock);
+	/*
+	 * A set-id bit that came from below has to be dropped by writes again. A
+	 * write that did not see it yet may set the flag after us: fbpf_seen_sxid().
+	 */
+	if (is_sxid(mode))
+		inode_set_flags(inode, 0, S_NOSEC);
 }
 
 static int fbpf_inode_test(struct inode *inode, void *data)

@@ -184,6 +184,9 @@ static int fbpf_fileattr_set_backing(struct fbpf_op *op, void *data)
 int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct file_kattr *fa)
 {
+	/* As of ACLs: the VFS has asked the copy */
+	if (!fbpf_is_owner(d_inode(dentry)))
+		return -EPERM;
 	return fbpf_fileattr(dentry, fa, fbpf_fileattr_set_backing);
 }
 

@@ -48,6 +48,19 @@ static int fbpf_xattr_get(const struct xattr_handler *handler,
 	return fbpf_getxattr_lower(dentry, name, buffer, size);
 }
 
+/*
+ * The VFS leaves system.* to the file system, as NFS has its ACLs there: below
+ * it would be asked of us, not of the caller.
+ */
+static bool fbpf_may_set(const struct fbpf_mount *fb, struct inode *inode,
+			 const char *name)
+{
+	if (!fb->cred || strncmp(name, XATTR_SYSTEM_PREFIX,
+				 XATTR_SYSTEM_PREFIX_LEN))
+		return true;
+	return fbpf_is_owner(inode);
+}
+
 /* Without a value: take the attribute away */
 int fbpf_setxattr_lower(struct dentry *dentry, const char *name,
 			const void *value, size_t size, int flags)
@@ -57,6 +70,8 @@ int fbpf_setxattr_lower(struct dentry *dentry, const char *name,
 	const struct cred *old;
 	int err;
 
+	if (!fbpf_may_set(fb, d_inode(dentry), name))
+		return -EPERM;
 	err = mnt_want_write(lower.mnt);
 	if (err)
 		return err;
@@ -261,6 +276,9 @@ int fbpf_set_acl_lower(struct dentry *dentry, struct posix_acl *acl, int type,
 int fbpf_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct posix_acl *acl, int type)
 {
+	/* The VFS has asked the copy, which no path walk need have refreshed */
+	if (!fbpf_is_owner(d_inode(dentry)))
+		return -EPERM;
 	if (unlikely(fbpf_hooked(d_inode(dentry),
 				 acl ? FBPF_SETXATTR : FBPF_REMOVEXATTR)))
 		return fbpf_filter_set_acl(dentry, acl, type);
