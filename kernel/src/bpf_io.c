@@ -22,11 +22,31 @@
 #include "bpf_hooks.h"
 
 #define FBPF_SETFL_MASK	(O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
+#define FBPF_MNT_NOATIME (MNT_NOATIME | MNT_NODIRATIME | MNT_READONLY)
 
-/* Follow fcntl(F_SETFL); other flags are fixed by open */
-static int fbpf_follow_flags(const struct file *file, struct file *lower)
+/* Below is another mount: what ours says of access times goes as O_NOATIME */
+static bool fbpf_mnt_noatime(const struct file *file)
+{
+	int flags = file->f_path.mnt->mnt_flags;
+
+	return flags & (MNT_NOATIME | MNT_READONLY) ||
+	       (flags & MNT_NODIRATIME && S_ISDIR(file_inode(file)->i_mode));
+}
+
+static __always_inline unsigned int fbpf_wanted_flags(const struct file *file)
 {
 	unsigned int flags = file->f_flags & FBPF_SETFL_MASK;
+
+	if (unlikely(file->f_path.mnt->mnt_flags & FBPF_MNT_NOATIME) &&
+	    fbpf_mnt_noatime(file))
+		flags |= O_NOATIME;
+	return flags;
+}
+
+/* Follow fcntl(F_SETFL) and remounts; other flags are fixed by open */
+static int fbpf_follow_flags(const struct file *file, struct file *lower)
+{
+	unsigned int flags = fbpf_wanted_flags(file);
 
 	/*
 	 * Append-only by now: what appends goes on so.  fbpf_lower_to_write()
@@ -56,7 +76,8 @@ struct file *fbpf_lower_file(const struct file *file)
 	struct file *lower = ff->lower;
 	int err;
 
-	if (likely(!((file->f_flags ^ lower->f_flags) & FBPF_SETFL_MASK)))
+	if (likely(!((fbpf_wanted_flags(file) ^ lower->f_flags) &
+		     FBPF_SETFL_MASK)))
 		return lower;
 	err = fbpf_follow_flags(file, lower);
 	return err ? ERR_PTR(err) : lower;
@@ -207,6 +228,7 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	}
 	/* Set-id bits that appeared below have to go too */
 	fbpf_refresh(inode);
+	fbpf_seen_sxid(inode);
 	lower = fbpf_lower_to_write(file);
 	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
 	if (!ret)

@@ -219,30 +219,46 @@ int fbpf_statfs(struct dentry *dentry, struct kstatfs *buf)
 	return fbpf_statfs_lower(dentry, buf);
 }
 
+/*
+ * Failed write-back below, for syncfs(2) on files of ours. Two at once may both
+ * see one failure, which is then told once more.
+ */
+static void fbpf_take_wb_err(struct super_block *sb,
+			     struct super_block *lower_sb)
+{
+	struct fbpf_mount *fb = fbpf_sb(sb);
+	errseq_t since = READ_ONCE(fb->wb_err);
+	int err = errseq_check_and_advance(&lower_sb->s_wb_err, &since);
+
+	if (likely(!err))
+		return;
+	WRITE_ONCE(fb->wb_err, since);
+	errseq_set(&sb->s_wb_err, err);
+}
+
 static int fbpf_sync_lower(struct fbpf_op *op, void *data)
 {
-	struct super_block *lower_sb = data;
+	struct super_block *sb = data;
+	struct super_block *lower_sb = fbpf_sb(sb)->mnt->mnt_sb;
 	int err;
 
 	/* Ours is held; below a plain FUSE the class is the same */
 	down_read_nested(&lower_sb->s_umount, SINGLE_DEPTH_NESTING);
 	err = sync_filesystem(lower_sb);
 	up_read(&lower_sb->s_umount);
+	fbpf_take_wb_err(sb, lower_sb);
 	return err;
 }
 
 int fbpf_sync_fs(struct super_block *sb, int wait)
 {
-	const struct fbpf_mount *fb = fbpf_sb(sb);
-	struct super_block *lower_sb = fb->mnt->mnt_sb;
-
 	if (!wait)
 		return 0;
 	/* The last unmount, which nobody can refuse, has no root any more */
 	if (sb->s_root && fbpf_hooked(d_inode(sb->s_root), FBPF_OTHER))
 		return fbpf_filter_other(d_inode(sb->s_root), FUSE_SYNCFS,
-					 fbpf_sync_lower, lower_sb);
-	return fbpf_sync_lower(NULL, lower_sb);
+					 fbpf_sync_lower, sb);
+	return fbpf_sync_lower(NULL, sb);
 }
 
 int fbpf_show_options(struct seq_file *m, struct dentry *root)
@@ -300,7 +316,9 @@ static void fbpf_inherit_flags(struct super_block *sb, struct fbpf_mount *fb)
 		sb->s_iflags |= SB_I_NODEV;
 	fb->nosuid = flags & MNT_NOSUID;
 	fb->plain = !fb->nosuid && fb->idmap == &nop_mnt_idmap;
-	fb->quick = fb->plain && !fbpf_may_filter(fb);
+	/* See fbpf_permission_lower() */
+	fb->quick = fb->plain && !fbpf_may_filter(fb) &&
+		    !(fb->cred && d_inode(fb->mnt->mnt_root)->i_op->permission);
 }
 
 static int fbpf_check_root(struct fs_context *fsc, const struct path *root)
@@ -410,6 +428,7 @@ static int fbpf_fill_common(struct super_block *sb, struct fbpf_opts *opts)
 
 	fbpf_lock_classes(sb);
 	lower_sb = fb->mnt->mnt_sb;
+	fb->wb_err = errseq_sample(&lower_sb->s_wb_err);
 	sb->s_xattr = fbpf_xattr_handlers;
 	sb->s_maxbytes = lower_sb->s_maxbytes;
 	sb->s_time_gran = lower_sb->s_time_gran;
