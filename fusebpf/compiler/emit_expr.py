@@ -283,6 +283,9 @@ class ExprEmitter:
                 return f"fusebpf_shl({both})"
             return f"({left} << {self._count(expr.right, right)})"
         if op == ">>":
+            if bounds(expr.right, _NOTHING_KNOWN)[1] >= 32:
+                # C leaves open what more bits than a type has do to it.
+                left = _wide(expr.left, left)
             return f"({left} >> {self._count(expr.right, right)})"
         if op in _WRAPPING and type_.signed and self._may_wrap(expr):
             return f"{_WRAPPING[op]}({both})"
@@ -454,6 +457,13 @@ def _unsigned(expr: ir.Expr, text: str) -> str:
     if isinstance(expr, ir.Const) or expr.type == U64:
         return text
     return f"(__u64){_tight(text)}"
+
+
+def _wide(expr: ir.Expr, text: str) -> str:
+    """The operand of a shift with 64 bits; signed ones have them."""
+    if not isinstance(expr.type, IntType) or expr.type.bits == 64:
+        return text
+    return constant(expr.value, U64) if isinstance(expr, ir.Const) else _unsigned(expr, text)
 
 
 def _paren(text: str) -> str:
