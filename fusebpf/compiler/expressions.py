@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from fusebpf.abi import STRUCTS
 from fusebpf.abi.record import Record
 from fusebpf.compiler import ir
 from fusebpf.compiler.always import warn_if_known
 from fusebpf.compiler.comparisons import Comparisons
-from fusebpf.compiler.flow import refine
+from fusebpf.compiler.flow import Flow, refine
 from fusebpf.compiler.mending import Mend, between, last_name
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
@@ -52,6 +54,7 @@ from fusebpf.compiler.types import (
     VerdictType,
     int_type_of,
 )
+from fusebpf.compiler.walk import expressions
 from fusebpf.compiler.words import describe
 from fusebpf.spelling import closest
 
@@ -417,6 +420,28 @@ class Expressions(Comparisons):
             )
         return self.error(node, "E224", "`@` is not supported in a filter", "use * on numbers")
 
+    @contextmanager
+    def maybe(self) -> Iterator[None]:
+        """Check what may not be evaluated: what it tells ends with it, what it changes does not."""
+        before, outer = self.flow, self.changed
+        self.changed = frozenset()
+        yield
+        self.flow = before.forget(*self.changed)
+        self.changed |= outer
+
+    def knowing(self, test: ir.Expr, truth: bool, flow: Flow | None = None) -> Flow:
+        """What is known where a test turned out true (or false)."""
+        return refine(test, truth, flow or self.flow, self._changed_by)
+
+    def _changed_by(self, test: ir.Expr) -> Iterator[str]:
+        """Structs and entries that helpers change while an expression is evaluated."""
+        for call in expressions(test):
+            if isinstance(call, ir.Call):
+                writes = self.unit.helpers[call.function].writes
+                for index, arg in enumerate(call.args):
+                    if isinstance(arg, ir.Local) and (index in writes or arg.type == DIRENT):
+                        yield arg.name
+
     def as_bool(self, test: ir.Expr) -> ir.Expr:
         """A condition as a Boolean."""
         if test.type == BOOL:
@@ -435,35 +460,34 @@ class Expressions(Comparisons):
         return test
 
     def _all_conditions(self, node: ast.BoolOp) -> ir.Expr | None:
-        before = self.flow
         is_and = isinstance(node.op, ast.And)
         tests: list[ir.Expr] = []
         failed = False
-        for index, value in enumerate(node.values):
-            test = self.condition(value, None if is_and or not index else node.values[index - 1])
-            if test is None:
-                failed = True
-                continue
-            self.flow = refine(test, is_and, self.flow)
-            tests.append(self.as_bool(test))
-        self.flow = before
+        with self.maybe():
+            for index, value in enumerate(node.values):
+                beside = None if is_and or not index else node.values[index - 1]
+                test = self.condition(value, beside)
+                if test is None:
+                    failed = True
+                    continue
+                self.flow = self.knowing(test, is_and)
+                tests.append(self.as_bool(test))
         if failed:
             return None
         return ir.BoolOp(BOOL, "and" if is_and else "or", tuple(tests))
 
     def _boolop(self, node: ast.BoolOp) -> Operand:
-        before = self.flow
         is_and = isinstance(node.op, ast.And)
         operands: list[Operand] = []
         reported = len(self.unit.diagnostics)
-        for value in node.values:
-            operand = self.expr(value)
-            operands.append(operand)
-            if isinstance(operand, Value) and not self.no_value(operand):
-                type_ = operand.expr.type
-                if isinstance(type_, IntType | BoolType):
-                    self.flow = refine(operand.expr, is_and, self.flow)
-        self.flow = before
+        with self.maybe():
+            for value in node.values:
+                operand = self.expr(value)
+                operands.append(operand)
+                if isinstance(operand, Value) and not self.no_value(operand):
+                    type_ = operand.expr.type
+                    if isinstance(type_, IntType | BoolType):
+                        self.flow = self.knowing(operand.expr, is_and)
         if any(isinstance(o, Flexible) for o in operands):
             return FLEXIBLE
         found = self.unit.diagnostics[reported:]
@@ -487,16 +511,14 @@ class Expressions(Comparisons):
         return Value(ir.BoolOp(made[0].type, "and" if is_and else "or", tuple(made)))
 
     def _ifexp(self, node: ast.IfExp) -> Operand:
+        operands: list[Operand] = []
         test = self.condition(node.test)
         before = self.flow
-        if test is not None:
-            self.flow = refine(test, True, before)
-        then = self.expr(node.body)
-        self.flow = before
-        if test is not None:
-            self.flow = refine(test, False, before)
-        other = self.expr(node.orelse)
-        self.flow = before
+        with self.maybe():
+            for value, truth in ((node.body, True), (node.orelse, False)):
+                self.flow = before if test is None else self.knowing(test, truth, before)
+                operands.append(self.expr(value))
+        then, other = operands
         if node in self.results:
             # The result of a filter, where None means CONTINUE.
             then, other = (

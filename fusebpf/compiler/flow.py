@@ -7,6 +7,7 @@ and a loop is bounded. They come from types, constants and the conditions around
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import field, replace
 
 from fusebpf.compiler import ir
@@ -65,6 +66,8 @@ class Flow:
 
     def forget(self, *places: str) -> Flow:
         """Drop what was known about the values of these locals or members (and their members)."""
+        if not places:
+            return self
 
         def keep(key: str) -> bool:
             return not any(key == p or key.startswith(p + ".") for p in places)
@@ -223,26 +226,38 @@ def excludes_zero(expr: ir.Expr, flow: Flow) -> bool:
     )
 
 
-def refine(test: ir.Expr, truth: bool, flow: Flow) -> Flow:
-    """What is also known where ``test`` turned out true (or false)."""
+def refine(
+    test: ir.Expr, truth: bool, flow: Flow, changed: Callable[[ir.Expr], Iterable[str]]
+) -> Flow:
+    """What is also known where ``test`` turned out true (or false).
+
+    ``changed`` tells the places that calls in an expression change: what the rest of it tells of
+    those may have been before.
+    """
     match test:
-        case ir.Const(value=value):
-            return flow if bool(value) == truth else replace(flow, possible=False)
         case ir.Not(operand=operand):
-            return refine(operand, not truth, flow)
+            return refine(operand, not truth, flow, changed)
         case ir.BoolOp(op=op, operands=operands):
             if (op == "and") == truth:
                 for operand in operands:
-                    flow = refine(operand, truth, flow)
+                    flow = refine(operand, truth, flow, changed)
                 return flow
             # One of the operands decided: what holds in every case.
             before = flow
             joined: Flow | None = None
             for operand in operands:
-                way = refine(operand, truth, before)
+                way = refine(operand, truth, before, changed)
                 joined = way if joined is None else joined.join(way)
-                before = refine(operand, not truth, before)
+                before = refine(operand, not truth, before, changed)
             return joined or flow
+    return _told(test, truth, flow).forget(*changed(test))
+
+
+def _told(test: ir.Expr, truth: bool, flow: Flow) -> Flow:
+    """What one test tells, calls in it left aside."""
+    match test:
+        case ir.Const(value=value):
+            return flow if bool(value) == truth else replace(flow, possible=False)
         case ir.IsPresent(name=name):
             if truth:
                 return replace(flow, present=flow.present | {name})

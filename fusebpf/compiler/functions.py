@@ -125,7 +125,7 @@ class FunctionChecker(Matching):
         if expr.type != param.type:
             return self.convert(node, operand, param.type)
         if expr.type == DIRENT and isinstance(expr, ir.Local):
-            self.flow = self.flow.forget(expr.name)
+            self._forget(expr.name)
         if writes:
             if not isinstance(expr, ir.Local):
                 self.error(
@@ -139,8 +139,12 @@ class FunctionChecker(Matching):
                 self._read_only(node, expr.name)
                 return None
             self.writes.add(expr.name)
-            self.flow = self.flow.forget(expr.name)
+            self._forget(expr.name)
         return expr
+
+    def _forget(self, name: str) -> None:
+        self.flow = self.flow.forget(name)
+        self.changed |= {name}
 
     # ------------------------------------------------------------ the whole function
 

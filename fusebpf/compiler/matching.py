@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.flow import refine
 from fusebpf.compiler.loops import Loops
 from fusebpf.compiler.mending import Mend
 from fusebpf.compiler.names import as_view
@@ -59,7 +58,7 @@ class Matching(Loops):
         before = self.flow
         known = isinstance(test, ir.Const) and test.value == 1
         if test is not None and first.guard is not None:
-            self.flow = refine(test, True, before)
+            self.flow = self.knowing(test, True)
             guard = self.condition(first.guard)
             self.flow = before
             if guard is None:
@@ -71,10 +70,10 @@ class Matching(Loops):
         if known:
             return list(self.block(first.body))
         if test is not None:
-            self.flow = refine(test, True, before)
+            self.flow = self.knowing(test, True)
         then = self.block(first.body)
         after = self.flow
-        self.flow = before if test is None else refine(test, False, before)
+        self.flow = before if test is None else self.knowing(test, False, before)
         other = self._cases(node, rest, subject)
         self.flow = after.join(self.flow)
         if test is None:

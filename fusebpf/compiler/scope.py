@@ -250,6 +250,8 @@ class Scope(ABC):
         self.hook: str | None = None
         self.writes: set[str] = set()
         self.effects: set[str] = set()
+        #: Structs and entries that calls changed so far, while it is of interest.
+        self.changed: frozenset[str] = frozenset()
         self.depth = 1
 
     # ------------------------------------------------------------ findings

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.flow import Flow, bounds, refine
+from fusebpf.compiler.flow import Flow, bounds
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.members import Members
 from fusebpf.compiler.mending import Mend, between
@@ -463,10 +463,10 @@ class Statements(Members):
         test = self.condition(node.test)
         before = self.flow
         if test is not None:
-            self.flow = refine(test, True, before)
+            self.flow = self.knowing(test, True)
         then = self.block(node.body)
         after_then = self.flow
-        self.flow = before if test is None else refine(test, False, before)
+        self.flow = before if test is None else self.knowing(test, False, before)
         other = self.block(node.orelse)
         self.flow = after_then.join(self.flow)
         if test is None:

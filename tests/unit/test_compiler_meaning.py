@@ -97,3 +97,66 @@ def codes(path: Path, text: str) -> list[str]:
 def test_a_narrow_number_is_shifted_out(tmp_path: Path, test: str) -> None:
     text = OPEN + indented(f"if {test}:\n    return -EPERM")
     check(tmp_path, text, "open.pre", 0, {"req": OpenIn(flags=0x100), "uid": 40})
+
+
+# ---------------------------------------------------------------- what is known
+
+CHANGING = """\
+def grow(req: OpenIn) -> bool:
+    req.flags = 5000000
+    return True
+
+def zero(req: OpenIn) -> int:
+    req.flags = 0
+    return 3
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("if req.flags < 10 and grow(req):\n    for i in range(req.flags): n += i", "E240"),
+        ("if not (req.flags >= 10 or not grow(req)):\n    n = a[req.flags % 8]\n"
+         "    for i in range(req.flags): n += i", "E240"),
+        ("if req.flags < 10:\n    if ctx.uid or grow(req):\n"
+         "        for i in range(req.flags): n += i", "E240"),
+        ("if req.flags < 10:\n    b = ctx.uid and grow(req)\n    n = b\n"
+         "    for i in range(req.flags): n += i", "E240"),
+        ("if req.flags < 10:\n    n = 1 if grow(req) else 2\n"
+         "    for i in range(req.flags): n += i", "E240"),
+        ("if req.flags < 10:\n    n = zero(req) if ctx.uid else 2\n"
+         "    for i in range(req.flags): n += i", "E240"),
+        ("if req.flags != 0 and zero(req):\n    n = 100 // req.flags", "E218"),
+        ("if 0 < req.flags < zero(req):\n    n = 100 // req.flags", "E218"),
+        ("if req.flags < zero(req):\n    n = a[req.flags]", "E260"),
+        ("n = 100 // req.flags if req.flags and grow(req) else 0", "E218"),
+        ("if req.flags and (ctx.uid or zero(req)):\n    n = 100 // req.flags", "E218"),
+        ("match ctx.uid:\n    case 1 if req.flags != 0 and zero(req):\n"
+         "        n = 100 // req.flags", "E218"),
+        ("if req.flags:\n    match ctx.uid:\n        case 1 if zero(req): pass\n"
+         "        case _: n = 100 // req.flags", "E218"),
+    ],
+)  # fmt: skip
+def test_a_call_ends_what_was_known(tmp_path: Path, lines: str, code: str) -> None:
+    lines = f"n = 0\n{lines}\nreturn refuse(n)"
+    assert codes(tmp_path, CHANGING + OPEN + indented(lines)) == [code]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "if grow(req) and req.flags < 10:\n    for i in range(req.flags): n += i",
+        "n = 100 // req.flags if grow(req) and req.flags else 0",
+        "n = zero(req) if not req.flags else 100 // req.flags",
+    ],
+)
+def test_what_is_known_after_a_call(tmp_path: Path, lines: str) -> None:
+    lines = f"n = 0\n{lines}\nreturn refuse(n)"
+    check(
+        tmp_path,
+        CHANGING + OPEN + indented(lines),
+        "open.pre",
+        -20 if "zero" in lines else -1,
+        {"req": OpenIn(flags=5)},
+    )
