@@ -52,11 +52,11 @@ _VISIBLE = frozenset(_SYSTEM.split())
 
 
 def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> str:
-    """A C identifier for a Python one, different from every name in ``taken``.
+    """A C identifier for a Python one or a hidden local, different from every name in ``taken``.
 
     ``visible``: for a function that is not static.
     """
-    name = "".join(c if c.isascii() else f"u{ord(c):x}" for c in name)
+    name = "".join(c if c.isascii() else f"u{ord(c):x}" for c in name.replace(".", "_"))
     reserved = name.startswith(("__", "fusebpf_", "bpf_", "FUSEBPF_", "fuse_", "FUSE_", "BPF_"))
     # The math functions exist for float and long double, too: sinf, sinl.
     known = (

@@ -185,7 +185,7 @@ class Loops(Results):
 
     def _bytes_of(self, node: ast.For, var: str, name: ir.Expr) -> list[ir.Stmt]:
         """``for c in name``: a counted loop that begins with ``c = name[index]``."""
-        index = f"{var}_at"
+        index = f"{var}.at"
         joined = self.next_joins.setdefault(var, Joined())
         byte = ir.NameByte(U8, name, ir.Local(S64, index))
         joined.add(Value(byte), self.flow)

@@ -16,7 +16,7 @@ from fusebpf.compiler.words import describe
 
 def subject_name(node: ast.Match) -> str:
     """The hidden local that holds the subject: it is evaluated once."""
-    return f"match_{node.lineno}_{node.col_offset}"
+    return f"match.{node.lineno}_{node.col_offset}"
 
 
 class Matching(Loops):

@@ -126,8 +126,12 @@ class Records(Names):
 
 
 def member_local(name: str, member: str) -> str:
-    """The hidden local that holds a member of a local record."""
-    return f"{name}_{member}"
+    """The hidden local that holds a member of a local record.
+
+    Its dot, as those of all hidden locals, keeps it apart from what an author can write, and lets
+    facts about it end with those about ``name``.
+    """
+    return f"{name}.{member}"
 
 
 def _record(base: Operand) -> Record:

@@ -348,7 +348,7 @@ class Statements(Members):
             if end is None or isinstance(end, ir.Const):
                 ends.append(end)
                 continue
-            local = f"{name}_{what}"
+            local = f"{name}.{what}"
             joined = self.next_joins.setdefault(local, Joined())
             joined.type, joined.declared = S64, True
             self.flow = self.flow.assign(local)

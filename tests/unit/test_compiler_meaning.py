@@ -160,3 +160,46 @@ def test_what_is_known_after_a_call(tmp_path: Path, lines: str) -> None:
         -20 if "zero" in lines else -1,
         {"req": OpenIn(flags=5)},
     )
+
+
+def test_members_of_another_record_are_not_known(tmp_path: Path) -> None:
+    lines = """\
+use = uses.get(1)
+if use is None or use.made > 4:
+    return CONTINUE
+n = 0
+for i in range(2):
+    if use is None:
+        break
+    for j in range(use.made):
+        n += 1
+    use = uses.get(2)
+return refuse(n)"""
+    assert codes(tmp_path, OPEN + indented(lines)) == ["E240"]
+
+
+# ---------------------------------------------------------------- names of an author
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        ("use_made = ctx.uid\nuse = uses.get(5)\nreturn refuse(use_made)", -3),
+        ("use = uses.get(5)\nuse_made = ctx.uid\n"
+         "return CONTINUE if use is None or use_made != 3 else refuse(use.made)", -100),
+        ("k = Key(ctx.uid, ctx.gid)\nk_uid = 9\nreturn refuse(ids.get(k, 0) + k_uid)", -29),
+        ("rest_start = 9\nrest = name[ctx.uid:]\nreturn refuse(rest_start + len(rest))", -10),
+        ("rest = name[ctx.uid:]\nrest_start = 0\nreturn refuse(len(rest))", -1),
+        ("c_at = 90\nfor c in name:\n    n = c\nreturn refuse(c_at)", -90),
+        ("match_31_4 = 7\nmatch ctx.uid + 1:\n    case 4: return refuse(match_31_4)", -7),
+    ],
+)  # fmt: skip
+def test_hidden_locals_leave_an_authors_alone(tmp_path: Path, lines: str, wanted: int) -> None:
+    check(
+        tmp_path,
+        UNLINK + indented(lines),
+        "unlink.pre",
+        wanted,
+        {"name": "abcd", "uid": 3, "gid": 4},
+        {"uses": {5: (100, 1)}, "ids": {(3, 4): 20}},
+    )
