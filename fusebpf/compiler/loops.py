@@ -7,13 +7,13 @@ import ast
 from dataclasses import replace
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.flow import Bounds, Flow, bounds, longest
+from fusebpf.compiler.flow import Bounds, Flow, bounds, longest, place
 from fusebpf.compiler.joins import Joined
 from fusebpf.compiler.mending import Mend, span
 from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.results import Results
-from fusebpf.compiler.types import DIRENT, DIRENTS, S64, TEXTS, U8
+from fusebpf.compiler.types import BOOL, DIRENT, DIRENTS, S64, TEXTS, U8
 from fusebpf.compiler.words import describe
 
 #: The most turns of one loop, and of a filter with its helpers.
@@ -139,8 +139,14 @@ class Loops(Results):
                 self._poisoned_body(node, var)
                 return []
             ends.append(end)
+        made: list[ir.Stmt] = []
         start, stop = ends
         first, last = bounds(start, self.flow), bounds(stop, self.flow)
+        wraps = not (S64.holds(last[0] - first[1]) and S64.holds(last[1] - first[0]))
+        if not _steady(start):
+            start = self._once(node, f"{var}.start", start, made)
+        if wraps and not _steady(stop):
+            stop = self._once(node, f"{var}.stop", stop, made)
         bound = _turns(first, last, range_.step)
         if bound > MAX_STEPS and not self.infer:
             at = stop_node if range_.step > 0 else start_node
@@ -152,7 +158,7 @@ class Loops(Results):
                 message = help = ""
             if message:
                 self.error(at, "E240", message, help)
-        count = _count(start, stop, range_.step, self.flow)
+        count = _count(start, stop, range_.step, self.flow, wraps)
         joined = self.next_joins.setdefault(var, Joined())
         joined.add(Value(ir.Local(S64, var)), self.flow)
         step = range_.step
@@ -171,7 +177,15 @@ class Loops(Results):
                 "use another name in the loop",
             )
             return []
-        return [ir.For(node.lineno, var, S64, start, step, count, max(bound, 0), body)]
+        return [*made, ir.For(node.lineno, var, S64, start, step, count, max(bound, 0), body)]
+
+    def _once(self, node: ast.For, local: str, value: ir.Expr, made: list[ir.Stmt]) -> ir.Expr:
+        """An end of a range in a hidden local, where it is needed twice: it may be another then."""
+        joined = self.next_joins.setdefault(local, Joined())
+        joined.type, joined.declared = S64, True
+        self.flow = self.flow.assign(local, bounds(value, self.flow))
+        made.append(ir.Assign(node.lineno, local, value))
+        return ir.Local(S64, local)
 
     def _unknown_turns(self, node: ast.expr) -> None:
         shown = self.source_of(node)
@@ -272,10 +286,20 @@ def _turns(first: Bounds, last: Bounds, step: int) -> int:
     return max(0, -(-span // abs(step)))
 
 
-def _count(start: ir.Expr, stop: ir.Expr, step: int, flow: Flow) -> ir.Expr:
-    """The number of turns, as an expression."""
+def _steady(end: ir.Expr) -> bool:
+    """Whether an end of a range is the same number each time that it is evaluated."""
+    while isinstance(end, ir.Cast):
+        end = end.operand
+    return isinstance(end, ir.Const | ir.Local) or (
+        isinstance(end, ir.CtxField) and place(end) is not None
+    )
+
+
+def _count(start: ir.Expr, stop: ir.Expr, step: int, flow: Flow, wraps: bool) -> ir.Expr:
+    """The number of turns, as an expression; the difference of the ends may not fit 64 bits."""
     if isinstance(start, ir.Const) and isinstance(stop, ir.Const):
-        return ir.Const(S64, len(range(start.value, stop.value, step)))
+        first, last = (start.value, start.value), (stop.value, stop.value)
+        return ir.Const(S64, _turns(first, last, step))
     low, high = (start, stop) if step > 0 else (stop, start)
     span = high
     if not (isinstance(low, ir.Const) and low.value == 0):
@@ -283,6 +307,9 @@ def _count(start: ir.Expr, stop: ir.Expr, step: int, flow: Flow) -> ir.Expr:
     if abs(step) != 1:
         span = ir.Binary(S64, "+", span, ir.Const(S64, abs(step) - 1))
         span = ir.Binary(S64, "//", span, ir.Const(S64, abs(step)))
+    if wraps:
+        runs = ir.Compare(BOOL, "<", low, high)
+        return ir.Conditional(S64, runs, span, ir.Const(S64, 0))
     if bounds(span, flow)[0] >= 0:
         return span
     return ir.MinMax(S64, "max", (span, ir.Const(S64, 0)))

@@ -203,3 +203,34 @@ def test_hidden_locals_leave_an_authors_alone(tmp_path: Path, lines: str, wanted
         {"name": "abcd", "uid": 3, "gid": 4},
         {"uses": {5: (100, 1)}, "ids": {(3, 4): 20}},
     )
+
+
+def test_the_ends_of_a_range_may_be_far_apart(tmp_path: Path) -> None:
+    lines = """\
+n = 0
+low = wide[0]
+high = wide[1]
+if low >= 0 and high <= 10:
+    for i in range(low, high):
+        n += 1
+    for i in range(high, low, -2):
+        n += 100
+return refuse(n + 1)"""
+    text = OPEN + indented(lines)
+    far = {"wide": {0: 3 << 61, 1: -(3 << 61)}}
+    check(tmp_path, text, "open.pre", -1, maps=far)
+    check(tmp_path, text, "open.pre", -204, maps={"wide": {0: 5, 1: 8}})
+
+
+# ---------------------------------------------------------------- once, and in order
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        ("n = 0\nfor i in range(bump(ctx) & 3, 5): n += i\nreturn refuse(n * 10 + a[7])", -101),
+        ("n = 0\nfor i in range(a[7], 3 if bump(ctx) else 0):\n    n += i\nreturn refuse(n)", -3),
+    ],
+)
+def test_once_and_in_order(tmp_path: Path, lines: str, wanted: int) -> None:
+    check(tmp_path, OPEN + indented(lines), "open.pre", wanted)
