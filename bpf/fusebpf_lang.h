@@ -229,8 +229,10 @@ static __fusebpf_inline int fusebpf_refuse(__s64 number)
 
 #define fusebpf_map_get(map, k, fallback) \
 	({ \
-		fusebpf_map_value(map) *_found = fusebpf_map_find(map, k); \
-		_found ? *_found : (fusebpf_map_value(map))(fallback); \
+		fusebpf_map_key(map) _key = (k); \
+		fusebpf_map_value(map) _value = (fallback); \
+		fusebpf_map_value(map) *_found = bpf_map_lookup_elem(&(map), &_key); \
+		_found ? *_found : _value; \
 	})
 
 /* value = map[key], present = whether there is one. */
@@ -254,11 +256,11 @@ static __fusebpf_inline int fusebpf_refuse(__s64 number)
 		bpf_map_delete_elem(&(map), &_key) == 0; \
 	})
 
-/* Arrays: an index in range always has a value. */
+/* Arrays: an index in range always has a value. What is stored is computed before the index. */
 #define fusebpf_array_set(map, i, v) \
 	do { \
-		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
 		fusebpf_map_value(map) _value = (v); \
+		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
 		if (_found) \
 			*_found = _value; \
 	} while (0)
@@ -298,8 +300,8 @@ static __fusebpf_inline int fusebpf_refuse(__s64 number)
 
 #define fusebpf_array_set_member(map, i, member, v) \
 	do { \
+		typeof(((fusebpf_map_value(map) *)NULL)->member) _value = (v); \
 		fusebpf_map_value(map) *_found = fusebpf_map_find(map, i); \
-		typeof(_found->member) _value = (v); \
 		if (_found) \
 			_found->member = _value; \
 	} while (0)

@@ -237,8 +237,12 @@ class MapEmitter:
             return [f"fusebpf_array_set_member({place}, {self.exprs.value(stmt.value)});"]
         if self._plain(stmt.map):
             return [f"fusebpf_array_set({stmt.map}, {index}, {self.exprs.value(stmt.value)});"]
-        lines, at, kept = self._staged(stmt.map, stmt.index, stmt.value)
-        lines.append(f"(void)fusebpf_at_put({stmt.map}, {at}, {kept});")
+        decl = self.decls[stmt.map]
+        lines: list[str] = []
+        later: list[str] = []
+        kept = self._stage(stmt.value, decl.value, "value", lines, later)
+        at = self._stage(stmt.index, decl.key, "key", lines, later)
+        lines += [*later, f"(void)fusebpf_at_put({stmt.map}, &{at}, {kept});"]
         return ["{", *(f"\t{line}" for line in lines), "}"]
 
     def update(self, stmt: ir.MapUpdate) -> list[str]:

@@ -201,8 +201,8 @@ class PyRun:
                     raise _Return(-22)
                 frame.values[param] = self._buffers[self._args[param]] = new_bytes
             case ir.MapSet(map=name, index=index, value=value, field=member):
-                slot = self._index(name, index, frame)
                 new = self._eval(value, frame)
+                slot = self._index(name, index, frame)
                 if member:
                     old = self._contents[name].get(slot, self._zero(name))
                     new = self._changed(name, old, member, _number(new))

@@ -36,11 +36,15 @@ uses = filters.hash("uses", key=u32, value=Use, max_entries=8)
 m = filters.hash("m", key=u32, value=u64, max_entries=8)
 a = filters.array("a", value=u32, max_entries=8)
 wide = filters.array("wide", value=s64, max_entries=4)
+stats = filters.array("stats", value=Use, max_entries=4)
 ids = filters.hash("ids", key=Key, value=u64, max_entries=8)
 
 def bump(ctx: Context) -> int:
     a[7] = (a[7] + 1) & 255
     return a[7]
+
+def put(ctx: Context) -> u32:
+    return 7 if m.put(1, 50) else 8
 
 """
 
@@ -191,7 +195,7 @@ return refuse(n)"""
         ("rest_start = 9\nrest = name[ctx.uid:]\nreturn refuse(rest_start + len(rest))", -10),
         ("rest = name[ctx.uid:]\nrest_start = 0\nreturn refuse(len(rest))", -1),
         ("c_at = 90\nfor c in name:\n    n = c\nreturn refuse(c_at)", -90),
-        ("match_31_4 = 7\nmatch ctx.uid + 1:\n    case 4: return refuse(match_31_4)", -7),
+        ("match_35_4 = 7\nmatch ctx.uid + 1:\n    case 4: return refuse(match_35_4)", -7),
     ],
 )  # fmt: skip
 def test_hidden_locals_leave_an_authors_alone(tmp_path: Path, lines: str, wanted: int) -> None:
@@ -230,6 +234,14 @@ return refuse(n + 1)"""
     [
         ("n = 0\nfor i in range(bump(ctx) & 3, 5): n += i\nreturn refuse(n * 10 + a[7])", -101),
         ("n = 0\nfor i in range(a[7], 3 if bump(ctx) else 0):\n    n += i\nreturn refuse(n)", -3),
+        ("a[bump(ctx) % 4] = a[7] + 5\nreturn refuse(a[1])", -5),
+        ("a[a[7] % 4] = 3 + bump(ctx)\nreturn refuse(a[1])", -4),
+        ("stats[a[7] % 4].last = 3 + bump(ctx)\nreturn refuse(stats[1].last)", -4),
+        ("stats[a[7] % 4] = Use(0, 3 + bump(ctx))\nreturn refuse(stats[1].last)", -4),
+        ("return refuse(m.get(1, put(ctx)))", -50),
+        ("m.put(1, 5)\nreturn refuse(m.get(1, u64(bump(ctx))) + a[7])", -6),
+        ("m.put(2, 5)\nreturn refuse(m.get(u32(m.get(2, 1)) & 2, m.get(2, 0) + m.get(3, 4)))", -9),
+        ("return refuse(ids.get(Key(1, 2), u64(bump(ctx))) + a[7])", -2),
     ],
 )
 def test_once_and_in_order(tmp_path: Path, lines: str, wanted: int) -> None:

@@ -18,8 +18,8 @@ Integers
     ``Not`` and conditions see any integer: non-zero is true.
 
 Order
-    Operands run from left to right. ``BoolOp``, ``Conditional`` and ``Chain`` stop early as in
-    Python, and evaluate every operand at most once.
+    Operands run from left to right; what ``MapSet`` stores runs before its index. ``BoolOp``,
+    ``Conditional`` and ``Chain`` stop early as in Python, and evaluate every operand at most once.
 
 Names
     A Name is a byte string without its NUL, 0…255 bytes; a Buffer one of 0…4095. What is said of

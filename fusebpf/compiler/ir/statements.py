@@ -84,7 +84,7 @@ class Replace:
 
 @dataclass(frozen=True)
 class MapSet:
-    """``array[index] = value``, or ``array[index].field = value``."""
+    """``array[index] = value``, or ``array[index].field = value``; ``value`` comes first."""
 
     line: int
     map: str
