@@ -163,6 +163,7 @@ class FunctionEmitter:
         self.inside = 0
         self.shown = 0
         self.locals = self._local_names()
+        self.optional = frozenset(v.name for v in function.locals if v.optional)
         if function.shared:
             # It is given none; what it calls does without, too.
             self.locals |= {p.name: "NULL" for p in function.params if p.type == CONTEXT}
@@ -397,6 +398,8 @@ class FunctionEmitter:
         match stmt:
             case ir.Assign(target=target, value=value):
                 self._put(f"{self.exprs.local(target)} = {self.exprs.value(value)};")
+                if target in self.optional:
+                    self._put(f"{self.exprs.present(target)} = 1;")
             case ir.MapFetch():
                 self._lines(self.maps.fetch(stmt))
             case ir.SetField(param=param, path=path, value=value):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fusebpf.compiler.flow import Flow, bounds
-from fusebpf.compiler.operands import Fetch, Flexible, Lit, Operand, Value
+from fusebpf.compiler.operands import Fetch, Flexible, Lit, Operand, Poison, Value
 from fusebpf.compiler.types import BOOL, ERRNO, S64, U8, U64, VERDICT, BoolType, IntType, Type
 
 
@@ -23,11 +23,15 @@ class Joined:
     conflict: bool = False
     #: Locals: holds the result of ``m.get(k)``. Results: some return has no value.
     optional: bool = False
+    #: Locals: holds a record of a map; and, which does not go together, something else.
+    record: bool = False
+    other: bool = False
     assignments: int = 0
 
     def add(self, operand: Operand, flow: Flow) -> None:
         """Join one more operand."""
         self.assignments += 1
+        record = False
         match operand:
             case Lit(value=value):
                 lo, hi = self.lit or (value, value)
@@ -36,12 +40,17 @@ class Joined:
                 self.flexible = True
             case Fetch(map=decl):
                 self.optional = True
+                record = not isinstance(decl.value, IntType)
                 # Of a record the members have locals of their own: only the presence is kept.
                 self._add_type(decl.value if isinstance(decl.value, IntType) else U8, 0)
             case Value(expr=expr) if isinstance(expr.type, IntType | BoolType):
                 self._add_type(expr.type, bounds(expr, flow)[0])
             case Value(expr=expr) if expr.type in (VERDICT, ERRNO):
                 self._add_type(expr.type, 0)
+        self.record |= record
+        self.other |= not record and not isinstance(operand, Poison)
+        if self.record and self.other:
+            self.conflict = True
         if self.type in (VERDICT, ERRNO) and (self.lit or self.flexible):
             self.conflict = True
 

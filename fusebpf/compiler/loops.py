@@ -167,16 +167,8 @@ class Loops(Results):
         body = self._body(node.body, self.flow, var, values, at_least_one)
         if self.infer:
             return []
-        if self.local_type(var) != S64:
-            if var in self.poisoned:
-                return []
-            self.error(
-                node.target,
-                "E243",
-                f"the loop variable {var!r} is used for something else, too",
-                "use another name in the loop",
-            )
-            return []
+        if self.local_type(var) != S64 or self.joins[var].optional:
+            return [] if var in self.poisoned else self._other_use(node, var)
         return [*made, ir.For(node.lineno, var, S64, start, step, count, max(bound, 0), body)]
 
     def _once(self, node: ast.For, local: str, value: ir.Expr, made: list[ir.Stmt]) -> ir.Expr:
@@ -186,6 +178,15 @@ class Loops(Results):
         self.flow = self.flow.assign(local, bounds(value, self.flow))
         made.append(ir.Assign(node.lineno, local, value))
         return ir.Local(S64, local)
+
+    def _other_use(self, node: ast.For, var: str) -> list[ir.Stmt]:
+        self.error(
+            node.target,
+            "E243",
+            f"the loop variable {var!r} is used for something else, too",
+            "use another name in the loop",
+        )
+        return []
 
     def _unknown_turns(self, node: ast.expr) -> None:
         shown = self.source_of(node)
@@ -209,6 +210,8 @@ class Loops(Results):
         body = self._body(node.body, self.flow, var, (0, 255))
         if self.infer or type_ is None:
             return []
+        if self.joins[var].optional:
+            return self._other_use(node, var)
         value = self.convert(node.iter, Value(byte), type_)
         if value is None:
             return []
@@ -218,13 +221,8 @@ class Loops(Results):
         return [ir.For(node.lineno, index, S64, zero, 1, count, bound, (first, *body))]
 
     def _entries(self, node: ast.For, var: str, param: str) -> list[ir.Stmt]:
-        if self.store_counts.get(var, 0) > 1 and var not in self.entry_vars:
-            self.error(
-                node.target,
-                "E243",
-                f"the loop variable {var!r} is used for something else, too",
-                "use another name in the loop",
-            )
+        if var in self.joins and not self.infer:
+            self._other_use(node, var)
         before = self.aliases.get(var)
         self.aliases[var] = Value(ir.Local(DIRENT, var))
         body = self._body(node.body, self.flow, var)

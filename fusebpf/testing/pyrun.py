@@ -181,6 +181,7 @@ class PyRun:
             case ir.Assign(target=target, value=value):
                 self._origin = None
                 frame.values[target] = self._eval(value, frame)
+                frame.present[target] = True
                 frame.origins[target] = self._origin
             case ir.MapFetch(target=target, map=name, key=key, fields=fields):
                 found = self._find(name, self._key(name, key, frame))

@@ -33,6 +33,7 @@ class Key:
     gid: u32
 
 uses = filters.hash("uses", key=u32, value=Use, max_entries=8)
+signed = filters.hash("signed_", key=u32, value=s64, max_entries=8)
 m = filters.hash("m", key=u32, value=u64, max_entries=8)
 a = filters.array("a", value=u32, max_entries=8)
 wide = filters.array("wide", value=s64, max_entries=4)
@@ -50,6 +51,10 @@ def put(ctx: Context) -> u32:
 
 OPEN = "@filters.open.pre\ndef f(ctx: Context, req: OpenIn):\n"
 UNLINK = "@filters.unlink.pre\ndef f(ctx: Context, name: Name):\n"
+READDIR = """\
+@filters.readdir.post
+def f(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents):
+"""
 RUNS = ("python", "kernel") if os.geteuid() == 0 else ("python",)
 
 
@@ -182,6 +187,68 @@ return refuse(n)"""
     assert codes(tmp_path, OPEN + indented(lines)) == ["E240"]
 
 
+LATER = """\
+last = m.get(1)
+if ctx.uid == 7:
+    last = 5
+if last is not None:
+    return -EPERM"""
+BRANCHES = """\
+if ctx.uid == 7:
+    last = 5
+elif ctx.uid == 8:
+    last = m.get(1)
+else:
+    last = 6
+if ctx.gid and ctx.uid == 7:
+    last = 6
+for i in range(ctx.gid & 3):
+    last = m.get(i)
+    if ctx.uid == 6:
+        last = 3
+if last is not None:
+    return -EPERM"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "ids", "wanted"),
+    [
+        (LATER, (7, 0), -1),
+        (LATER, (8, 0), 0),
+        (BRANCHES, (7, 0), -1),
+        (BRANCHES, (8, 0), 0),
+        (BRANCHES, (9, 0), -1),
+        (BRANCHES, (9, 2), 0),
+        (BRANCHES, (6, 2), -1),
+    ],
+)
+def test_a_local_with_a_number_is_not_none(
+    tmp_path: Path, lines: str, ids: tuple[int, int], wanted: int
+) -> None:
+    text = OPEN + indented(lines.replace("m.get(i)", "m.get(u32(i))"))
+    check(tmp_path, text, "open.pre", wanted, {"uid": ids[0], "gid": ids[1]})
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("use = uses.get(1)\nuse = 5\nif use is not None: return refuse(use.made)", "E208"),
+        ("x = signed.get(1)\nfor x in range(3):\n    if x is None: return -EPERM", "E243"),
+        ("x = m.get(1)\nfor x in name:\n    if x is None: return -EPERM", "E243"),
+    ],
+)
+def test_a_local_is_one_thing(tmp_path: Path, lines: str, code: str) -> None:
+    assert code in codes(tmp_path, UNLINK + indented(lines))
+
+
+def test_an_entry_is_nothing_else(tmp_path: Path) -> None:
+    lines = "for e in entries:\n    e.drop()\ne = uses.get(1)\nif e is not None: return CONTINUE"
+    head = (
+        "@filters.readdir.post\ndef f(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents):\n"
+    )
+    assert codes(tmp_path, head + indented(lines)) == ["E243"]
+
+
 # ---------------------------------------------------------------- names of an author
 
 
@@ -195,7 +262,7 @@ return refuse(n)"""
         ("rest_start = 9\nrest = name[ctx.uid:]\nreturn refuse(rest_start + len(rest))", -10),
         ("rest = name[ctx.uid:]\nrest_start = 0\nreturn refuse(len(rest))", -1),
         ("c_at = 90\nfor c in name:\n    n = c\nreturn refuse(c_at)", -90),
-        ("match_35_4 = 7\nmatch ctx.uid + 1:\n    case 4: return refuse(match_35_4)", -7),
+        ("match_36_4 = 7\nmatch ctx.uid + 1:\n    case 4: return refuse(match_36_4)", -7),
     ],
 )  # fmt: skip
 def test_hidden_locals_leave_an_authors_alone(tmp_path: Path, lines: str, wanted: int) -> None:

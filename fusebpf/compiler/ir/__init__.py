@@ -40,8 +40,8 @@ Maps
 
 Locals
     Function-wide. Optional locals (results of ``m.get(k)``) have a second, Boolean half, read by
-    ``IsPresent`` and written by ``MapFetch``. ``Function.frame`` only tells the C emitter where a
-    local lives.
+    ``IsPresent`` and written by ``MapFetch``; ``Assign`` makes it true. ``Function.frame`` only
+    tells the C emitter where a local lives.
 
 Loops
     ``For`` runs k = 0, 1, … below ``count`` (evaluated once; ≤ ``bound``) and assigns
