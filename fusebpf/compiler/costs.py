@@ -81,7 +81,8 @@ def _size(node: ir.Expr | ir.Stmt) -> int:
     if isinstance(node, ir.NameTest):
         return sum(4 + 5 * (-(-len(value) // 8) + 1) for value in node.values)
     if isinstance(node, ir.NameGlob):
-        return sum(24 + 8 * len(part.items) + part.size for part in segments(node.pattern))
+        parts = [part for pattern in node.patterns for part in segments(pattern)]
+        return sum(24 + 8 * len(part.items) + part.size for part in parts)
     if isinstance(node, ir.OneOf):
         return 1 + 2 * len(node.values)
     if isinstance(node, ir.Binary) and node.op in ("//", "%") and node.type.signed:
@@ -176,8 +177,9 @@ def _hidden_turns(node: ir.Expr | ir.Stmt) -> int:
             return min(_length(left), _length(right))
         case ir.NameWalk(name=name):
             return _length(name)
-        case ir.NameGlob(name=name, pattern=pattern):
-            return _length(name) * max(len(segments(pattern)) - 2, 0)
+        case ir.NameGlob(name=name, patterns=patterns):
+            stars = sum(max(len(segments(pattern)) - 2, 0) for pattern in patterns)
+            return _length(name) * stars
         case ir.MakeRecord(type=kind, values=values):
             members = zip(kind.record.members, values, strict=True)
             return sum(m.size for m, v in members if m.is_bytes and not isinstance(v, ir.Bytes))

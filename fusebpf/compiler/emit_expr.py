@@ -194,8 +194,8 @@ class ExprEmitter:
                 return f"fusebpf_name_byte({self.name(name_expr)}, {self.value(index)})"
             case ir.NameTest():
                 return self._name_test(expr)
-            case ir.NameGlob(pattern=pattern, fold=fold, name=name_expr):
-                return f"{self.names.globs[pattern, fold]}({self.name(name_expr)})"
+            case ir.NameGlob():
+                return self._name_glob(expr)
             case ir.NameWalk(name=name_expr, map=name, state=state):
                 return f"fusebpf_name_walk({self.name(name_expr)}, &{name}, {self.value(state)})"
             case ir.NameSame(left=left, right=right):
@@ -413,9 +413,8 @@ class ExprEmitter:
         if not expr.fold and expr.how == "equal" and expr.values in self.names.sets:
             return f"{self.names.sets[expr.values]}({name})"
         part = name
-        if len(expr.values) > 1 and isinstance(expr.name, ir.NamePart):
-            self.temporaries += 1
-            name = f"_p{self.temporaries}"
+        if len(expr.values) > 1:
+            name = self._kept_part(expr.name, part)
         fold = int(expr.fold)
         tests: list[str] = []
         for value in expr.values:
@@ -429,10 +428,29 @@ class ExprEmitter:
                 tests.append(f"{_TESTS[expr.how]}({name}, {literal}, {fold})")
         if not tests:
             return f"fusebpf_name_is_none({name})"
-        result = tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
-        if name != part:
-            return f"({{ const struct fusebpf_buf *{name} = {part}; {result}; }})"
+        return _any_of(tests, name, part)
+
+    def _name_glob(self, expr: ir.NameGlob) -> str:
+        part = name = self.name(expr.name)
+        if len(expr.patterns) > 1:
+            name = self._kept_part(expr.name, part)
+        tests = [f"{self.names.globs[p, expr.fold]}({name})" for p in expr.patterns]
+        return _any_of(tests, name, part)
+
+    def _kept_part(self, expr: ir.Expr, text: str) -> str:
+        """The pointer to a name that is asked several questions: a part is cut off once."""
+        if not isinstance(expr, ir.NamePart):
+            return text
+        self.temporaries += 1
+        return f"_p{self.temporaries}"
+
+
+def _any_of(tests: list[str], name: str, part: str) -> str:
+    """Whether one of the tests of a name is true; it is kept where it is not its own text."""
+    result = tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
+    if name == part:
         return result
+    return f"({{ const struct fusebpf_buf *{name} = {part}; {result}; }})"
 
 
 def _fits(value: int, type_: Type) -> bool:

@@ -26,10 +26,10 @@ class NameFunctions:
         self._taken = taken
         for expr in _asked(program):
             if isinstance(expr, ir.NameGlob):
-                key = (expr.pattern, expr.fold)
-                if key not in self.globs:
-                    self.globs[key] = name = self._name(f"name_glob{len(self.globs) + 1}")
-                    self._glob(name, *key)
+                for key in ((pattern, expr.fold) for pattern in expr.patterns):
+                    if key not in self.globs:
+                        self.globs[key] = name = self._name(f"name_glob{len(self.globs) + 1}")
+                        self._glob(name, *key)
             elif (
                 expr.how == "equal"
                 and not expr.fold

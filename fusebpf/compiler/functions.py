@@ -27,6 +27,7 @@ from fusebpf.compiler.operands import (
 )
 from fusebpf.compiler.results import RESULT
 from fusebpf.compiler.scope import HelperInfo, Unit
+from fusebpf.compiler.statements import value_name
 from fusebpf.compiler.types import (
     BOOL,
     BUFFER,
@@ -161,6 +162,8 @@ class FunctionChecker(Matching):
                 entry_vars.add(node.target.id)
             elif isinstance(node, ast.Match):
                 names.add(subject_name(node))
+            elif isinstance(node, ast.Assign) and len(node.targets) > 1:
+                names.add(value_name(node))
         self.entry_vars = frozenset(entry_vars)
         self.replaced = frozenset(self._replaced())
         for param in params:

@@ -201,6 +201,9 @@ class Loops(Results):
     def _bytes_of(self, node: ast.For, var: str, name: ir.Expr) -> list[ir.Stmt]:
         """``for c in name``: a counted loop that begins with ``c = name[index]``."""
         index = f"{var}.at"
+        kept: list[ir.Stmt] = []
+        if isinstance(name, ir.NamePart):
+            name = self.kept_part(node.target, f"{var}.name", name, kept)
         joined = self.next_joins.setdefault(var, Joined())
         byte = ir.NameByte(U8, name, ir.Local(S64, index))
         joined.add(Value(byte), self.flow)
@@ -218,7 +221,7 @@ class Loops(Results):
         count = ir.NameLen(S64, name)
         first = ir.Assign(node.lineno, var, value)
         zero, bound = ir.Const(S64, 0), longest(name)
-        return [ir.For(node.lineno, index, S64, zero, 1, count, bound, (first, *body))]
+        return [*kept, ir.For(node.lineno, index, S64, zero, 1, count, bound, (first, *body))]
 
     def _entries(self, node: ast.For, var: str, param: str) -> list[ir.Stmt]:
         if var in self.joins and not self.infer:

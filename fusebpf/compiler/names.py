@@ -23,6 +23,7 @@ from fusebpf.compiler.operands import (
 )
 from fusebpf.compiler.operators import Operators
 from fusebpf.compiler.types import BOOL, NAME, S64, TEXTS, U8, most_bytes
+from fusebpf.compiler.walk import repeatable
 from fusebpf.compiler.words import describe
 from fusebpf.spelling import closest
 
@@ -308,7 +309,10 @@ class Names(Operators):
                     "several bytes",
                     "names are bytes: match such a character outside of [...], or with *",
                 )
-        tests = _merged(self.glob_test(view, pattern) for pattern in dict.fromkeys(patterns))
+        unique = tuple(dict.fromkeys(patterns))
+        tests = _merged(self.glob_test(view, pattern) for pattern in unique)
+        if len(tests) > 1 and not repeatable(view.name):
+            return Value(ir.NameGlob(BOOL, view.name, unique, view.fold))
         if not tests:
             return Value(ir.Const(BOOL, 0))
         return Value(tests[0] if len(tests) == 1 else ir.BoolOp(BOOL, "or", tuple(tests)))
@@ -326,7 +330,7 @@ class Names(Operators):
             return self._test(view, "suffix", [texts[1]])
         if plain and len(parts) == 2 and not texts[1]:
             return self._test(view, "prefix", [texts[0]])
-        return ir.NameGlob(BOOL, view.name, pattern, view.fold)
+        return ir.NameGlob(BOOL, view.name, (pattern,), view.fold)
 
     def name_holds(self, node: ast.Compare, text: Text, view: NameView) -> ir.Expr | None:
         """``"x" in name``."""
@@ -335,7 +339,8 @@ class Names(Operators):
         if not text.raw:
             return ir.Const(BOOL, 1)
         inner = NameView(whole(view), view.fold)
-        return ir.NameGlob(BOOL, inner.name, b"*" + literal(text.raw) + b"*", view.fold)
+        pattern = b"*" + literal(text.raw) + b"*"
+        return ir.NameGlob(BOOL, inner.name, (pattern,), view.fold)
 
     def name_method(self, node: ast.Call, method: Method) -> Operand:
         """``name.startswith(...)``, ``name.endswith(...)``, ``name.lower()``."""

@@ -19,6 +19,7 @@ from fusebpf.compiler.operands import (
     Fetch,
     Group,
     HelperRef,
+    Joining,
     Lit,
     MapRef,
     NameView,
@@ -40,6 +41,7 @@ from fusebpf.compiler.types import (
     S64,
     TEXTS,
     VERDICT,
+    BoolType,
     IntType,
     RecordType,
     StructType,
@@ -64,6 +66,11 @@ _UNSUPPORTED: dict[type[ast.stmt], tuple[str, str]] = {
     ast.Nonlocal: ("nonlocal", "keep state in a map: filters.array(...)"),
     ast.Delete: ("del", "maps: m.discard(key); locals need no deletion"),
 }
+
+
+def value_name(node: ast.Assign) -> str:
+    """The hidden local that holds what several targets get."""
+    return f"value.{node.lineno}_{node.col_offset}"
 
 
 class Statements(Members):
@@ -161,11 +168,30 @@ class Statements(Members):
             self.joinable = tuple(_sums(node.value))
         operand = self.expr(node.value)
         out: list[ir.Stmt] = []
+        if len(node.targets) > 1 and not isinstance(node.targets[0], ast.Name):
+            operand = self._value_once(node, operand, out)
         for target in node.targets:
             out.extend(self.store(node, target, node.value, operand))
             if len(node.targets) > 1 and isinstance(target, ast.Name):
                 operand = self.name(ast.copy_location(ast.Name(target.id), target))
         return out
+
+    def _value_once(self, node: ast.Assign, operand: Operand, out: list[ir.Stmt]) -> Operand:
+        """What several targets get, in a hidden local: the first of them may change it."""
+        name = value_name(node)
+        target = ast.copy_location(ast.Name(name, ast.Store()), node.value)
+        if as_view(operand) is not None or isinstance(operand, Joining):
+            message = "a name cannot be given to several targets"
+            return self.error(node.targets[0], "E102", message, "assign one by one")
+        if not isinstance(operand, Value) or isinstance(operand.expr, ir.Const | ir.Local):
+            return operand
+        if isinstance(operand.expr, ir.MakeRecord):
+            operand, made = self._snapshot(target, name, operand)
+            out += made
+        elif isinstance(operand.expr.type, IntType | BoolType):
+            out += self.set_local(node, target, name, node.value, operand)
+            return self.name(target)
+        return operand
 
     def store(
         self, node: ast.stmt, target: ast.expr, value: ast.expr, operand: Operand
@@ -342,20 +368,26 @@ class Statements(Members):
             )
         if not isinstance(view.name, ir.NamePart):
             return operand, []
-        part = view.name
-        ends: list[ir.Expr | None] = []
-        for what, end in (("start", part.start), ("stop", part.stop)):
-            if end is None or isinstance(end, ir.Const):
-                ends.append(end)
-                continue
-            local = f"{name}.{what}"
-            joined = self.next_joins.setdefault(local, Joined())
-            joined.type, joined.declared = S64, True
-            self.flow = self.flow.assign(local)
-            made.append(ir.Assign(target.lineno, local, end))
-            ends.append(ir.Local(S64, local))
-        kept = ir.NamePart(part.type, part.name, ends[0] or part.start, ends[1])
+        kept = self.kept_part(target, name, view.name, made)
         return NameView(kept, view.fold, view.start, view.stop, view.tail), made
+
+    def kept_part(
+        self, target: ast.expr, name: str, part: ir.NamePart, made: list[ir.Stmt]
+    ) -> ir.NamePart:
+        """A part of a name, and those that it is a part of, with all ends in hidden locals."""
+        base, ends = part.name, [part.start, part.stop]
+        if isinstance(base, ir.NamePart):
+            base = self.kept_part(target, f"{name}.part", base, made)
+        for index, what in enumerate(("start", "stop")):
+            end = ends[index]
+            if end is not None and not isinstance(end, ir.Const):
+                local = f"{name}.{what}"
+                joined = self.next_joins.setdefault(local, Joined())
+                joined.type, joined.declared = S64, True
+                self.flow = self.flow.assign(local)
+                made.append(ir.Assign(target.lineno, local, end))
+                ends[index] = ir.Local(S64, local)
+        return ir.NamePart(part.type, base, ends[0] or part.start, ends[1])
 
     def _kept_record(
         self, target: ast.expr, name: str, made: ir.MakeRecord

@@ -10,6 +10,10 @@ from typing import Any, TypeVar, get_args
 from fusebpf.compiler import ir
 
 _EXPRS: tuple[type, ...] = get_args(ir.Expr)
+#: What changes something, or what another CPU changes.
+_CHANGING = (
+    ir.Call | ir.MapPut | ir.MapDiscard | ir.MapGet | ir.MapHas | ir.MapItem | ir.NameWalk | ir.Kept
+)
 N = TypeVar("N", bound=ir.Expr | ir.Stmt)
 
 
@@ -37,6 +41,14 @@ def expressions(node: ir.Expr | ir.Stmt) -> Iterator[ir.Expr]:
         yield node
     for part in parts(node):
         yield from expressions(part)
+
+
+def repeatable(expr: ir.Expr) -> bool:
+    """Whether an expression does nothing, and gives the same when it is evaluated again at once."""
+    return not any(
+        isinstance(e, _CHANGING) or (isinstance(e, ir.CtxField) and e.field == "ktime")
+        for e in expressions(expr)
+    )
 
 
 def mapped(node: N, change: Callable[[ir.Expr], ir.Expr]) -> N:

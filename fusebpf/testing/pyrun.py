@@ -421,9 +421,10 @@ class PyRun:
             case ir.NamePart(name=inner, start=start, stop=stop):
                 text, first = self._bytes(inner, frame), self._int(start, frame)
                 return text[first : None if stop is None else self._int(stop, frame)]
-            case ir.NameGlob(name=inner, pattern=pattern, fold=fold):
+            case ir.NameGlob(name=inner, patterns=patterns, fold=fold):
                 text = self._bytes(inner, frame)
-                return int(fnmatchcase(text.lower() if fold else text, pattern))
+                text = text.lower() if fold else text
+                return int(any(fnmatchcase(text, pattern) for pattern in patterns))
             case ir.NameWalk(name=inner, map=name, state=state):
                 return self._walk(name, self._bytes(inner, frame), self._int(state, frame))
             case ir.NameSame(left=left, right=right):

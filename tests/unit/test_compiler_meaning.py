@@ -51,6 +51,7 @@ def put(ctx: Context) -> u32:
 
 OPEN = "@filters.open.pre\ndef f(ctx: Context, req: OpenIn):\n"
 UNLINK = "@filters.unlink.pre\ndef f(ctx: Context, name: Name):\n"
+LOOKUP = "@filters.lookup.pre\ndef f(ctx: Context, name: Name):\n"
 READDIR = """\
 @filters.readdir.post
 def f(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents):
@@ -309,7 +310,37 @@ return refuse(n + 1)"""
         ("m.put(1, 5)\nreturn refuse(m.get(1, u64(bump(ctx))) + a[7])", -6),
         ("m.put(2, 5)\nreturn refuse(m.get(u32(m.get(2, 1)) & 2, m.get(2, 0) + m.get(3, 4)))", -9),
         ("return refuse(ids.get(Key(1, 2), u64(bump(ctx))) + a[7])", -2),
+        ("req.flags = x = req.flags + 1\nreturn refuse(x * 10 + req.flags)", -11),
+        ("a[1] = x = a[2] = bump(ctx)\nreturn refuse(x + a[1] * 10 + a[2] * 100)", -111),
+        ("stats[1] = stats[2] = Use(bump(ctx), stats[1].last + 1)\n"
+         "return refuse(stats[1].last * 10 + stats[2].last + 100 * a[7])", -111),
+        ("req.flags = req.open_flags = 7\nreturn refuse(req.flags + req.open_flags)", -14),
     ],
-)
+)  # fmt: skip
 def test_once_and_in_order(tmp_path: Path, lines: str, wanted: int) -> None:
     check(tmp_path, OPEN + indented(lines), "open.pre", wanted)
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "wanted"),
+    [
+        ('if name[bump(ctx):].glob(("a*b*c", "d?e")): return refuse(a[7])', "xdie", -1),
+        ('if name[bump(ctx):].glob(("a*", "*e", "x?")): return refuse(a[7])', "xo", 0),
+        ("n = 0\nfor c in name[bump(ctx):]: n += c\nreturn refuse(n * 10 + a[7] - 1900)",
+         "xdb", -81),
+        ("k = ctx.gid\nfor c in name[k:]: k += 2\nreturn refuse(k)", "abc", -6),
+        ('k = ctx.uid\npart = name[k:][1:]\nk = 5\nreturn -EPERM if part == "c" else CONTINUE',
+         "abc", -1),
+        ('k = ctx.uid\npart = name[:k + 1][k:][:9]\nk = 5\n'
+         'return -EPERM if part == "b" else CONTINUE', "abc", -1),
+    ],
+)  # fmt: skip
+def test_parts_of_names_are_cut_off_once(
+    tmp_path: Path, lines: str, name: str, wanted: int
+) -> None:
+    check(tmp_path, UNLINK + indented(lines), "unlink.pre", wanted, {"name": name, "uid": 1})
+
+
+def test_a_name_goes_to_one_target(tmp_path: Path) -> None:
+    lines = "name[:] = name[:] = name[1:]"
+    assert codes(tmp_path, LOOKUP + indented(lines)) == ["E102"]

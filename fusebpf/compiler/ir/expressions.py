@@ -129,11 +129,14 @@ class NamePart:
 
 @dataclass(frozen=True)
 class NameGlob:
-    """Whether a name matches a glob pattern; with ``fold`` its ASCII letters in lower case."""
+    """Whether a name matches a glob pattern; with ``fold`` its ASCII letters in lower case.
+
+    Any of ``patterns`` will do: there are several where the name must not be made again for each.
+    """
 
     type: Type
     name: Expr
-    pattern: bytes
+    patterns: tuple[bytes, ...]
     fold: bool = False
 
 
