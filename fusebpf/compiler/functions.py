@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import FunctionType
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Arg, Hook
@@ -178,7 +178,26 @@ class FunctionChecker(Matching):
         self.flow = Flow(assigned=frozenset(self.next_joins))
 
     def _replaced(self) -> Iterator[str]:
-        """Names and entries that get other contents, here or maybe in a helper."""
+        """Names and entries that get other contents, under their own name or another word."""
+        words: dict[str, str] = {}
+        for node in (inner for stmt in self.node.body for inner in ast.walk(stmt)):
+            match node:
+                case ast.Assign(targets=targets, value=ast.Name(id=name)):
+                    words.update((t.id, name) for t in targets if isinstance(t, ast.Name))
+                case ast.AnnAssign(target=ast.Name(id=word), value=ast.Name(id=name)):
+                    words[word] = name
+                case ast.NamedExpr(target=ast.Name(id=word), value=ast.Name(id=name)):
+                    words[word] = name
+        for name in self._changed_words(words):
+            seen: set[str] = set()
+            while name not in seen:
+                seen.add(name)
+                yield name
+                name = words.get(name, name)
+
+    def _changed_words(self, words: Mapping[str, str]) -> Iterator[str]:
+        """What is given other contents as the function calls it, here or maybe in a helper."""
+        entries = {*self.entry_vars, *words}
         for node in (inner for stmt in self.node.body for inner in ast.walk(stmt)):
             match node:
                 case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store()):
@@ -187,7 +206,7 @@ class FunctionChecker(Matching):
                     yield name
                 case ast.Call(args=args):
                     given = {arg.id for arg in args if isinstance(arg, ast.Name)}
-                    yield from given & self.entry_vars
+                    yield from given & entries
 
 
 def _run(

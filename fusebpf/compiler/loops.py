@@ -14,6 +14,7 @@ from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.results import Results
 from fusebpf.compiler.types import BOOL, DIRENT, DIRENTS, S64, TEXTS, U8
+from fusebpf.compiler.walk import statements
 from fusebpf.compiler.words import describe
 
 #: The most turns of one loop, and of a filter with its helpers.
@@ -211,6 +212,17 @@ class Loops(Results):
         counter.add(Value(ir.Local(S64, index)), self.flow)
         type_ = self.local_type(var)
         body = self._body(node.body, self.flow, var, (0, 255))
+        base = name
+        while isinstance(base, ir.NamePart):
+            base = base.name
+        if any(_replaces(stmt, base) for stmt in statements(body)):
+            shown = self.source_of(node.iter)
+            self.error(
+                node.iter,
+                "E267",
+                f"{shown} is replaced in the loop over its bytes",
+                "replace it behind the loop",
+            )
         if self.infer or type_ is None:
             return []
         if self.joins[var].optional:
@@ -279,6 +291,13 @@ class Loops(Results):
                 if stored or isinstance(node, ast.Call):
                     return [*self.params, *self.entry_vars]
         return []
+
+
+def _replaces(stmt: ir.Stmt, name: ir.Expr) -> bool:
+    """Whether a statement gives a name other contents."""
+    if isinstance(stmt, ir.RenameEntry):
+        return isinstance(name, ir.DirentName) and name.var == stmt.var
+    return isinstance(stmt, ir.Replace) and isinstance(name, ir.Local) and name.name == stmt.param
 
 
 def _turns(first: Bounds, last: Bounds, step: int) -> int:

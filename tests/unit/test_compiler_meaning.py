@@ -341,6 +341,24 @@ def test_parts_of_names_are_cut_off_once(
     check(tmp_path, UNLINK + indented(lines), "unlink.pre", wanted, {"name": name, "uid": 1})
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'n = name\npart = name[:2]\nn[:] = "zzzz"\nreturn -EPERM if part == "zz" else CONTINUE',
+        'n = o = name\np = o\npart = n[:2]\np[:] = "zz"\nif part == "z": return -EPERM',
+        'n = name\nfor c in name[1:ctx.uid]:\n    if c == 3: n[:] = "zz"',
+    ],
+)
+def test_parts_of_replaced_names_are_not_kept(tmp_path: Path, lines: str) -> None:
+    assert codes(tmp_path, LOOKUP + indented(lines)) == ["E267"]
+
+
+def test_entries_under_another_word(tmp_path: Path) -> None:
+    text = "def other(e: Dirent):\n    e.name = e.name + 'x'\n\n"
+    lines = "for e in entries:\n    d = e\n    n = e.name\n    other(d)\n    if n == 'ax': e.drop()"
+    assert codes(tmp_path, text + READDIR + indented(lines)) == ["E267"]
+
+
 def test_a_name_goes_to_one_target(tmp_path: Path) -> None:
     lines = "name[:] = name[:] = name[1:]"
     assert codes(tmp_path, LOOKUP + indented(lines)) == ["E102"]
