@@ -16,7 +16,7 @@ from fusebpf.compiler.scope import Unit
 from fusebpf.dsl.predicates import Predicate
 from fusebpf.dsl.values import POSTFILTER
 
-#: What the texts below mention, under names that no author's name can hide.
+#: What the texts below mention.
 _KNOWN = {
     "_ENOENT": constants.ENOENT,
     "_EPERM": constants.EPERM,
@@ -94,13 +94,18 @@ def expand(unit: Unit) -> Iterator[tuple[str, ast.FunctionDef]]:
     """
     if not unit.fset.predicates:
         return
-    known: dict[str, object] = {**unit.globals, **_KNOWN}
+    known = {**unit.globals, **{_own(name): value for name, value in _KNOWN.items()}}
     unit.globals = known
     for number, predicate in enumerate(unit.fset.predicates, 1):
         name = f"_P{number}"
-        known[name] = predicate.function
+        known[_own(name)] = predicate.function
         for hook, (params, body) in _FILTERS[predicate.kind].items():
             yield hook, _definition(predicate, name, hook, params, body)
+
+
+def _own(name: str) -> str:
+    """A name that no author's can be, nor hide."""
+    return f"<fusebpf>.{name}"
 
 
 def _definition(
@@ -111,6 +116,8 @@ def _definition(
     node = ast.parse(text).body[0]
     assert isinstance(node, ast.FunctionDef)
     for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and inner.id in (name, *_KNOWN):
+            inner.id = _own(inner.id)
         if hasattr(inner, "lineno"):
             # Findings and the verifier's log point at the predicate.
             inner.lineno = inner.end_lineno = predicate.line  # type: ignore[attr-defined]

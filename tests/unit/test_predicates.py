@@ -183,3 +183,25 @@ def test_a_set_that_changes_a_name_says_the_order_itself(tmp_path: Path) -> None
     with pytest.raises(BuildError, match="1 error") as caught:
         compile_file(path)
     assert "replaces what another filter of lookup_prefilter sees" in caught.value.render()
+
+
+OWN = """
+_ENOENT = 7
+_P1 = 3
+_O_TRUNC = "text"
+
+@filters.lookup.pre
+def count(ctx: Context, name: Name):
+    hits[0] += _P1
+    if name == "seven":
+        return refuse(_ENOENT)
+    if name == _O_TRUNC:
+        return -EIO
+"""
+
+
+@pytest.mark.parametrize("runs", [OWN + VISIBLE], indirect=True)
+def test_an_authors_own_names_stay(runs: Runs) -> None:
+    assert runs.verdict("lookup", "seven") == -7
+    assert runs.verdict("lookup", "text") == -5
+    assert runs.verdict("lookup", "a.pem") == -2
