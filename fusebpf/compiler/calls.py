@@ -208,11 +208,13 @@ class Calls(Records):
             return Lit(min(values) if op == "min" else max(values))
         if any(isinstance(a, Flexible) for a in args):
             return FLEXIBLE
-        made = self.unify(node, args)
-        if made is None:
-            return POISON
-        type_ = made[0].type
-        if not isinstance(type_, IntType):
+        made = None
+        if not any(as_view(a) is not None for a in args):
+            made = self.unify(node, args)
+            if made is None:
+                return POISON
+        type_ = None if made is None else made[0].type
+        if made is None or not isinstance(type_, IntType):
             return self.error(node, "E211", f"{op}() needs numbers", f"{op}(a, b)")
         return Value(ir.MinMax(type_, op, tuple(made)))
 

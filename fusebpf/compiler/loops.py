@@ -49,6 +49,9 @@ class Loops(Results):
             self.error(node.target, "E102", "a loop has one variable", "for x in ...:")
             return []
         operand = self.expr(node.iter)
+        if self.hides_parameter(node.target, node.target.id):
+            self._body(node.body, self.flow)
+            return []
         match operand:
             case Range():
                 return self._counted(node, node.target.id, operand)

@@ -33,7 +33,6 @@ from fusebpf.compiler.scope import Scope
 from fusebpf.compiler.types import (
     BOOL,
     ERRNO,
-    NAME,
     OPAQUE,
     S64,
     TEXTS,
@@ -552,8 +551,19 @@ class Operators(Scope):
         """Operands of one ``and``/``or``/conditional brought to one type; None after a mistake."""
         if any(isinstance(o, Poison) for o in operands):
             return None
+        if any(
+            isinstance(o, NameView) or (isinstance(o, Value) and o.expr.type in TEXTS)
+            for o in operands
+        ):
+            self.error(
+                node,
+                "E211",
+                f"a filter cannot choose a name by {self.source_of(node)}",
+                "ask each of them: `old == 'x' if test else new == 'x'`, or with an `if` around",
+            )
+            return None
         types = {o.expr.type for o in operands if isinstance(o, Value)}
-        special = types & {BOOL, VERDICT, ERRNO, NAME}
+        special = types & {BOOL, VERDICT, ERRNO}
         if special and len(types) == 1 and all(isinstance(o, Value) for o in operands):
             return [o.expr for o in operands if isinstance(o, Value)]
         if VERDICT in types or ERRNO in types:

@@ -22,7 +22,7 @@ from fusebpf.compiler.shared import share
 from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import VERDICT
 from fusebpf.compiler.units import at_line, checked, declaration, defect, units_of
-from fusebpf.compiler.walk import expressions, statements
+from fusebpf.compiler.walk import depth, expressions, statements
 from fusebpf.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -77,7 +77,6 @@ def compile_set(
     """
     main, units = units_of(path, source, fset, namespace, others or {}, [])
     build = _Build(main, units)
-    line = declaration(main)
     for unit in (main, *units):
         try:
             _ = unit.source.definitions
@@ -92,6 +91,17 @@ def compile_set(
     parts = [checked(unit) for unit in units]
     if build.failed:
         return build.result()
+    try:
+        return _made(build, units, parts)
+    except RecursionError:
+        build.too_deep(parts)
+    return build.result()
+
+
+def _made(build: _Build, units: Sequence[Unit], parts: Sequence[Part]) -> CompileResult:
+    """Joined, placed and written: the functions of sets without mistakes."""
+    main, path = build.main, build.main.source.path
+    fset, line = main.fset, declaration(main)
     build.check_joinable(parts)
     if build.failed:
         return build.result()
@@ -122,6 +132,8 @@ def compile_set(
         program = share(program, costs)
         emitter = Emitter(program, build.sources, costs)
         text = emitter.program_text()
+    except RecursionError:
+        raise
     except Exception as error:  # a defect of this compiler must not look like a crash
         defect(main, at_line(main, line), fset.name, error)
         return build.result()
@@ -179,6 +191,18 @@ class _Build:
         """Note a finding at a line of a function's file."""
         unit = self.by_file[function.file]
         unit.report(at_line(unit, line), code, message, help, severity, fix)
+
+    def too_deep(self, parts: Sequence[Part]) -> None:
+        """Report the function whose nesting is too much for what follows its check."""
+        functions = [f for part in parts for f in (*part.helpers, *part.all_filters)]
+        deepest = max(functions, key=lambda function: depth(function.body))
+        self.report(
+            deepest,
+            deepest.line,
+            "E299",
+            f"{deepest.name} is nested too deeply",
+            "split long expressions, and long chains of elif, into several; or use a set or a map",
+        )
 
     def check_joinable(self, parts: Sequence[Part]) -> None:
         """What several filters cannot do together."""

@@ -410,6 +410,13 @@ class Scope(ABC):
                 f"{shown} is a float; the kernel has no floating point",
                 "use integers, e.g. thousandths",
             )
+        if isinstance(value, str):
+            return self.error(
+                node,
+                "E232",
+                f"{shown} has half of a surrogate pair, which no name contains",
+                "names are bytes: write those of the name, e.g. b'caf\\xc3\\xa9'",
+            )
         kind = type(value).__name__
         return self.error(
             node,
@@ -429,7 +436,9 @@ class Scope(ABC):
         if isinstance(value, int):
             return Lit(int(value))
         if isinstance(value, str):
-            return Text(value.encode("utf-8", "surrogateescape"), repr(value))
+            with suppress(UnicodeEncodeError):
+                return Text(value.encode("utf-8", "surrogateescape"), repr(value))
+            return None
         if isinstance(value, bytes):
             return Text(value, repr(value))
         if isinstance(value, Verdict):

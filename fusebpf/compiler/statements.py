@@ -220,16 +220,8 @@ class Statements(Members):
         self, node: ast.stmt, target: ast.expr, name: str, value: ast.expr, operand: Operand
     ) -> list[ir.Stmt]:
         """``name = operand`` for a local."""
-        if name in self.params and name not in self.next_joins:
-            kind = self.params[name].type
-            if not isinstance(kind, IntType) and kind not in (BOOL, VERDICT):
-                self.error(
-                    target,
-                    "E209",
-                    f"{name!r} is a parameter ({kind}) and cannot be replaced",
-                    "use another name for the local",
-                )
-                return []
+        if self.hides_parameter(target, name):
+            return []
         if self.is_alias(operand):
             return self._set_alias(target, name, operand)
         joined = self.next_joins.setdefault(name, Joined())
@@ -262,6 +254,21 @@ class Statements(Members):
         if not isinstance(operand, Fetch) and self.joins.get(name, joined).optional:
             self.flow = replace(self.flow, present=self.flow.present | {name})
         return stmt
+
+    def hides_parameter(self, target: ast.expr, name: str) -> bool:
+        """Report a local that has the name of what a function was given, numbers aside."""
+        if name not in self.params or name in self.next_joins:
+            return False
+        kind = self.params[name].type
+        if isinstance(kind, IntType) or kind in (BOOL, VERDICT):
+            return False
+        self.error(
+            target,
+            "E209",
+            f"{name!r} is a parameter ({kind}) and cannot be replaced",
+            "use another name for the local",
+        )
+        return True
 
     def _local_store(
         self, node: ast.stmt, name: str, value: ast.expr, operand: Operand

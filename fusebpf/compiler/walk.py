@@ -80,6 +80,19 @@ def statements(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
             yield from statements(block)
 
 
+def depth(body: tuple[ir.Stmt, ...]) -> int:
+    """How deep statements and expressions are nested; found without recursion."""
+    most = 0
+    pending: list[tuple[ir.Expr | ir.Stmt, int]] = [(stmt, 1) for stmt in body]
+    while pending:
+        node, level = pending.pop()
+        most = max(most, level)
+        pending += [(part, level + 1) for part in parts(node)]
+        if not isinstance(node, ir.Expr):
+            pending += [(stmt, level + 1) for block in blocks(node) for stmt in block]
+    return most
+
+
 def returns_in_loop(body: tuple[ir.Stmt, ...]) -> bool:
     """Whether a loop of the block returns a value."""
     return any(

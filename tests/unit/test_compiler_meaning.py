@@ -362,3 +362,33 @@ def test_entries_under_another_word(tmp_path: Path) -> None:
 def test_a_name_goes_to_one_target(tmp_path: Path) -> None:
     lines = "name[:] = name[:] = name[1:]"
     assert codes(tmp_path, LOOKUP + indented(lines)) == ["E102"]
+
+
+# ---------------------------------------------------------------- refused, and never a crash
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ('n = old if ctx.uid else new\nif n == "x": return -EPERM', "E211"),
+        ('if (old if ctx.uid else new) == "x": return -EPERM', "E211"),
+        ('n = old or new\nif n == "x": return -EPERM', "E211"),
+        ("n = old if ctx.uid else new\nfor c in n: return -EPERM", "E211"),
+        ('n = old[1:] if ctx.uid else new[1:]\nif n == "x": return -EPERM', "E211"),
+        ("for old in range(1): return -EPERM", "E209"),
+        ("for ctx in range(3): return -EPERM", "E209"),
+        ("for req in old: return -EPERM", "E209"),
+        ('if old == "\\ud800": return -EPERM', "E232"),
+        ('if old in ("a", "\\ud800"): return -EPERM', "E232"),
+        ("for i in range(-(1 << 63), (1 << 63) - 1): return -EPERM", "E240"),
+    ],
+)
+def test_refused_and_no_crash(tmp_path: Path, lines: str, code: str) -> None:
+    text = "@filters.rename2.pre\ndef f(ctx: Context, req: Rename2In, old: Name, new: Name):\n"
+    assert codes(tmp_path, text + indented(lines)) == [code]
+
+
+def test_a_long_chain_is_told_at_its_function(tmp_path: Path) -> None:
+    chain = "".join(f"elif ctx.uid == {i}: x = {i}\n" for i in range(1, 269))
+    text = OPEN + indented(f"x = 0\nif ctx.uid == 5000: x = 1\n{chain}return refuse(x)")
+    assert codes(tmp_path, text) == ["E299"]
