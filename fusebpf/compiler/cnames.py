@@ -91,3 +91,10 @@ def comment(text: str) -> str:
     text = text.strip().replace("*/", "* /").replace("/*", "/ *")
     text = text.encode("ascii", "backslashreplace").decode()
     return text[:-1] + "\\ " if text.endswith("\\") else text
+
+
+def quoted(name: str) -> str:
+    """The name of a file as ``#line`` has it: without its quotes, on one line."""
+    for char, kept in (("\\", "\\\\"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        name = name.replace(char, kept)
+    return name

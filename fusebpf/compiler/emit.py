@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from fusebpf.abi.opcodes import COVERED
 from fusebpf.compiler import ir
-from fusebpf.compiler.cnames import comment, identifier, string
+from fusebpf.compiler.cnames import comment, identifier, quoted, string
 from fusebpf.compiler.costs import Cost
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
 from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
@@ -375,8 +375,7 @@ class FunctionEmitter:
         if line != self.shown and 0 < line <= len(self.source.lines):
             self.shown = line
             self._put(f"/* {comment(self.source.lines[line - 1])} */")
-        name = self.source.name.replace("\\", "\\\\").replace('"', '\\"')
-        self.out.append(f'#line {line} "{name}"')
+        self.out.append(f'#line {line} "{quoted(self.source.name)}"')
 
     def _block(self, body: tuple[ir.Stmt, ...]) -> None:
         for stmt in body:

@@ -225,6 +225,19 @@ class Unit:
             self.calls.pop()
 
 
+def _ordered(
+    value: tuple[object, ...] | list[object] | set[object] | frozenset[object],
+) -> list[object]:
+    """The items of a constant; those of a set in an order that no hash seed changes."""
+    if isinstance(value, tuple | list):
+        return list(value)
+    texts = [item for item in value if isinstance(item, str | bytes)]
+    return [
+        *(item for item in value if not isinstance(item, str | bytes)),
+        *sorted(texts, key=lambda text: (isinstance(text, bytes), repr(text))),
+    ]
+
+
 def _free(function: FunctionType) -> dict[str, object]:
     """Variables of enclosing functions, those aside that are not assigned yet."""
     found: dict[str, object] = {}
@@ -448,7 +461,7 @@ class Scope(ABC):
         if value is None:
             return Nothing()
         if isinstance(value, tuple | list | set | frozenset):
-            items = [self._plain_constant(item, repr(item)) for item in value]
+            items = [self._plain_constant(item, repr(item)) for item in _ordered(value)]
             if any(
                 item is None
                 or isinstance(item, Group)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -392,3 +394,32 @@ def test_a_long_chain_is_told_at_its_function(tmp_path: Path) -> None:
     chain = "".join(f"elif ctx.uid == {i}: x = {i}\n" for i in range(1, 269))
     text = OPEN + indented(f"x = 0\nif ctx.uid == 5000: x = 1\n{chain}return refuse(x)")
     assert codes(tmp_path, text) == ["E299"]
+
+
+def test_a_file_name_of_two_lines(tmp_path: Path) -> None:
+    where = tmp_path / "of"
+    where.mkdir()
+    file = where / 'two\n"li\\nes".py'
+    file.write_text(HEAD + UNLINK + "    return -EPERM\n")
+    for run in RUNS:
+        with load(file, run=run) as filters:  # type: ignore[arg-type]
+            assert filters.call("unlink.pre").verdict == -1
+
+
+def test_the_c_of_a_set_is_always_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "meaning.py"
+    words = ", ".join(f'"{word}"' for word in ("gamma", "alpha", "beta", "delta", "x1", "x2"))
+    text = f"words = frozenset([{words}])\n{UNLINK}"
+    file.write_text(HEAD + text + "    if name[2:] in words: return -EPERM\n")
+    program = "import sys; from fusebpf.build import compile_file; "
+    program += "print(compile_file(sys.argv[1]).c_source)"
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(file)],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(made) == 1
