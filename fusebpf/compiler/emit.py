@@ -418,7 +418,8 @@ class FunctionEmitter:
                 self._rename_entry(var, value)
             case ir.SetEntryType(var=var, value=value):
                 entry = self.names.entry(var)
-                kind = f"{self.exprs.value(value)} & 15"
+                wide = self.exprs.value(value) if isinstance(value, ir.Const) else text(value)
+                kind = f"{wide} & 15"
                 self._put(f"(void)fusebpf_dirent_set_type({entry}, (__u32)({kind}));")
             case ir.KeepAnswer(value=value):
                 self._put(

@@ -277,8 +277,10 @@ class Names(Operators):
         start, stop = ends
         simple = not view.sliced and not isinstance(view.name, ir.NamePart)
         if simple and all(end is None or isinstance(end, Lit) for end in ends):
-            first = start.value if isinstance(start, Lit) else 0
-            last = stop.value if isinstance(stop, Lit) else None
+            # One behind the longest is as good as any number behind it, and fits C's.
+            most = most_bytes(view.name.type) + 1
+            first = min(max(start.value, -most), most) if isinstance(start, Lit) else 0
+            last = min(stop.value, most) if isinstance(stop, Lit) else None
             if first < 0 and last is None:
                 return NameView(view.name, view.fold, tail=-first)
             if first >= 0 and (last is None or last >= 0):

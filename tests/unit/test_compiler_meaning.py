@@ -366,6 +366,35 @@ def test_a_name_goes_to_one_target(tmp_path: Path) -> None:
     assert codes(tmp_path, LOOKUP + indented(lines)) == ["E102"]
 
 
+# ---------------------------------------------------------------- what C would take otherwise
+
+
+def test_the_type_of_an_entry_is_cut_off_whole(tmp_path: Path) -> None:
+    file = tmp_path / "meaning.py"
+    file.write_text(HEAD + READDIR + "    for e in entries: e.type = ctx.tag ^ 3\n")
+    for run in RUNS:
+        with load(file, run=run) as filters:  # type: ignore[arg-type]
+            result = filters.call("readdir.post", entries=["a"], tag=0x17)
+            assert [entry.type for entry in result.entries] == [4]
+
+
+@pytest.mark.parametrize(
+    ("test", "wanted"),
+    [
+        ('name[4294967296:] == "x"', 0),
+        ('name[4294967296:] == ""', -1),
+        ('name[256:] == ""', -1),
+        ('name[:4294967297] == "x"', -1),
+        ('name[-4294967297:] == "x"', -1),
+        ('name[-4294967297:4294967297] == "x"', -1),
+        ("len(name[10000000000000000000000:])", 0),
+    ],
+)
+def test_ends_behind_every_name(tmp_path: Path, test: str, wanted: int) -> None:
+    text = UNLINK + indented(f"if {test}:\n    return -EPERM")
+    check(tmp_path, text, "unlink.pre", wanted, {"name": "x"})
+
+
 # ---------------------------------------------------------------- refused, and never a crash
 
 
