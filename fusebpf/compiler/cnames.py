@@ -6,12 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_KEYWORDS = """
-    auto break case char const continue default do double else enum extern float for goto if
-    inline int long register restrict return short signed sizeof static struct switch typedef
-    union unsigned void volatile while asm typeof bool true false nullptr constexpr alignas
-    alignof thread_local static_assert NULL SEC main frame memory
-"""
+from fusebpf.reserved import KEYWORDS, OURS
 
 # Functions that clang and LLVM know by name (clang/Basic/Builtins, TargetLibraryInfo).
 _LIBRARY = """
@@ -43,18 +38,16 @@ _SYSTEM = """
     write
 """
 
-# Locals of the headers' macros and of generated blocks.
-_OURS = r"_[A-Z].*|_key|_found|_value|_k|_zero|_text|_size|_[a-z]\d+|_(loop|start)\d+"
-
-_RESERVED = frozenset(_KEYWORDS.split())
 _KNOWN = frozenset(_LIBRARY.split())
 _VISIBLE = frozenset(_SYSTEM.split())
 
 
-def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> str:
+def identifier(
+    name: str, taken: Iterable[str] = (), visible: bool = False, ends: Iterable[str] = ("",)
+) -> str:
     """A C identifier for a Python one or a hidden local, different from every name in ``taken``.
 
-    ``visible``: for a function that is not static.
+    ``visible``: for a function that is not static. ``ends``: what names are made of it with.
     """
     name = "".join(c if c.isascii() else f"u{ord(c):x}" for c in name.replace(".", "_"))
     reserved = name.startswith(("__", "fusebpf_", "bpf_", "FUSEBPF_", "fuse_", "FUSE_", "BPF_"))
@@ -64,10 +57,10 @@ def identifier(name: str, taken: Iterable[str] = (), visible: bool = False) -> s
         or name in _KNOWN
         or (name[-1] in "fl" and name[:-1] in _KNOWN)
     )
-    if reserved or known or name in _RESERVED or re.fullmatch(_OURS, name):
+    if reserved or known or name in KEYWORDS or re.fullmatch(OURS, name):
         name = f"py_{name.lstrip('_')}" if reserved or name.startswith("_") else f"{name}_"
     others = set(taken)
-    while name in others:
+    while any(f"{name}{end}" in others for end in ends):
         name += "_"
     return name
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fusebpf.abi.opcodes import COVERED
 from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, quoted, string
 from fusebpf.compiler.costs import Cost
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
+from fusebpf.compiler.emit_functions import covered_by, functions_of
 from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
 from fusebpf.compiler.emit_names import NameFunctions
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
@@ -51,13 +51,7 @@ class Emitter:
         self.file = sources[program.file].name
         self.costs = costs
         self.out: list[str] = []
-        globals_ = [m.name for m in program.maps] + [e.name for e in program.events]
-        self.functions: dict[str, str] = {}
-        for function in (*program.helpers, *program.filters):
-            self.functions[function.name] = identifier(
-                function.name, [*globals_, *self.functions.values()], function.alone
-            )
-        self.taken = [*globals_, *self.functions.values()]
+        self.functions, self.taken = functions_of(program)
         self.records = RecordNames(program)
         self.asked = NameFunctions(program, self.taken)
         self.helpers = {f.name: f for f in program.helpers}
@@ -101,11 +95,10 @@ class Emitter:
 
     def _covering(self, function: ir.Function) -> list[tuple[str, str]]:
         """Hooks that a filter serves besides its own, and the names of the programs for them."""
-        op, _, phase = (function.hook or "").rpartition("_")
+        phase = (function.hook or "").rpartition("_")[2]
         return [
             (f"{covered}_{phase}", f"{self.functions[function.name]}_{covered}")
-            for covered, by in COVERED.items()
-            if by == op
+            for covered in covered_by(function)
         ]
 
     def _covered(self, function: ir.Function) -> None:
@@ -163,7 +156,6 @@ class FunctionEmitter:
         self.inside = 0
         self.shown = 0
         self.locals = self._local_names()
-        self.optional = frozenset(v.name for v in function.locals if v.optional)
         if function.shared:
             # It is given none; what it calls does without, too.
             self.locals |= {p.name: "NULL" for p in function.params if p.type == CONTEXT}
@@ -181,6 +173,7 @@ class FunctionEmitter:
             parent.asked.globs,
             shared=parent.shared,
         )
+        self.names.present, self.names.entry_names = self._derived_names()
         self.names.anew = function.branchy
         self.names.entries = frozenset(p.name for p in function.params if p.type == DIRENT)
         self.leaving = returns_in_loop(function.body)
@@ -203,10 +196,30 @@ class FunctionEmitter:
                 names[name] = identifier(name, [*self.parent.taken, *names.values()])
         return names
 
+    def _derived_names(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The C names of optional locals' Boolean halves, and those of entries' names."""
+        taken = [*self.parent.taken, *self.locals.values()]
+
+        def derived(names: list[str], end: str) -> dict[str, str]:
+            found: dict[str, str] = {}
+            for name in names:
+                if name not in found:
+                    found[name] = identifier(f"{self.locals[name]}{end}", taken)
+                    taken.append(found[name])
+            return found
+
+        entries = [p.name for p in self.function.params if p.type == DIRENT]
+        for stmt in statements(self.function.body):
+            if isinstance(stmt, ir.ForEntries):
+                entries.append(stmt.var)
+        optional = [local.name for local in self.function.locals if local.optional]
+        return derived(optional, "_set"), derived(entries, "_name")
+
     def _ctx_fields(self) -> dict[str, str]:
         """Members of ctx that are kept in the frame, and their names there."""
+        own = [*self.locals.values(), *self.names.present.values()]
         return {
-            field: identifier(f"ctx_{field}", [*self.parent.taken, *self.locals.values()])
+            field: identifier(f"ctx_{field}", [*self.parent.taken, *own])
             for field in framed_context(self.function)
         }
 
@@ -267,7 +280,7 @@ class FunctionEmitter:
                 continue
             out.append(f"{_param_type(p.type, p.name in writes)}{name} __fusebpf_unused")
             if p.type == DIRENT:
-                out.append(f"struct fusebpf_buf *{name}_name __fusebpf_unused")
+                out.append(f"struct fusebpf_buf *{self.names.entry_names[p.name]} __fusebpf_unused")
         return out
 
     def _passed_on(self) -> set[str]:
@@ -309,11 +322,12 @@ class FunctionEmitter:
                 width = local.type.bits if isinstance(local.type, IntType) else 32
                 framed.append((width, f"{kind} {name};"))
                 if local.optional:
-                    framed.append((1, f"_Bool {name}_set;"))
+                    framed.append((1, f"_Bool {self.names.present[local.name]};"))
             elif local.name not in params:
                 plain.append(f"\t{kind} {name}{unused(ir.Local, local.name)} = 0;")
                 if local.optional:
-                    plain.append(f"\t_Bool {name}_set{unused(ir.IsPresent, local.name)} = 0;")
+                    half = self.names.present[local.name]
+                    plain.append(f"\t_Bool {half}{unused(ir.IsPresent, local.name)} = 0;")
         for field, name in self.ctx_fields.items():
             type_ = CONTEXT_FIELDS[field]
             framed.append((type_.bits, f"{type_.c_name} {name};"))
@@ -397,7 +411,7 @@ class FunctionEmitter:
         match stmt:
             case ir.Assign(target=target, value=value):
                 self._put(f"{self.exprs.local(target)} = {self.exprs.value(value)};")
-                if target in self.optional:
+                if target in self.names.present:
                     self._put(f"{self.exprs.present(target)} = 1;")
             case ir.MapFetch():
                 self._lines(self.maps.fetch(stmt))
@@ -553,10 +567,11 @@ class FunctionEmitter:
         )
         if named:
             self.depth += 1
-            self._put(f"struct fusebpf_buf {var}_name = fusebpf_dirent_name(&{var});")
+            name = self.names.entry_names[stmt.var]
+            self._put(f"struct fusebpf_buf {name} = fusebpf_dirent_name(&{var});")
             self._put("")
             self._put("/* Never shown unseen. */")
-            self._put(f"if (!{var}_name.data) {{")
+            self._put(f"if (!{name}.data) {{")
             self._put(f"\tfusebpf_dirent_drop(&{var});")
             self._put("\tcontinue;")
             self._put("}")

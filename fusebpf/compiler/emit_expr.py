@@ -59,6 +59,9 @@ class Names:
     entries: frozenset[str] = frozenset()
     #: Helpers that are given bytes instead of names, and no context.
     shared: frozenset[str] = frozenset()
+    #: The Boolean halves of optional locals, and the names of directory entries.
+    present: Mapping[str, str] = field(default_factory=dict)
+    entry_names: Mapping[str, str] = field(default_factory=dict)
 
     def entry(self, var: str) -> str:
         """A pointer to a directory entry."""
@@ -66,7 +69,8 @@ class Names:
 
     def entry_name(self, var: str) -> str:
         """A pointer to the name of a directory entry."""
-        return f"{self.entry(var)}_name"
+        name = self.entry_names[var]
+        return name if var in self.entries else f"&{name}"
 
 
 def c_type(type_: Type) -> str:
@@ -146,7 +150,8 @@ class ExprEmitter:
 
     def present(self, name: str) -> str:
         """Access to the Boolean half of an optional local."""
-        return f"{self.local(name)}_set"
+        c_name = self.names.present[name]
+        return f"frame->{c_name}" if name in self.names.frame else c_name
 
     def context(self, field: str) -> str:
         """Access to a member of the context itself."""

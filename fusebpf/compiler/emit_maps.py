@@ -36,10 +36,15 @@ class RecordNames:
     def __init__(self, program: ir.Program) -> None:
         self.names: dict[str, str] = {}
         self.records: list[Record] = []
+        #: Of each record: its members' C names.
+        self._members: dict[str, dict[str, str]] = {}
         for record in _records(program):
             if record.text not in self.names:
                 self.names[record.text] = identifier(record.name, self.names.values())
                 self.records.append(record)
+                members = self._members[record.text] = {}
+                for member in record.members:
+                    members[member.name] = identifier(member.name, members.values())
 
     def type_of(self, kind: object) -> str:
         """The C type of a key or value."""
@@ -47,22 +52,22 @@ class RecordNames:
             return f"struct {self.names[kind.record.text]}"
         return getattr(kind, "c_name", "int")
 
+    def member(self, record: Record, member: Member | str) -> str:
+        """The C name of a record's member."""
+        name = member if isinstance(member, str) else member.name
+        return self._members[record.text][name]
+
     def declarations(self) -> Iterator[str]:
         """The structs, laid out as ``Record`` says."""
         for record in self.records:
             yield f"struct {self.names[record.text]} {{"
             for member in record.members:
                 if member.is_bytes:
-                    yield f"\t__u8 {member_name(member)}[{member.size}];"
+                    yield f"\t__u8 {self.member(record, member)}[{member.size}];"
                 else:
-                    yield f"\t{INT_TYPES[member.kind].c_name} {member_name(member)};"
+                    yield f"\t{INT_TYPES[member.kind].c_name} {self.member(record, member)};"
             yield "};"
             yield ""
-
-
-def member_name(member: Member | str) -> str:
-    """The C name of a record's member."""
-    return identifier(member if isinstance(member, str) else member.name)
 
 
 def _records(program: ir.Program) -> Iterator[Record]:
@@ -114,7 +119,7 @@ class MapEmitter:
         value = self.exprs.value
         match expr:
             case ir.MapItem(map=name, index=index, field=member) if member:
-                place = f"{name}, {value(index)}, {member_name(member)}"
+                place = f"{name}, {value(index)}, {self._member(name, member)}"
                 return f"fusebpf_array_member({place})"
             case ir.MapItem(map=name, index=index):
                 return f"fusebpf_map_get({name}, {value(index)}, 0)"
@@ -140,6 +145,12 @@ class MapEmitter:
                 lines, at, _ = self._staged(name, key)
                 return self._joined(lines, f"fusebpf_at_discard({name}, {at})")
         raise AssertionError(f"no C for {type(expr).__name__}")
+
+    def _member(self, name: str, member: str) -> str:
+        """The C name of a member of a map's values."""
+        kind = self.decls[name].value
+        assert isinstance(kind, RecordType)
+        return self.records.member(kind.record, member)
 
     def _plain(self, name: str) -> bool:
         decl = self.decls[name]
@@ -185,7 +196,7 @@ class MapEmitter:
         """Statements that store a record's members; ``lines`` gets the temporaries for them."""
         out = [f"__builtin_memset({pointer}, 0, sizeof(*{pointer}));"]
         for member, value in zip(made.type.record.members, made.values, strict=True):
-            place = f"{pointer}->{member_name(member)}"
+            place = f"{pointer}->{self.records.member(made.type.record, member)}"
             if not member.is_bytes:
                 text = self.exprs.value(value)
                 if not isinstance(value, ir.Const):
@@ -222,7 +233,7 @@ class MapEmitter:
             )
             lines.append(f"{present} = {found} != NULL;")
             for member, local in stmt.fields:
-                text = f"{found} ? {found}->{member_name(member)} : 0"
+                text = f"{found} ? {found}->{self._member(stmt.map, member)} : 0"
                 lines.append(f"{self.exprs.local(local)} = {text};")
         else:
             target = self.exprs.local(stmt.target)
@@ -233,7 +244,7 @@ class MapEmitter:
         """``array[index] = value``."""
         index = self.exprs.value(stmt.index)
         if stmt.field:
-            place = f"{stmt.map}, {index}, {member_name(stmt.field)}"
+            place = f"{stmt.map}, {index}, {self._member(stmt.map, stmt.field)}"
             return [f"fusebpf_array_set_member({place}, {self.exprs.value(stmt.value)});"]
         if self._plain(stmt.map):
             return [f"fusebpf_array_set({stmt.map}, {index}, {self.exprs.value(stmt.value)});"]
@@ -266,7 +277,7 @@ class MapEmitter:
         change = self._fresh("t")
         lines.append(f"__u64 {change} = (__u64)({value});")
         lines += later
-        member = f", .{member_name(stmt.field)}" if stmt.field else ", "
+        member = f", .{self._member(stmt.map, stmt.field)}" if stmt.field else ", "
         lines.append(f"fusebpf_at_{kind}_update({stmt.map}, {at}{member}, {op}, {change});")
         return ["{", *(f"\t{line}" for line in lines), "}"]
 

@@ -18,6 +18,7 @@ from fusebpf.abi.record import Record
 from fusebpf.dsl.errors import DslError
 from fusebpf.dsl.objects import Name
 from fusebpf.dsl.records import packed, record_of
+from fusebpf.reserved import is_reserved
 from fusebpf.types import u16, u32
 
 MapKind = Literal[
@@ -255,6 +256,11 @@ def identifier(name: str, most: int) -> str:
     return f"m{kept}"[:most] if not kept or kept[0].isdigit() else kept
 
 
+def _other(name: str) -> str:
+    """A name that is not reserved, for one that is."""
+    return f"{name.strip('_')[: MAX_NAME - 4]}_map"
+
+
 def check_declaration(
     name: object, types: dict[str, object], max_entries: object, taken: Collection[str]
 ) -> None:
@@ -281,6 +287,14 @@ def check_declaration(
             "names that begin with bpf_ or fusebpf_ belong to the runtime",
             word=name,
             instead=(name, name.removeprefix("fuse").removeprefix("bpf_")),
+        )
+    if is_reserved(name):
+        raise DslError(
+            "E120",
+            f"map name {name!r} means something in C, which user space finds it by",
+            f"give it another name, e.g. {_other(name)!r}",
+            word=name,
+            instead=(name, _other(name)),
         )
     if name in taken:
         raise DslError(

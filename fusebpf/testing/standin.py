@@ -19,6 +19,7 @@ from types import TracebackType
 from fusebpf.build.clang import find_clang
 from fusebpf.build.errors import BuildError
 from fusebpf.compiler import ir
+from fusebpf.compiler.emit_functions import functions_of
 from fusebpf.compiler.types import IntType, RecordType
 from fusebpf.runtime import sysbpf
 from fusebpf.runtime.config import CONFIG_PREFIX, pack_config
@@ -104,12 +105,10 @@ class StandIn:
             struct: btf.struct_size(struct) or 0
             for struct in ("fusebpf_case", "fusebpf_case_buf", "fusebpf_case_dirent")
         }
-        self._runners = {
-            function.name: sysbpf.Runner(
-                self._object.programs[f"{function.name}_standin"].fd, bytes(8)
-            )
-            for function in self.program.filters
-        }
+        filters = self.program.filters
+        names, _ = functions_of(self.program)
+        programs = {f.name: self._object.programs[f"{names[f.name]}_standin"] for f in filters}
+        self._runners = {name: sysbpf.Runner(made.fd, bytes(8)) for name, made in programs.items()}
 
     def close(self) -> None:
         """Unload programs and maps."""

@@ -395,6 +395,53 @@ def test_ends_behind_every_name(tmp_path: Path, test: str, wanted: int) -> None:
     check(tmp_path, text, "unlink.pre", wanted, {"name": "x"})
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (UNLINK + indented("seen_set = len(name) + 2\nseen = m.get(1)\nif seen is None:\n"
+                           "    return refuse(seen_set)"), -3),
+        ("@dataclass\nclass Sets:\n    set: u32\n\n"
+         's = filters.hash("s", key=u32, value=Sets, max_entries=4)\n'
+         + UNLINK + indented("s.put(1, Sets(5))\nx = s.get(1)\nreturn refuse(x.set) "
+                             "if x is not None else CONTINUE"), -5),
+        ("@dataclass\nclass Ints:\n    int: u32\n    int_: u32\n\n"
+         's = filters.array("s", value=Ints, max_entries=4)\n'
+         + UNLINK + indented("s[1].int_ = 5\ns[1].int += 2\ns[1].int_ += 2\n"
+                             "return refuse(s[1].int * 10 + s[1].int_)"), -27),
+        ('c = filters.array("f_ops", value=u32, max_entries=4)\n'
+         + UNLINK + indented("c[0] = 3\nreturn refuse(c[0])"), -3),
+        ("def f_ops(x: int) -> int:\n    return x + 1\n\ndef f_standin(x: int) -> int:\n"
+         "    return x + 2\n\n" + UNLINK + indented("return refuse(f_ops(f_standin(2)))"), -5),
+        ("def _license(x: int) -> int:\n    return x + 1\n\n"
+         + UNLINK + indented("return refuse(_license(2))"), -3),
+        ("@filters.rename2.pre\ndef f(ctx: Context, req: Rename2In, old: Name, new: Name):\n"
+         "    return -EACCES\n\n@filters.unlink.pre\ndef f_rename(ctx: Context, name: Name):\n"
+         "    return -EPERM\n", -1),
+    ],
+)  # fmt: skip
+def test_names_that_c_has_already(tmp_path: Path, text: str, wanted: int) -> None:
+    check(tmp_path, text, "unlink.pre", wanted)
+
+
+def test_a_local_beside_the_name_of_an_entry(tmp_path: Path) -> None:
+    file = tmp_path / "meaning.py"
+    helper = (
+        "def bad(e: Dirent, e_name: int) -> bool:\n    return e.name == 'a' and e_name == 3\n\n"
+    )
+    lines = "e_name = ctx.uid\nfor e in entries:\n    if e.name == 'b' or bad(e, e_name): e.drop()"
+    file.write_text(HEAD + helper + READDIR + indented(lines))
+    for run in RUNS:
+        with load(file, run=run) as filters:  # type: ignore[arg-type]
+            result = filters.call("readdir.post", entries=["a", "b", "c"], uid=3)
+            assert [entry.name for entry in result.entries] == [b"c"]
+
+
+@pytest.mark.parametrize("name", ["default", "int", "frame", "memory", "NULL", "_found", "__u64"])
+def test_maps_whose_names_c_has(tmp_path: Path, name: str) -> None:
+    text = f'x = filters.hash("{name}", key=u32, value=u64, max_entries=4)\n'
+    assert codes(tmp_path, text + UNLINK + "    x[1] += 1\n") == ["E120"]
+
+
 # ---------------------------------------------------------------- refused, and never a crash
 
 
