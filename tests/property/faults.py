@@ -144,8 +144,8 @@ FAULTS = (
     Fault(EMIT, 'self._put(f"fusebpf_dirent_drop({self.names.entry(var)});")', "pass"),
     Fault(
         LOOPS,
-        "len(range(start.value, stop.value, step))",
-        "len(range(start.value, stop.value, step)) + 1",
+        "return ir.Const(S64, _turns(first, last, step))",
+        "return ir.Const(S64, _turns(first, last, step) + 1)",
     ),
     Fault(
         STATEMENTS,
@@ -169,7 +169,7 @@ FAULTS = (
     Fault(LANG, "fusebpf_map_value(map) _zero = 0;", "fusebpf_map_value(map) _zero = 1;"),
     Fault(
         LANG,
-        "_found ? *_found : (fusebpf_map_value(map))(fallback); \\",
+        "_found ? *_found : _value; \\",
         "_found ? *_found : 0; \\",
     ),
     Fault(NAMED, "if (at >= size)\n\t\t\tbreak;", "if (at + 1 >= size)\n\t\t\tbreak;"),
