@@ -96,6 +96,8 @@ class Expressions(Comparisons):
 
     #: Walrus expressions that were lifted in front of the statement being checked.
     lifted: frozenset[int] = frozenset()
+    #: Variables of loops that were refused.
+    poisoned: frozenset[str] = frozenset()
     #: Locals that hold a copy of a map's value, and its layout.
     record_locals: dict[str, Record]
     #: Sums that a name is replaced by.
@@ -173,6 +175,8 @@ class Expressions(Comparisons):
     def _local(self, node: ast.Name) -> Operand:
         name = node.id
         joined = self.joins.get(name)
+        if name in self.poisoned and name in self.flow.assigned:
+            return POISON
         if joined is None and name not in self.aliases:
             return self.error(
                 node,

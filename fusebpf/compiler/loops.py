@@ -90,8 +90,8 @@ class Loops(Results):
 
     def _poisoned_body(self, node: ast.For | ast.While, var: str | None) -> None:
         if var is not None:
-            joined = self.next_joins.setdefault(var, Joined())
-            joined.conflict = True
+            # While types are sought, what the loop runs over may only be known in the next pass.
+            self.next_joins.setdefault(var, Joined()).conflict |= not self.infer
             self.conflicts.add(var)
             self.poisoned |= {var}
             self.flow = self.flow.assign(var)
@@ -251,8 +251,6 @@ class Loops(Results):
 
     # ------------------------------------------------------------ the body
 
-    #: Variables of loops that were refused.
-    poisoned: frozenset[str] = frozenset()
     #: Variables of loops over directory entries.
     entry_vars: frozenset[str] = frozenset()
 

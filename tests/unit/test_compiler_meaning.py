@@ -330,6 +330,9 @@ def test_once_and_in_order(tmp_path: Path, lines: str, wanted: int) -> None:
         ('if name[bump(ctx):].glob(("a*", "*e", "x?")): return refuse(a[7])', "xo", 0),
         ("n = 0\nfor c in name[bump(ctx):]: n += c\nreturn refuse(n * 10 + a[7] - 1900)",
          "xdb", -81),
+        ("n = 0\nfor i in range(4):\n    for i in range(i): n += 1\nreturn refuse(n)", "a", -6),
+        ("n = 0\nfor i in range(len(name), 0, -1):\n    for i in range(i, 3): n += i\n"
+         "return refuse(n)", "ab", -5),
         ("k = ctx.gid\nfor c in name[k:]: k += 2\nreturn refuse(k)", "abc", -6),
         ('k = ctx.uid\npart = name[k:][1:]\nk = 5\nreturn -EPERM if part == "c" else CONTINUE',
          "abc", -1),
