@@ -14,7 +14,7 @@ from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.results import Results
 from fusebpf.compiler.types import BOOL, DIRENT, DIRENTS, S64, TEXTS, U8
-from fusebpf.compiler.walk import statements
+from fusebpf.compiler.walk import blocks, statements
 from fusebpf.compiler.words import describe
 
 #: The most turns of one loop, and of a filter with its helpers.
@@ -218,7 +218,7 @@ class Loops(Results):
         base = name
         while isinstance(base, ir.NamePart):
             base = base.name
-        if any(_replaces(stmt, base) for stmt in statements(body)):
+        if _goes_on(body, base, (ir.Return, ir.Break)):
             shown = self.source_of(node.iter)
             self.error(
                 node.iter,
@@ -299,6 +299,20 @@ def _replaces(stmt: ir.Stmt, name: ir.Expr) -> bool:
     if isinstance(stmt, ir.RenameEntry):
         return isinstance(name, ir.DirentName) and name.var == stmt.var
     return isinstance(stmt, ir.Replace) and isinstance(name, ir.Local) and name.name == stmt.param
+
+
+def _goes_on(body: tuple[ir.Stmt, ...], name: ir.Expr, ends: tuple[type[ir.Stmt], ...]) -> bool:
+    """Whether a turn may follow one that replaces a name; ``ends`` leave the loop over it."""
+    left = bool(body) and isinstance(body[-1], ends)
+    for stmt in body:
+        if _replaces(stmt, name) and not left:
+            return True
+        inner = (ir.Return,) if isinstance(stmt, ir.For | ir.ForEntries) else ends
+        for block in blocks(stmt):
+            turns = any(isinstance(s, ir.Continue) for s in statements(block))
+            if (turns or not left) and _goes_on(block, name, inner):
+                return True
+    return False
 
 
 def _turns(first: Bounds, last: Bounds, step: int) -> int:

@@ -352,10 +352,29 @@ def test_parts_of_names_are_cut_off_once(
         'n = name\npart = name[:2]\nn[:] = "zzzz"\nreturn -EPERM if part == "zz" else CONTINUE',
         'n = o = name\np = o\npart = n[:2]\np[:] = "zz"\nif part == "z": return -EPERM',
         'n = name\nfor c in name[1:ctx.uid]:\n    if c == 3: n[:] = "zz"',
+        'for c in name:\n    for i in range(2):\n        name[:] = "zz"\n        break',
+        'for c in name:\n    if c == 3:\n        name[:] = "zz"\n        continue\n    break',
     ],
 )
 def test_parts_of_replaced_names_are_not_kept(tmp_path: Path, lines: str) -> None:
     assert codes(tmp_path, LOOKUP + indented(lines)) == ["E267"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'for c in name:\n    if c == 98:\n        name[:] = "zz"\n        break',
+        'for c in name:\n    if c == 98:\n        name[:] = "zz"\n        return CONTINUE',
+        "for c in name:\n    for i in range(2):\n        if c == 98 and i:\n"
+        '            name[:] = "zz"\n            return CONTINUE',
+    ],
+)
+def test_a_name_that_its_loop_replaces_last(tmp_path: Path, lines: str) -> None:
+    file = tmp_path / "meaning.py"
+    file.write_text(HEAD + LOOKUP + indented(lines))
+    for run in RUNS:
+        with load(file, run=run) as filters:  # type: ignore[arg-type]
+            assert filters.call("lookup.pre", name="abc").arguments["name"] == b"zz"
 
 
 def test_entries_under_another_word(tmp_path: Path) -> None:
