@@ -13,6 +13,7 @@ from fusebpf.compiler.emit_functions import covered_by, functions_of
 from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
 from fusebpf.compiler.emit_names import NameFunctions
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
+from fusebpf.compiler.flow import Flow, bounds
 from fusebpf.compiler.lower import (
     all_locals,
     frame_size,
@@ -526,6 +527,9 @@ class FunctionEmitter:
         self.loops += 1
         loop = f"_loop{self.loops}"
         start, count = self.exprs.value(stmt.start), self.exprs.value(stmt.count)
+        if bounds(stmt.count, Flow())[1] > stmt.bound:
+            # A second line behind what was proved: the verifier knows no bound of its own.
+            count = f"fusebpf_min_s({count}, {stmt.bound})"
         step = f" * {constant(stmt.step, stmt.var_type)}" if stmt.step != 1 else ""
         turn = f"{loop}.k{step}"
         simple = isinstance(stmt.start, ir.Const)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fusebpf import OpenIn
-from fusebpf.build import BuildError
+from fusebpf.build import BuildError, compile_file
 from fusebpf.testing import load
 
 HEAD = """\
@@ -521,3 +521,11 @@ def test_the_c_of_a_set_is_always_the_same(tmp_path: Path) -> None:
         for seed in ("1", "2", "3")
     }
     assert len(made) == 1
+
+
+def test_a_bound_that_was_proved_holds_in_c_too(tmp_path: Path) -> None:
+    file = tmp_path / "meaning.py"
+    lines = "n = 0\nif req.flags < 10:\n    for i in range(req.flags): n += i\nreturn refuse(n)"
+    file.write_text(HEAD + OPEN + indented(lines))
+    assert ", 9)) {" in compile_file(file).c_source
+    check(tmp_path, OPEN + indented(lines), "open.pre", -10, {"req": OpenIn(flags=5)})
