@@ -32,12 +32,19 @@ def declaration_error(error: DslError, source: str) -> Diagnostic:
 
 def _place(file: Source, line: int, word: str) -> tuple[int, int, int]:
     """Line and columns, from 0, of a word in the statement at a line; of the line without it."""
-    for number in _lines(file, line) if word else ():
-        found = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", _text(file, number))
-        if found:
-            return number, *found.span()
+    lines = _lines(file, line) if word else ()
+    for pattern in (_quoted(word), rf"(?<!\w){re.escape(word)}(?!\w)"):
+        for number in lines:
+            found = re.search(pattern, _text(file, number))
+            if found:
+                return number, *found.span()
     text = _text(file, line)
     return line, len(text) - len(text.lstrip()), len(text.rstrip())
+
+
+def _quoted(word: str) -> str:
+    """A word in quotes: the name of what is declared, not of the variable that often has it too."""
+    return rf"(?<=[\"']){re.escape(word)}(?=[\"'])"
 
 
 def _text(file: Source, line: int) -> str:
@@ -60,10 +67,12 @@ def _fixes(file: Source, error: DslError) -> tuple[Fix, ...]:
         return ()
     old, new = error.instead
     # A class stands anywhere; everything else where the declaration is.
-    lines = [*_lines(file, error.line), *range(1, len(file.lines) + 1)]
+    near = _lines(file, error.line)
     before = r"(?<!\w)" if old[0].isalnum() else ""
     pattern = rf"{before}{re.escape(old)}(?!\w)"
-    for number in lines:
+    places = [(number, _quoted(old)) for number in near]
+    places += [(number, pattern) for number in (*near, *range(1, len(file.lines) + 1))]
+    for number, pattern in places:
         found = re.search(pattern, _text(file, number))
         if found is None:
             continue

@@ -294,7 +294,7 @@ def check_declaration(
             f"map name {name!r} means something in C, which user space finds it by",
             f"give it another name, e.g. {_other(name)!r}",
             word=name,
-            instead=(f'"{name}"', f'"{_other(name)}"'),
+            instead=(name, _other(name)),
         )
     if name in taken:
         raise DslError(

@@ -529,3 +529,16 @@ def test_a_bound_that_was_proved_holds_in_c_too(tmp_path: Path) -> None:
     file.write_text(HEAD + OPEN + indented(lines))
     assert ", 9)) {" in compile_file(file).c_source
     check(tmp_path, OPEN + indented(lines), "open.pre", -10, {"req": OpenIn(flags=5)})
+
+
+def test_the_name_of_a_map_is_mended_and_not_its_variable(tmp_path: Path) -> None:
+    line = (
+        "seen_by_all_users = filters.hash('seen_by_all_users', key=u32, value=u64, max_entries=4)"
+    )
+    file = tmp_path / "meaning.py"
+    file.write_text(f"{HEAD}{line}\n{UNLINK}    return -EPERM\n")
+    with pytest.raises(BuildError) as refused:
+        load(file)
+    (found,) = refused.value.diagnostics
+    assert found.col == line.index("'") + 2
+    assert found.fixes[0].edits[0].col == found.col
