@@ -233,7 +233,7 @@ static int fbpf_bmap_backing(struct fbpf_op *op, void *data)
 	return 0;
 }
 
-static sector_t fbpf_bmap(struct address_space *mapping, sector_t block)
+sector_t fbpf_bmap(struct address_space *mapping, sector_t block)
 {
 	struct inode *inode = mapping->host;
 
@@ -247,9 +247,13 @@ static const struct address_space_operations fbpf_bmap_aops = {
 	.bmap = fbpf_bmap,
 };
 
-/* Only where the lower file system has it: without, FIBMAP is EINVAL */
+/*
+ * Only where the lower file system has it: without, FIBMAP is EINVAL. Where a
+ * daemon may open the file, plain FUSE has pages for it, and asks us for blocks.
+ */
 void fbpf_init_bmap(struct inode *inode)
 {
-	if (fbpf_lower_inode(inode)->i_mapping->a_ops->bmap)
+	if (!fbpf_sb(inode->i_sb)->daemon &&
+	    fbpf_lower_inode(inode)->i_mapping->a_ops->bmap)
 		inode->i_mapping->a_ops = &fbpf_bmap_aops;
 }

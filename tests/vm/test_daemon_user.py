@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""What is left to the daemon alone: data, flags and attributes of a file that has one below."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fusebpf import USER
+from fusebpf.runtime import sysbpf
+from tests.vm import daemonkit as kit
+from tests.vm import kernelkit
+from tests.vm.kernel_twins import file_system
+
+SWAPON = 167  # its number on x86
+
+
+@pytest.fixture(scope="module", params=["tmpfs", "ext4"])
+def mounted(request: pytest.FixtureRequest) -> Iterator[kit.Mount]:
+    """Below, one that knows where a file's blocks are, and one that does not."""
+    with file_system(request.param) as directory, kit.filtered(directory) as made:
+        yield made
+
+
+@pytest.fixture
+def m(mounted: kit.Mount) -> Iterator[kit.Mount]:
+    mounted.verdicts.reset()
+    mounted.daemon._reset()
+    (mounted.lower / "file").write_text("0123456789")
+    (mounted.lower / "file").chmod(0o644)
+    yield mounted
+    mounted.verdicts.reset()
+
+
+def leave(m: kit.Mount, op: str, **answers: Any) -> None:
+    """Leave an operation to the daemon, which answers so."""
+    m.daemon._reset(flush=None, **answers)
+    m.verdicts.set(op, USER.value)
+
+
+@contextmanager
+def opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
+    fd = os.open(path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def reads(content: bytes) -> Any:
+    """What a daemon answers a READ with."""
+    return lambda _call, req: content[req.offset : req.offset + req.size]
+
+
+def test_what_it_opened_is_spliced_and_not_cached(m: kit.Mount, tmp_path: Path) -> None:
+    leave(m, "open", read_iter=reads(b"from it"))
+    with opened(m.mnt / "file") as fd, (tmp_path / "copy").open("w+b") as copy:
+        assert os.sendfile(copy.fileno(), fd, 0, 100) == 7
+        m.daemon._answers["read_iter"] = reads(b"another")
+        assert os.sendfile(copy.fileno(), fd, 0, 100) == 7
+        copy.seek(0)
+        assert copy.read() == b"from itanother"
+
+
+# In another process: while this one waits for a page, no thread of it can answer
+MAP = """
+import mmap, sys
+fd = int(sys.argv[1])
+sys.stdout.buffer.write(mmap.mmap(fd, 7, mmap.MAP_PRIVATE, mmap.PROT_READ)[:])
+"""
+
+
+def test_what_it_opened_is_mapped(m: kit.Mount) -> None:
+    leave(m, "open", read_iter=reads(b"from it"))
+    with opened(m.mnt / "file") as fd:
+        command = [sys.executable, "-c", MAP, str(fd)]
+        assert subprocess.check_output(command, pass_fds=(fd,), timeout=30) == b"from it"
+        assert kernelkit.code_of(lambda: mmap.mmap(fd, 7)) == errno.ENODEV
+
+
+def test_a_file_from_below_is_no_swap(m: kit.Mount) -> None:
+    """Its pages are not ours, and no file of the daemon's stands behind a page that is read."""
+    (m.lower / "swap").write_bytes(bytes(1 << 20))
+    name = os.fsencode(m.mnt / "swap")
+    assert kernelkit.code_of(lambda: sysbpf.syscall(SWAPON, name, 0)) == errno.EIO
+    assert not m.daemon._seen("read_iter")
