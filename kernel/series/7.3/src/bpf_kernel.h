@@ -38,21 +38,26 @@ static inline int fbpf_call_revalidate(const struct dentry_operations *ops,
 				       struct dentry *dentry,
 				       unsigned int flags)
 {
-	bool rcu = flags & LOOKUP_RCU;
 	struct name_snapshot name;
 	struct dentry *parent;
 	struct inode *dir;
 	int ret;
 
-	parent = rcu ? READ_ONCE(dentry->d_parent) : dget_parent(dentry);
-	dir = d_inode_rcu(parent);
-	if (!dir)
-		return -ECHILD;
+	/*
+	 * Without a reference a snapshot may wait for ever, for a name that is
+	 * being freed. In RCU walk only plain FUSE is asked, which turns back
+	 * before it looks at the name.
+	 */
+	if (flags & LOOKUP_RCU) {
+		dir = d_inode_rcu(READ_ONCE(dentry->d_parent));
+		return dir ? ops->d_revalidate(dir, &dentry->d_name, dentry,
+					       flags) : -ECHILD;
+	}
+	parent = dget_parent(dentry);
 	take_dentry_name_snapshot(&name, dentry);
-	ret = ops->d_revalidate(dir, &name.name, dentry, flags);
+	ret = ops->d_revalidate(d_inode(parent), &name.name, dentry, flags);
 	release_dentry_name_snapshot(&name);
-	if (!rcu)
-		dput(parent);
+	dput(parent);
 	return ret;
 }
 
