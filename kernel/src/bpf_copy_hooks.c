@@ -91,6 +91,9 @@ static int fbpf_copy_user(void *data)
 
 	if (call->remap)
 		return -EOPNOTSUPP;
+	/* The other mount's filters have left nothing to whoever serves that */
+	if (file_inode(call->in)->i_sb != file_inode(call->out)->i_sb)
+		return -EXDEV;
 	in = fbpf_classic_file(call->in);
 	if (IS_ERR(in))
 		return PTR_ERR(in);

@@ -93,3 +93,36 @@ def test_a_file_from_below_is_no_swap(m: kit.Mount) -> None:
     name = os.fsencode(m.mnt / "swap")
     assert kernelkit.code_of(lambda: sysbpf.syscall(SWAPON, name, 0)) == errno.EIO
     assert not m.daemon._seen("read_iter")
+
+
+COPY = """
+import os, sys
+source, target = (os.open(path, os.O_RDWR) for path in sys.argv[1:])
+try:
+    print(os.copy_file_range(source, target, 10))
+except OSError as error:
+    print("errno", error.errno)
+"""
+
+
+def copied(source: Path, target: Path) -> str:
+    """What copy_file_range(2) gives, in a process that can be killed."""
+    command = [sys.executable, "-c", COPY, str(source), str(target)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=30, check=True, text=True)
+    return done.stdout.strip()
+
+
+def test_a_copy_to_another_mount_is_not_its_own(
+    m: kit.Mount, lower: Path, mnt: Path, tmp_path: Path
+) -> None:
+    refused = f"errno {errno.EXDEV}"
+    with kernelkit.mounted(lower, mnt):  # nobody would answer
+        leave(m, "copy_file_range", copy_file_range=10)
+        assert copied(m.mnt / "file", mnt / "file") == refused
+    (tmp_path / "second").mkdir()
+    with kit.filtered(tmp_path / "second") as other:
+        assert copied(m.mnt / "file", other.mnt / "file") == refused
+        assert not other.daemon._asked
+    assert not m.daemon._seen("copy_file_range")
+    assert copied(m.mnt / "file", m.mnt / "dir/inner") == "10"
+    assert m.daemon._seen("copy_file_range")

@@ -27,6 +27,8 @@ static inline int fbpf_dead_conn(struct fuse_conn *fc, struct fuse_mount *fm,
 {
 	fuse_conn_init(fc, fm, user_ns, &fuse_dev_fiq_ops, NULL);
 	fc->connected = 0;
+	/* Who asks nevertheless does not wait for INIT */
+	fuse_set_initialized(fc);
 	return 0;
 }
 

@@ -33,6 +33,8 @@ static inline int fbpf_dead_conn(struct fuse_conn *fc, struct fuse_mount *fm,
 		return -ENOMEM;
 	fuse_conn_init(fc, fm, user_ns, fch);
 	fch->connected = 0;
+	/* Who asks nevertheless does not wait for INIT */
+	fuse_chan_set_initialized(fch, NULL);
 	return 0;
 }
 
