@@ -512,6 +512,7 @@ int fbpf_lock(struct file *file, int cmd, struct file_lock *lock);
 
 /* bpf_io.c */
 extern const struct file_operations fbpf_file_operations;
+struct file *fbpf_following(const struct file *file, struct file *behind);
 struct file *fbpf_lower_file(const struct file *file);
 
 /* Was the file opened below? On this mount or on another one of the module's. */

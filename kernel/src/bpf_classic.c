@@ -227,7 +227,7 @@ struct file *fbpf_classic_file(struct file *file)
 	struct file *old;
 
 	if (classic)
-		return classic;
+		return fbpf_following(file, classic);
 	classic = dentry_open(&file->f_path, (file->f_flags & ~not_again) |
 					     FBPF_O_CLASSIC, file->f_cred);
 	if (IS_ERR(classic))

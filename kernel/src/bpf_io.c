@@ -65,6 +65,24 @@ static int fbpf_follow_flags(const struct file *file, struct file *lower)
 }
 
 /**
+ * fbpf_following - a file behind another one, with the flags that has now
+ * @file: open file or directory
+ * @behind: the lower file, or the daemon's
+ *
+ * Return: @behind or an error pointer
+ */
+struct file *fbpf_following(const struct file *file, struct file *behind)
+{
+	int err;
+
+	if (likely(!((fbpf_wanted_flags(file) ^ behind->f_flags) &
+		     FBPF_SETFL_MASK)))
+		return behind;
+	err = fbpf_follow_flags(file, behind);
+	return err ? ERR_PTR(err) : behind;
+}
+
+/**
  * fbpf_lower_file - the lower file, with the flags that its file has now
  * @file: open file or directory
  *
@@ -73,14 +91,8 @@ static int fbpf_follow_flags(const struct file *file, struct file *lower)
 struct file *fbpf_lower_file(const struct file *file)
 {
 	struct fbpf_file *ff = file->private_data;
-	struct file *lower = ff->lower;
-	int err;
 
-	if (likely(!((fbpf_wanted_flags(file) ^ lower->f_flags) &
-		     FBPF_SETFL_MASK)))
-		return lower;
-	err = fbpf_follow_flags(file, lower);
-	return err ? ERR_PTR(err) : lower;
+	return fbpf_following(file, ff->lower);
 }
 
 static struct file *fbpf_lower_to_write(const struct file *file)

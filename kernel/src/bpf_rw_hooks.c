@@ -61,6 +61,17 @@ static int fbpf_rw_prepare(struct fbpf_op *op, void *data)
 	return 0;
 }
 
+/* The caller's call, which waits, of one of the files behind its own */
+static void fbpf_rw_iocb(struct kiocb *iocb, const struct fbpf_rw_call *call,
+			 struct file *file, loff_t pos)
+{
+	init_sync_kiocb(iocb, file);
+	iocb->ki_flags = call->iocb->ki_flags &
+			 ~(IOCB_DIO_CALLER_COMP | IOCB_ALLOC_CACHE | IOCB_WAITQ);
+	iocb->ki_ioprio = call->iocb->ki_ioprio;
+	iocb->ki_pos = pos;
+}
+
 /* The lower call at another place, with a part of the memory */
 static ssize_t fbpf_rw_lower(struct fbpf_rw_call *call, loff_t pos, size_t size)
 {
@@ -68,12 +79,7 @@ static ssize_t fbpf_rw_lower(struct fbpf_rw_call *call, loff_t pos, size_t size)
 	size_t left;
 	ssize_t ret;
 
-	init_sync_kiocb(&iocb, call->file);
-	iocb.ki_flags = call->iocb->ki_flags &
-			~(IOCB_DIO_CALLER_COMP | IOCB_ALLOC_CACHE | IOCB_WAITQ);
-	iocb.ki_ioprio = call->iocb->ki_ioprio;
-	iocb.ki_pos = pos;
-
+	fbpf_rw_iocb(&iocb, call, call->file, pos);
 	left = call->count - size;
 	iov_iter_truncate(call->iter, size);
 	ret = call->write ? fbpf_write_lower(&iocb, call->iter) :
@@ -160,8 +166,7 @@ static ssize_t fbpf_rw_classic(struct fbpf_rw_call *call, struct file *classic)
 		return classic->f_op->splice_write(call->pipe, classic,
 						   &call->pos, call->count,
 						   call->flags);
-	init_sync_kiocb(&iocb, classic);
-	iocb.ki_pos = call->pos;
+	fbpf_rw_iocb(&iocb, call, classic, call->pos);
 	ret = call->write ? classic->f_op->write_iter(&iocb, call->iter) :
 			    classic->f_op->read_iter(&iocb, call->iter);
 	call->pos = iocb.ki_pos;
@@ -175,6 +180,9 @@ static int fbpf_rw_user(void *data)
 
 	if (IS_ERR(classic))
 		return PTR_ERR(classic);
+	/* What appends does so at the end below */
+	if (call->write)
+		fbpf_refresh(file_inode(call->file));
 	call->ret = fbpf_rw_classic(call, classic);
 	if (call->write)
 		fbpf_copy_attr(file_inode(call->file));

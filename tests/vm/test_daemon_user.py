@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import subprocess
@@ -126,3 +127,37 @@ def test_a_copy_to_another_mount_is_not_its_own(
     assert not m.daemon._seen("copy_file_range")
     assert copied(m.mnt / "file", m.mnt / "dir/inner") == "10"
     assert m.daemon._seen("copy_file_range")
+
+
+def test_a_write_is_made_as_the_caller_wants_it(m: kit.Mount) -> None:
+    """At the end of the file below, or written through, by a flag of the call or of the file."""
+    leave(m, "write_iter", write_iter=lambda _call, _req, data: len(data))
+
+    def last() -> tuple[int, int]:
+        _call, args = m.daemon._seen("write_iter")[-1]
+        return args[0].offset, args[0].flags & os.O_SYNC
+
+    with opened(m.mnt / "file") as fd:
+        assert os.pwritev(fd, [b"XYZ"], 2) == 3
+        assert last() == (2, 0)
+        assert os.pwritev(fd, [b"XYZ"], 0, os.RWF_APPEND) == 3
+        assert last() == (10, 0)
+        (m.lower / "file").write_text("grown below")
+        assert os.pwritev(fd, [b"XYZ"], 0, os.RWF_APPEND) == 3
+        assert last() == (11, 0)
+        assert os.pwritev(fd, [b"XYZ"], 0, os.RWF_DSYNC) == 3
+        assert last() == (0, os.O_DSYNC)
+        assert os.pwritev(fd, [b"XYZ"], 0, os.RWF_SYNC) == 3
+        assert last() == (0, os.O_SYNC)
+
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+        assert os.pwrite(fd, b"XYZ", 0) == 3
+        assert last() == (11, 0)
+        source, sink = os.pipe()
+        os.write(sink, b"piped")
+        os.close(sink)
+        assert kernelkit.code_of(lambda: os.splice(source, fd, 5)) == errno.EINVAL
+        fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+        assert os.splice(source, fd, 5, offset_dst=4) == 5
+        assert last() == (4, 0)
+        os.close(source)
