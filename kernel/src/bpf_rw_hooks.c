@@ -262,7 +262,8 @@ ssize_t fbpf_filter_splice_write(struct pipe_inode_info *pipe,
 		.file = file,
 		.flags = flags,
 		.pos = *ppos,
-		.count = len,
+		/* The rest is for another call, as of every write */
+		.count = min_t(size_t, len, MAX_RW_COUNT),
 	};
 	int err;
 

@@ -161,3 +161,16 @@ def test_a_write_is_made_as_the_caller_wants_it(m: kit.Mount) -> None:
         assert os.splice(source, fd, 5, offset_dst=4) == 5
         assert last() == (4, 0)
         os.close(source)
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["below", "daemon"])
+def test_a_splice_of_more_than_32_bits(m: kit.Mount, user: bool) -> None:
+    if user:
+        leave(m, "write_iter", write_iter=lambda _call, _req, data: len(data))
+    source, sink = os.pipe()
+    with opened(m.mnt / "file") as fd:
+        os.write(sink, b"piped")
+        os.close(sink)
+        assert os.splice(source, fd, 1 << 32, offset_dst=0) == 5
+    os.close(source)
+    assert (m.lower / "file").read_text() == ("0123456789" if user else "piped56789")
