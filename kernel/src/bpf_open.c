@@ -50,15 +50,17 @@ static void fbpf_drop_mode(struct file *file, fmode_t drop)
 
 /*
  * Apply the flags that a filter left. The result never has more rights than the
- * caller asked for.
+ * caller asked for, nor less of what may_open() has demanded: O_NOATIME is the
+ * owner's, and what writes an append-only file appends.
  *
  * Return: flags for the lower open, or a negative errno
  */
 static int fbpf_merge_flags(struct file *file, unsigned int wanted)
 {
-	unsigned int flags = (file->f_flags & ~FBPF_OPEN_FLAGS) |
-			     (wanted & FBPF_OPEN_FLAGS);
+	unsigned int flags;
 
+	wanted &= file->f_flags | ~O_NOATIME;
+	flags = (file->f_flags & ~FBPF_OPEN_FLAGS) | (wanted & FBPF_OPEN_FLAGS);
 	if ((flags & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
 	if ((flags & O_ACCMODE) == O_RDONLY)
@@ -69,6 +71,8 @@ static int fbpf_merge_flags(struct file *file, unsigned int wanted)
 		flags &= ~O_ACCMODE;
 	else if (!(file->f_mode & FMODE_READ))
 		flags = (flags & ~O_ACCMODE) | O_WRONLY;
+	if (IS_APPEND(file_inode(file)) && file->f_mode & FMODE_WRITE)
+		flags |= O_APPEND;
 
 	/* O_TRUNC is out when the VFS has cleared it; it acts after the open */
 	file->f_flags = flags | (file->f_flags & O_TRUNC);

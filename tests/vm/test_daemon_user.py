@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from fusebpf import USER
+from fusebpf import USER, USER_PREFILTER, OpenIn
+from fusebpf.daemon import Call
 from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
-from tests.vm import kernelkit
+from tests.vm import hook_calls, kernelkit
 from tests.vm.kernel_twins import file_system
 
 SWAPON = 167  # its number on x86
@@ -174,3 +175,40 @@ def test_a_splice_of_more_than_32_bits(m: kit.Mount, user: bool) -> None:
         assert os.splice(source, fd, 1 << 32, offset_dst=0) == 5
     os.close(source)
     assert (m.lower / "file").read_text() == ("0123456789" if user else "piped56789")
+
+
+def test_an_open_keeps_to_the_end_of_an_append_only_file(m: kit.Mount) -> None:
+    def prefilter(_call: Call, req: OpenIn) -> None:
+        req.flags = os.O_RDWR
+
+    subprocess.run(["chattr", "+a", m.lower / "file"], check=True)
+    try:
+        m.daemon._reset(open_pre=prefilter)
+        m.verdicts.set("open", USER_PREFILTER.value)
+        with opened(m.mnt / "file", os.O_WRONLY | os.O_APPEND) as fd:
+            assert fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+            assert os.pwrite(fd, b"XYZ", 0) == 3
+        assert (m.lower / "file").read_text() == "0123456789XYZ"
+        with opened(m.mnt / "file", os.O_RDONLY) as fd:
+            assert not fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+    finally:
+        subprocess.run(["chattr", "-a", m.lower / "file"], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # another user is a fork
+def test_an_open_only_takes_o_noatime(m: kit.Mount) -> None:
+    stored = os.O_NOATIME
+
+    def prefilter(_call: Call, req: OpenIn) -> None:
+        req.flags = req.flags & ~os.O_NOATIME | stored
+
+    def flags(asked: int) -> int:
+        with opened(m.mnt / "file", os.O_RDONLY | asked) as fd:
+            return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_NOATIME
+
+    m.daemon._reset(open_pre=prefilter)
+    m.verdicts.set("open", USER_PREFILTER.value)
+    assert hook_calls.as_nobody(lambda: not flags(0))
+    assert flags(os.O_NOATIME)
+    stored = 0
+    assert not flags(os.O_NOATIME)
