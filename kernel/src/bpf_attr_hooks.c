@@ -174,6 +174,16 @@ static const struct {
 	{ FATTR_MTIME,		ATTR_MTIME },
 };
 
+/* The daemon's handle of an open file, which may be one of plain FUSE's */
+static u64 fbpf_any_fh(const struct file *file)
+{
+	const struct fuse_file *classic = file->private_data;
+
+	if (fbpf_is_backed(file))
+		return file->private_data ? fbpf_fh(file) : 0;
+	return classic ? classic->fh : 0;
+}
+
 static int fbpf_setattr_prepare(struct fbpf_op *op, void *data)
 {
 	struct fbpf_setattr_call *call = data;
@@ -196,10 +206,8 @@ static int fbpf_setattr_prepare(struct fbpf_op *op, void *data)
 	if (attr->ia_valid & (ATTR_KILL_SUID | ATTR_KILL_SGID))
 		in->valid |= FATTR_KILL_SUIDGID;
 	if (attr->ia_valid & ATTR_FILE) {
-		const struct fbpf_file *ff = attr->ia_file->private_data;
-
 		in->valid |= FATTR_FH;
-		in->fh = ff ? ff->fh : 0;
+		in->fh = fbpf_any_fh(attr->ia_file);
 	}
 	if (attr->ia_valid & ATTR_MODE)
 		in->mode = attr->ia_mode;

@@ -24,6 +24,7 @@ from tests.vm import hook_calls, kernelkit
 from tests.vm.kernel_twins import file_system
 
 SWAPON = 167  # its number on x86
+FH = 7  # what an open of kit.Scripted gives
 
 
 @pytest.fixture(scope="module", params=["tmpfs", "ext4"])
@@ -212,3 +213,13 @@ def test_an_open_only_takes_o_noatime(m: kit.Mount) -> None:
     assert flags(os.O_NOATIME)
     stored = 0
     assert not flags(os.O_NOATIME)
+
+
+def test_a_file_that_it_opened_has_its_handle(m: kit.Mount) -> None:
+    leave(m, "open")
+    with opened(m.mnt / "file") as fd:
+        m.verdicts.set("setattr", USER_PREFILTER.value)
+        os.ftruncate(fd, 5)
+    _call, (req,) = m.daemon._seen("setattr_pre")[-1]
+    assert req.fh == FH
+    assert (m.lower / "file").read_text() == "01234"
