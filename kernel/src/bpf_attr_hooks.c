@@ -283,6 +283,29 @@ static int fbpf_setattr_merge(const struct inode *inode, struct iattr *attr,
 	return 0;
 }
 
+/*
+ * What takes set-id bits and capabilities is forced, with a write or truncation
+ * by who may do no more. There the VFS asks for no owner, for a mode but by those
+ * bits, or for other times than now: all that is the filter's.
+ */
+static int fbpf_setattr_check(struct dentry *dentry, struct iattr *attr)
+{
+	struct iattr added = *attr;
+	int err;
+
+	if (likely(!(attr->ia_valid & ATTR_FORCE)))
+		return 0;
+	added.ia_valid &= ATTR_MODE | ATTR_UID | ATTR_GID | ATTR_ATIME_SET |
+			  ATTR_MTIME_SET;
+	/* It follows from the bits, see fbpf_setattr_lower() */
+	if (attr->ia_valid & (ATTR_KILL_SUID | ATTR_KILL_SGID))
+		added.ia_valid &= ~ATTR_MODE;
+	fbpf_refresh(d_inode(dentry));
+	err = setattr_prepare(&nop_mnt_idmap, dentry, &added);
+	attr->ia_mode = added.ia_mode;
+	return err;
+}
+
 static int fbpf_setattr_backing(struct fbpf_op *op, void *data)
 {
 	struct fbpf_setattr_call *call = data;
@@ -293,6 +316,8 @@ static int fbpf_setattr_backing(struct fbpf_op *op, void *data)
 	if (in->valid & FATTR_SIZE && !S_ISREG(inode->i_mode))
 		return -EINVAL;
 	err = fbpf_setattr_merge(inode, call->attr, in);
+	if (!err)
+		err = fbpf_setattr_check(call->dentry, call->attr);
 	if (!err)
 		err = fbpf_setattr_lower(call->dentry, call->attr);
 	if (!err && op->post) {

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fusebpf import USER, USER_PREFILTER, OpenIn
+from fusebpf import USER, USER_PREFILTER, OpenIn, SetattrIn
 from fusebpf.daemon import Call
 from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
@@ -223,3 +224,65 @@ def test_a_file_that_it_opened_has_its_handle(m: kit.Mount) -> None:
     _call, (req,) = m.daemon._seen("setattr_pre")[-1]
     assert req.fh == FH
     assert (m.lower / "file").read_text() == "01234"
+
+
+FATTRS = {
+    "mode": kit.FATTR_MODE,
+    "uid": kit.FATTR_UID,
+    "gid": kit.FATTR_GID,
+    "mtime": kit.FATTR_MTIME,
+}
+# CAP_NET_RAW, permitted and effective
+CAPABILITY = struct.pack("=5I", 0x2000001, 1 << 13, 0, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # another user is a fork
+@pytest.mark.parametrize("what", FATTRS)
+@pytest.mark.parametrize("taken", ["set-id", "capability"])
+def test_what_is_added_to_what_the_kernel_takes_is_checked(
+    m: kit.Mount, what: str, taken: str
+) -> None:
+    """A truncation that takes a file's rights is forced; what a filter adds to it is not."""
+    file = m.lower / "file"
+
+    def give() -> None:
+        file.chmod(0o4666 if taken == "set-id" else 0o666)
+        if taken == "capability":
+            os.setxattr(file, "security.capability", CAPABILITY)
+        os.utime(file, (1000, 1000))
+
+    def prefilter(_call: Call, req: SetattrIn) -> None:
+        req.valid = (req.valid | FATTRS[what]) & ~kit.FATTR_MTIME_NOW
+        setattr(req, what, 0o600 if what == "mode" else hook_calls.NOBODY)
+
+    def truncate(size: int) -> bool:
+        os.truncate(here / "file", size)
+        return True
+
+    os.chown(file, 12, 34)
+    give()
+    with opened(m.mnt, os.O_PATH) as fd:  # which everyone can walk from
+        here = Path(f"/proc/self/fd/{fd}")
+        m.daemon._reset(setattr_pre=prefilter)
+        m.verdicts.set("setattr", USER_PREFILTER.value)
+        code = kernelkit.code_of(lambda: hook_calls.as_nobody(lambda: truncate(5)))
+        st = file.stat()
+        if (what, taken) == ("mode", "set-id"):
+            # It follows from the bits that go, whatever a filter says
+            assert (code, st.st_mode & 0o7777) == (0, 0o666)
+            return
+        assert code == errno.EPERM
+        assert (st.st_uid, st.st_gid, st.st_mtime) == (12, 34, 1000)
+        assert (st.st_mode & 0o777, st.st_size) == (0o666, 10)
+
+        # Nothing added, it goes on; and the owner of all may do all of it
+        m.daemon._reset()
+        assert hook_calls.as_nobody(lambda: truncate(5))
+        assert file.stat().st_mode & 0o7777 == 0o666
+        assert "security.capability" not in os.listxattr(file)
+        give()
+        m.daemon._reset(setattr_pre=prefilter)
+        truncate(5)  # as it is: with another size a tmpfs takes the time itself
+        st = file.stat()
+        found = st.st_mode & 0o777 if what == "mode" else getattr(st, f"st_{what}")
+        assert found == (0o600 if what == "mode" else hook_calls.NOBODY)
