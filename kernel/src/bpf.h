@@ -330,6 +330,7 @@ int fbpf_again_given(struct dentry *dentry, unsigned int flags);
 /* bpf_classic.c */
 extern const struct super_operations fbpf_daemon_operations;
 void fbpf_init_classic(struct inode *inode);
+void fbpf_restore_attr(struct inode *inode);
 void fbpf_count_lookup(struct inode *inode);
 void fbpf_forget(struct super_block *sb, u64 nodeid);
 void fbpf_set_classic(struct dentry *dentry);

@@ -128,8 +128,7 @@ static int fbpf_getattr_user(void *data)
 						   call->stat,
 						   call->request_mask,
 						   call->flags);
-	/* It left its answer in the inode, which follows the lower one */
-	fbpf_copy_attr(inode);
+	fbpf_restore_attr(inode);
 	return err;
 }
 
@@ -345,7 +344,7 @@ static int fbpf_setattr_user(void *data)
 		attr->ia_valid &= ~ATTR_FILE;
 	err = fuse_common_inode_operations.setattr(&nop_mnt_idmap, call->dentry,
 						   attr);
-	fbpf_copy_attr(d_inode(call->dentry));
+	fbpf_restore_attr(d_inode(call->dentry));
 	return err;
 }
 
@@ -396,14 +395,17 @@ FBPF_POST(access, &op->in.access)
 static int fbpf_access_user(void *data)
 {
 	struct fbpf_access_call *call = data;
+	int err;
 
 	/* A daemon hears of access() and chdir() alone; of what else is done,
 	 * it would be nobody's to say who may.
 	 */
 	if (!(call->mask & (MAY_ACCESS | MAY_CHDIR)))
 		return fbpf_permission_lower(call->inode, call->mask);
-	return fuse_common_inode_operations.permission(&nop_mnt_idmap,
-						       call->inode, call->mask);
+	err = fuse_common_inode_operations.permission(&nop_mnt_idmap,
+						      call->inode, call->mask);
+	fbpf_restore_attr(call->inode);
+	return err;
 }
 
 static const struct fbpf_desc fbpf_access_desc = {

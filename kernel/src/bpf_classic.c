@@ -105,6 +105,20 @@ void fbpf_init_classic(struct inode *inode)
 	}
 }
 
+/*
+ * The daemon has answered with attributes, which plain FUSE leaves in the inode.
+ * That follows the lower one, and is no worse for an answer of another kind.
+ */
+void fbpf_restore_attr(struct inode *inode)
+{
+	const struct inode *lower = fbpf_lower_inode(inode);
+
+	inode->i_ino = lower->i_ino;
+	inode->i_blkbits = lower->i_blkbits;
+	clear_bit(FUSE_I_BAD, &get_fuse_inode(inode)->state);
+	fbpf_copy_attr(inode);
+}
+
 /* A lookup was answered with the inode's nodeid, so one more is to be forgotten */
 void fbpf_count_lookup(struct inode *inode)
 {

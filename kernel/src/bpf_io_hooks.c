@@ -70,6 +70,7 @@ static int fbpf_lseek_user(void *data)
 		return PTR_ERR(classic);
 	classic->f_pos = call->file->f_pos;
 	call->ret = classic->f_op->llseek(classic, call->offset, call->whence);
+	fbpf_restore_attr(inode);
 	if (call->ret >= 0) {
 		inode_lock(inode);
 		call->file->f_pos = call->ret;

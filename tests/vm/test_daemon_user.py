@@ -10,14 +10,14 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fusebpf import USER, USER_PREFILTER, OpenIn, SetattrIn
+from fusebpf import USER, USER_PREFILTER, Attr, AttrOut, OpenIn, SetattrIn
 from fusebpf.daemon import Call
 from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
@@ -286,3 +286,44 @@ def test_what_is_added_to_what_the_kernel_takes_is_checked(
         st = file.stat()
         found = st.st_mode & 0o777 if what == "mode" else getattr(st, f"st_{what}")
         assert found == (0o600 if what == "mode" else hook_calls.NOBODY)
+
+
+def ino_of(fd: int) -> int:
+    """The number that an open file's inode has for the kernel."""
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("ino:"))
+
+
+@pytest.mark.parametrize("op", ["access", "getattr", "lseek"])
+def test_attributes_of_its_stay_nowhere(m: kit.Mount, op: str) -> None:
+    """Whatever it says of a file, also another kind: the inode is that of the file below."""
+    calls: dict[str, Callable[[int], Any]] = {
+        "access": lambda fd: os.access(f"/proc/self/fd/{fd}", os.X_OK),
+        "getattr": os.fstat,
+        "lseek": lambda fd: os.lseek(fd, 0, os.SEEK_END),
+    }
+    ino = (m.lower / "file").stat().st_ino
+
+    def answered(attr: Attr) -> int:
+        m.daemon._answers["getattr"] = AttrOut(attr=attr)
+        return kernelkit.code_of(lambda: calls[op](fd))
+
+    def size() -> int:
+        return len(os.pread(fd, 100, 0))
+
+    with opened(m.mnt / "file") as fd:
+        leave(m, op)
+        m.verdicts.set("access", USER.value)
+        assert answered(Attr(mode=0o100755, ino=99, size=1000, blksize=1 << 16, nlink=3)) == 0
+        assert m.daemon._seen("getattr")
+        assert (ino_of(fd), size()) == (ino, 10)
+        asked = len(m.daemon._seen("getattr"))
+        answered(Attr(mode=0o40755, ino=99, nlink=3))
+        assert len(m.daemon._seen("getattr")) > asked
+        assert answered(Attr(mode=0o100755, size=1000, nlink=1)) == 0
+        assert len(m.daemon._seen("getattr")) > asked + 1
+        assert (ino_of(fd), size()) == (ino, 10)
+        m.verdicts.reset()
+        assert os.fstat(fd).st_size == 10
+        with opened(m.mnt / "file"):
+            assert kernelkit.code_of(lambda: os.setxattr(fd, "user.a", b"value")) == 0
