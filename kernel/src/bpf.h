@@ -77,6 +77,7 @@ static_assert(FBPF_NR_HOOKS <= 64);
  * struct fbpf_set - a registered set of filters
  * @ops: its programs, under RCU; NULL once it was torn away
  * @hooks: bit per enum fbpf_hook that has a program, kept when @ops goes
+ * @serial: no other set has had it
  * @ref: one for the registry, one per mount, and per inode that has it alone
  * @link: link that registered it, or NULL; not referenced
  * @kdata: programs as the registry knows them, under its lock
@@ -86,6 +87,7 @@ static_assert(FBPF_NR_HOOKS <= 64);
 struct fbpf_set {
 	const struct fuse_ops __rcu *ops;
 	u64 hooks;
+	u64 serial;
 	refcount_t ref;
 	struct bpf_link *link;
 	const void *kdata;

@@ -299,11 +299,8 @@ static struct fbpf_op *fbpf_get_op(bool must)
 
 	if (likely(op))
 		return op;
-	op = kmem_cache_alloc(fbpf_op_cachep,
-			      GFP_KERNEL | (must ? __GFP_NOFAIL : 0));
-	if (op)
-		op->dir = NULL;
-	return op;
+	return kmem_cache_zalloc(fbpf_op_cachep,
+				 GFP_KERNEL | (must ? __GFP_NOFAIL : 0));
 }
 
 static void fbpf_free_op(struct fbpf_op *op)
@@ -342,6 +339,11 @@ int fbpf_filter(const struct fbpf_desc *desc, struct inode *inode, void *call)
 	memset(op, 0, offsetof(struct fbpf_op, dir));
 	op->meta.nodeid = get_node_id(inode);
 	op->set = fbpf_i(inode)->set;
+	/* What other programs have left there is theirs */
+	if (unlikely(op->serial != op->set->serial)) {
+		memset(op->scratch, 0, sizeof(op->scratch));
+		op->serial = op->set->serial;
+	}
 	op->inode = inode;
 	op->tag = fbpf_i(inode)->tag;
 	op->may_clear = desc->may_clear;

@@ -278,7 +278,8 @@ __bpf_kfunc s64 bpf_fuse_name_walk(struct fuse_buffer *name, void *dfa__map,
  * @meta: first argument of the filter
  * @rdwr_buf_size: bytes, constant, at most 2048
  *
- * Every call of one program gets the same memory; its contents are unspecified.
+ * Every call of one program gets the same memory. At first there are zeros or
+ * what other calls of filters of the same name have left.
  *
  * Return: memory, or NULL when it is too much
  */

@@ -56,6 +56,7 @@ struct fbpf_dirbuf {
  * @daemon: entries that the daemon gave instead
  * @value_data: allocated for this operation
  * @dir: of a readdir; NULL until there was one with this memory
+ * @serial: of the set whose programs wrote @scratch, 0 for none
  *
  * There only when a filter is attached to the operation, and used by one task.
  */
@@ -119,6 +120,7 @@ struct fbpf_op {
 	void *value_data;
 	/* From here on it is not cleared for each operation */
 	struct fbpf_dirbuf *dir;
+	u64 serial;
 	u8 name_data[FBPF_NAME_BYTES];
 	u8 name2_data[FBPF_NAME_BYTES];
 	u64 entries_data[6];

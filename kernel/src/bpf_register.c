@@ -132,6 +132,7 @@ u32 fbpf_link_id(const struct bpf_link *link)
 
 static int fbpf_reg(void *kdata, struct bpf_link *link)
 {
+	static atomic64_t serial;
 	const struct fuse_ops *ops = kdata;
 	struct fbpf_set *set;
 	int err = 0;
@@ -140,6 +141,7 @@ static int fbpf_reg(void *kdata, struct bpf_link *link)
 	if (!set)
 		return -ENOMEM;
 	refcount_set(&set->ref, 1);
+	set->serial = atomic64_inc_return(&serial);
 	memcpy(set->name, ops->name, sizeof(set->name));
 	set->hooks = fbpf_hooks_of(ops);
 	set->link = link;

@@ -12,6 +12,7 @@ enum {
 	SEEN_ENTRY_VALID,
 	SEEN_CLEAR_ERROR,
 	SEEN_SCRATCH,
+	SEEN_SCRATCH_BEFORE,
 	SEEN_NO_SCRATCH,
 	SEEN_WALK,
 	SEEN_HASH_WALK,
@@ -111,6 +112,7 @@ FILTER(open_prefilter)
 	note(SEEN_CLEAR_ERROR, bpf_fuse_clear_error(META));
 	note(SEEN_NO_SCRATCH, !bpf_fuse_scratch(META, 2049));
 	if (first) {
+		note(SEEN_SCRATCH_BEFORE, first[0] + first[2047]);
 		first[0] = 1;
 		first[2047] = 2;
 	}

@@ -166,3 +166,33 @@ def test_what_is_not_for_an_open(f: Functions, mnt: Path) -> None:
         assert f.result(what) == -errno.EINVAL
     assert f.result("scratch") == 1 + 2
     assert f.result("no_scratch") == 1
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[tuple[Functions, Path]]:
+    """The same filters under another name, on a mount of their own."""
+    below, mnt = tmp_path / "other below", tmp_path / "other"
+    below.mkdir()
+    mnt.mkdir()
+    (below / "file").touch()
+    functions = Functions((), None, kit.compiled(SOURCE))
+    try:
+        with kit.mounted(below, mnt, root_bpf_link=functions.link.fd):
+            yield functions, mnt / "file"
+    finally:
+        functions.close()
+
+
+def test_scratch_memory_is_not_handed_to_other_filters(
+    f: Functions, other: tuple[Functions, Path], mnt: Path
+) -> None:
+    functions, file = other
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})  # each hands it on to its next operation
+    try:
+        for _ in range(3):
+            file.read_text()
+            (mnt / "file").read_text()
+            assert (f.result("scratch_before"), functions.result("scratch_before")) == (0, 0)
+    finally:
+        os.sched_setaffinity(0, cpus)
