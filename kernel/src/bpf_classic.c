@@ -116,6 +116,8 @@ void fbpf_restore_attr(struct inode *inode)
 	inode->i_ino = lower->i_ino;
 	inode->i_blkbits = lower->i_blkbits;
 	clear_bit(FUSE_I_BAD, &get_fuse_inode(inode)->state);
+	/* Nothing of the answer is there for as long as it said */
+	fuse_invalidate_attr(inode);
 	fbpf_copy_attr(inode);
 }
 

@@ -327,3 +327,11 @@ def test_attributes_of_its_stay_nowhere(m: kit.Mount, op: str) -> None:
         assert os.fstat(fd).st_size == 10
         with opened(m.mnt / "file"):
             assert kernelkit.code_of(lambda: os.setxattr(fd, "user.a", b"value")) == 0
+
+
+def test_attributes_of_its_are_asked_for_each_time(m: kit.Mount) -> None:
+    """However long it says that they hold: the inode has those of the file below."""
+    attr = Attr(mode=0o100644, ino=99, size=1000, nlink=1)
+    leave(m, "getattr", getattr=AttrOut(attr=attr, attr_valid=1000))
+    with opened(m.mnt / "file") as fd:
+        assert [os.fstat(fd).st_size for _ in range(2)] == [1000, 1000]
