@@ -20,36 +20,34 @@ from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
 from tests.differential import libc
 from tests.differential.lowers import lower as lower_fs
-from tests.vm import daemonkit
+from tests.vm import daemonkit, hook_calls
 from tests.vm import kernelkit as kit
+from tests.vm.hook_calls import NOBODY
 from tests.vm.limits import eventually, need_file_system
 
-UID = 1000
-FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_NODUMP_FL = 0x80086601, 0x40086602, 0x40
+# Another user is a fork
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
+FS_IOC_SETFLAGS, FS_NODUMP_FL = 0x40086602, 0x40
 ACL = "system.posix_acl_access"
-# struct posix_acl_xattr_header and entries: the owner, user 1000, the group, the mask, others
-ACL_FOR_UID = struct.pack("<I", 2) + b"".join(
+# struct posix_acl_xattr_header and entries: the owner, another user, the group, the mask, others
+ACL_FOR_NOBODY = struct.pack("<I", 2) + b"".join(
     struct.pack("<HHI", *entry)
-    for entry in ((1, 6, 2**32 - 1), (2, 6, UID), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1))
+    for entry in ((1, 6, 2**32 - 1), (2, 6, NOBODY), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1))
 )
-ACL_FOR_UID += struct.pack("<HHI", 32, 0, 2**32 - 1)
+ACL_FOR_NOBODY += struct.pack("<HHI", 32, 0, 2**32 - 1)
 # struct vfs_cap_data: CAP_NET_RAW, permitted and effective
 CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 
 
 def code(call: Callable[[], object]) -> int:
-    """What an ordinary user gets, in a process of its own: ids are those of all threads."""
-    pid = os.fork()
-    if pid == 0:
-        status = 255
-        try:
-            os.setgroups([])
-            os.setresgid(UID, UID, UID)
-            os.setresuid(UID, UID, UID)
-            status = kit.code_of(call)
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """What another user gets."""
+
+    def done() -> bool:
+        call()
+        return True
+
+    return kit.code_of(lambda: hook_calls.as_nobody(done))
 
 
 # ---- permission
@@ -112,15 +110,15 @@ def test_an_attribute_that_the_file_system_rules_over_is_the_owners_to_set(
 def test_the_owner_is_the_one_below(lower: Path, mnt: Path) -> None:
     """A descriptor does not keep rights that its file's owner has lost."""
     file = lower / "file"
-    os.chown(file, UID, UID)
+    os.chown(file, NOBODY, NOBODY)
     with kit.mounted(lower, mnt):
         fd = os.open(mnt / "file", os.O_RDWR)
         flags = struct.pack("I", FS_NODUMP_FL)
-        assert code(lambda: os.setxattr(fd, ACL, ACL_FOR_UID)) == 0
+        assert code(lambda: os.setxattr(fd, ACL, ACL_FOR_NOBODY)) == 0
         os.removexattr(fd, ACL)
         os.chown(file, 0, 0)
         file.chmod(0o600)
-        assert code(lambda: os.setxattr(fd, ACL, ACL_FOR_UID)) == errno.EPERM
+        assert code(lambda: os.setxattr(fd, ACL, ACL_FOR_NOBODY)) == errno.EPERM
         assert code(lambda: fcntl.ioctl(fd, FS_IOC_SETFLAGS, flags)) == errno.EPERM
         os.close(fd)
     assert ACL not in os.listxattr(file)
