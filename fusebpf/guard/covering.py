@@ -63,15 +63,10 @@ def cover(tree: Path, found: Iterable[Way]) -> None:
 
 
 def _cover(tree: Path, way: Way) -> None:
+    fd = mountinfo.reached(way.path, way.mount_id)
+    if fd is None:
+        return
     try:
-        fd = os.open(way.path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        if error.errno in _NOT_THERE:
-            return
-        raise
-    try:
-        if mountinfo.id_of(fd) != way.mount_id:
-            return  # another mount lies over it
         try:
             shown = fsmount.clone_mount(tree / way.part)
         except OSError as error:

@@ -111,6 +111,25 @@ def on(path: Path) -> MountEntry | None:
     return next(parse(b"\n".join(line for line in lines if line.startswith(prefix))), None)
 
 
+def reached(path: Path, mount_id: int) -> int | None:
+    """An O_PATH descriptor of what is at ``path``, a link itself, if that is the mount's.
+
+    None when nothing is there any more, or another mount lies over it. Raises OSError.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    kept = None
+    try:
+        if id_of(fd) == mount_id:
+            kept = fd
+        return kept
+    finally:
+        if kept is None:
+            os.close(fd)
+
+
 def id_of(fd: int) -> int:
     """Id of the mount that an open file was reached through."""
     info = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
