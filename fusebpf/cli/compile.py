@@ -47,8 +47,10 @@ def compile_command(
     from fusebpf.build import unchanged
     from fusebpf.build.load import read_source
 
-    target = output or Path(f"{file.stem}.bpf.o")
-    if as_json and (explain or emit == "c" or _is_stdout(target)):
+    target = output or Path("-" if emit == "c" else f"{file.stem}.bpf.o")
+    if _is_stdout(target):
+        target = Path("-")
+    if as_json and (explain or emit == "c" or str(target) == "-"):
         raise click.UsageError("--json is for compiling to a file")
     if _same_file(target, file):
         raise click.UsageError(f"{target} is the filter file itself: name another with -o")
@@ -81,7 +83,7 @@ def compile_command(
             click.echo(line)
         return
     if emit == "c":
-        _write(output or Path("-"), compiled.c_source.encode())
+        _write(target, compiled.c_source.encode())
         return
     built = build_compiled(compiled)
     said = _summary(built.metadata)
@@ -109,7 +111,7 @@ def _summary(meta: Metadata) -> str:
 
 def _finish(target: Path, data: bytes, said: str) -> None:
     _write(target, data)
-    if not _is_stdout(target):
+    if str(target) != "-":
         click.echo(f"{target}: {said}")
 
 
@@ -121,9 +123,7 @@ def _same_file(target: Path, file: Path) -> bool:
 
 
 def _is_stdout(target: Path) -> bool:
-    """Whether it is -, or leads where stdout does: /dev/stdout, or the file of a redirection."""
-    if str(target) == "-":
-        return True
+    """Whether it leads where stdout does: /dev/stdout, or the file of a redirection."""
     try:
         return os.path.samestat(target.stat(), os.fstat(1))
     except OSError:
@@ -146,7 +146,7 @@ def _write(target: Path, data: bytes) -> None:
     from fusebpf.build.cache import write_atomically
     from fusebpf.errors import FusebpfError
 
-    if _is_stdout(target):
+    if str(target) == "-":
         sys.stdout.buffer.write(data)
         return
     try:
