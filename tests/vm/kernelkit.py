@@ -47,6 +47,9 @@ def enum_of(source: Path, number: int) -> dict[str, int]:
     return {name: value for value, name in enumerate(names)}
 
 
+#: struct vfs_cap_data of linux/capability.h: CAP_NET_RAW, permitted and effective.
+CAPABILITY = struct.pack("<5I", 0x2000001, 1 << 13, 0, 0, 0)
+
 _NUMBERS = itertools.count()
 _CELL = struct.Struct("=q")
 CONFIG = enum_of(SOURCE, 0)
@@ -246,6 +249,16 @@ def map_alone(fd: int, size: int) -> mmap.mmap:
     """Map a file without the descriptor that Python otherwise keeps with a mapping."""
     alone: dict[str, Any] = {"trackfd": False}  # Python 3.13
     return mmap.mmap(fd, size, **alone)
+
+
+@contextmanager
+def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor of a file, closed at the end."""
+    fd = os.open(path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def code_of(call: Callable[[], object]) -> int:

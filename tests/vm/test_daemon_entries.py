@@ -4,7 +4,6 @@ with those that are refused."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
@@ -28,7 +27,7 @@ from fusebpf.daemon import (
     wire,
 )
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import code_of
+from tests.vm.kernelkit import code_of, opened
 from tests.vm.limits import eventually
 
 
@@ -38,28 +37,19 @@ def mount(tmp_path: Path) -> Iterator[kit.Mount]:
         yield made
 
 
-@contextlib.contextmanager
-def descriptor(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    fd = os.open(path, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def file_entry(nodeid: int, mode: int = 0o100644, valid: int = 0) -> EntryOut:
     return EntryOut(nodeid=nodeid, entry_valid=valid, attr=Attr(mode=mode, nlink=1))
 
 
 def test_a_backing_for_a_name_that_is_the_daemons(mount: kit.Mount) -> None:
     """Its attributes and data are those below; what is in a directory is found below."""
-    with descriptor(mount.lower / "dir/inner") as fd:
+    with opened(mount.lower / "dir/inner") as fd:
         mount.look(USER, lookup=(file_entry(0), [Backing(fd)]))
         assert (mount.mnt / "made-up").read_text() == "inner"
         assert (mount.mnt / "made-up").stat().st_size == 5
         (mount.mnt / "made-up").write_text("changed")
     assert (mount.lower / "dir/inner").read_text() == "changed"
-    with descriptor(mount.lower / "dir") as fd:
+    with opened(mount.lower / "dir") as fd:
         mount.look(USER, lookup=(file_entry(0), [Backing(fd)]))
         assert sorted(os.listdir(mount.mnt / "made-up")) == ["inner", "sub"]
         assert (mount.mnt / "made-up/inner").read_text() == "changed"
@@ -72,7 +62,7 @@ def test_filters_for_a_name(mount: kit.Mount) -> None:
     try:
         other.reset()
         other.set("open", -errno.EOWNERDEAD)
-        with descriptor(mount.lower / "file") as fd:
+        with opened(mount.lower / "file") as fd:
             entries = [Program(other.name), Backing(fd)]
             mount.look(USER, lookup=(file_entry(0), entries))
             assert code_of((mount.mnt / "one").read_text) == errno.EOWNERDEAD
@@ -92,7 +82,7 @@ def test_filters_for_a_name(mount: kit.Mount) -> None:
 
 
 def test_a_postfilter_gives_and_takes_the_backing(mount: kit.Mount) -> None:
-    with descriptor(mount.lower / "dir/inner") as fd:
+    with opened(mount.lower / "dir/inner") as fd:
         give = {"lookup_post": lambda _c, _n, _o, e: e.append(Backing(fd))}
         mount.look(USER_POSTFILTER, **give)
         assert (mount.mnt / "file").read_text() == "inner"
@@ -106,7 +96,7 @@ def test_a_postfilter_gives_and_takes_the_backing(mount: kit.Mount) -> None:
 def test_a_directory_of_the_daemons_with_backed_files(mount: kit.Mount) -> None:
     """Answers hold as long as the daemon said; asked again, the same answer keeps the same file."""
     valid = 3600
-    with descriptor(mount.lower / "file") as fd:
+    with opened(mount.lower / "file") as fd:
 
         def lookup(call: Call, name: Name) -> Any:
             if call.nodeid == kit.ROOT:
@@ -128,7 +118,7 @@ def test_a_directory_of_the_daemons_with_backed_files(mount: kit.Mount) -> None:
 
         valid = 0
         mount.daemon._asked.clear()
-        with descriptor(mount.mnt / "virtual/again1") as _held:
+        with opened(mount.mnt / "virtual/again1") as _held:
             pass
         before = os.stat(backed)
         mount.daemon.notify.inval_entry(5, b"backed")
@@ -231,11 +221,11 @@ def test_answers_that_are_refused(mount: kit.Mount) -> None:
     }
     for what, (raw, code) in cases.items():
         assert answered(mount, raw) == (code, errno.EIO), what
-    with descriptor(mount.lower / "file", os.O_PATH) as fd:
+    with opened(mount.lower / "file", os.O_PATH) as fd:
         assert answered(mount, body(backing(fd))) == (errno.EBADF, errno.EIO)
-    with descriptor(Path("/proc/self/status")) as fd:
+    with opened(Path("/proc/self/status")) as fd:
         assert answered(mount, body(backing(fd))) == (errno.EXDEV, errno.EIO)
-    with descriptor(mount.lower / "file") as fd:
+    with opened(mount.lower / "file") as fd:
         # By a plain write no descriptor is taken
         assert answered(mount, body(backing(fd)), "write") == (errno.EINVAL, errno.EIO)
         # Without a backing there is nothing to run filters for

@@ -7,11 +7,9 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
 from tests.vm import hook_calls, kernelkit
 from tests.vm.kernel_twins import file_system
+from tests.vm.kernelkit import CAPABILITY, opened
 
 SWAPON = 167  # its number on x86
 FH = 7  # what an open of kit.Scripted gives
@@ -51,15 +50,6 @@ def leave(m: kit.Mount, op: str, **answers: Any) -> None:
     m.verdicts.set(op, USER.value)
 
 
-@contextmanager
-def opened(path: Path, flags: int = os.O_RDWR) -> Iterator[int]:
-    fd = os.open(path, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def reads(content: bytes) -> Any:
     """What a daemon answers a READ with."""
     return lambda _call, req: content[req.offset : req.offset + req.size]
@@ -67,7 +57,7 @@ def reads(content: bytes) -> Any:
 
 def test_what_it_opened_is_spliced_and_not_cached(m: kit.Mount, tmp_path: Path) -> None:
     leave(m, "open", read_iter=reads(b"from it"))
-    with opened(m.mnt / "file") as fd, (tmp_path / "copy").open("w+b") as copy:
+    with opened(m.mnt / "file", os.O_RDWR) as fd, (tmp_path / "copy").open("w+b") as copy:
         assert os.sendfile(copy.fileno(), fd, 0, 100) == 7
         m.daemon._answers["read_iter"] = reads(b"another")
         assert os.sendfile(copy.fileno(), fd, 0, 100) == 7
@@ -85,7 +75,7 @@ sys.stdout.buffer.write(mmap.mmap(fd, 7, mmap.MAP_PRIVATE, mmap.PROT_READ)[:])
 
 def test_what_it_opened_is_mapped(m: kit.Mount) -> None:
     leave(m, "open", read_iter=reads(b"from it"))
-    with opened(m.mnt / "file") as fd:
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
         command = [sys.executable, "-c", MAP, str(fd)]
         assert subprocess.check_output(command, pass_fds=(fd,), timeout=30) == b"from it"
         assert kernelkit.code_of(lambda: mmap.mmap(fd, 7)) == errno.ENODEV
@@ -142,7 +132,7 @@ def test_a_write_is_made_as_the_caller_wants_it(m: kit.Mount) -> None:
         _call, args = m.daemon._seen("write_iter")[-1]
         return args[0].offset, args[0].flags & os.O_SYNC
 
-    with opened(m.mnt / "file") as fd:
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
         assert os.pwritev(fd, [b"XYZ"], 2) == 3
         assert last() == (2, 0)
         assert os.pwritev(fd, [b"XYZ"], 0, os.RWF_APPEND) == 3
@@ -173,7 +163,7 @@ def test_a_splice_of_more_than_32_bits(m: kit.Mount, user: bool) -> None:
     if user:
         leave(m, "write_iter", write_iter=lambda _call, _req, data: len(data))
     source, sink = os.pipe()
-    with opened(m.mnt / "file") as fd:
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
         os.write(sink, b"piped")
         os.close(sink)
         assert os.splice(source, fd, 1 << 32, offset_dst=0) == 5
@@ -220,7 +210,7 @@ def test_an_open_only_takes_o_noatime(m: kit.Mount) -> None:
 
 def test_a_file_that_it_opened_has_its_handle(m: kit.Mount) -> None:
     leave(m, "open")
-    with opened(m.mnt / "file") as fd:
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
         m.verdicts.set("setattr", USER_PREFILTER.value)
         os.ftruncate(fd, 5)
     _call, (req,) = m.daemon._seen("setattr_pre")[-1]
@@ -234,8 +224,6 @@ FATTRS = {
     "gid": kit.FATTR_GID,
     "mtime": kit.FATTR_MTIME,
 }
-# CAP_NET_RAW, permitted and effective
-CAPABILITY = struct.pack("=5I", 0x2000001, 1 << 13, 0, 0, 0)
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # another user is a fork
@@ -313,7 +301,7 @@ def test_attributes_of_its_stay_nowhere(m: kit.Mount, op: str) -> None:
     def size() -> int:
         return len(os.pread(fd, 100, 0))
 
-    with opened(m.mnt / "file") as fd:
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
         leave(m, op)
         m.verdicts.set("access", USER.value)
         assert answered(Attr(mode=0o100755, ino=99, size=1000, blksize=1 << 16, nlink=3)) == 0
@@ -327,7 +315,7 @@ def test_attributes_of_its_stay_nowhere(m: kit.Mount, op: str) -> None:
         assert (ino_of(fd), size()) == (ino, 10)
         m.verdicts.reset()
         assert os.fstat(fd).st_size == 10
-        with opened(m.mnt / "file"):
+        with opened(m.mnt / "file", os.O_RDWR):
             assert kernelkit.code_of(lambda: os.setxattr(fd, "user.a", b"value")) == 0
 
 
@@ -335,5 +323,5 @@ def test_attributes_of_its_are_asked_for_each_time(m: kit.Mount) -> None:
     """However long it says that they hold: the inode has those of the file below."""
     attr = Attr(mode=0o100644, ino=99, size=1000, nlink=1)
     leave(m, "getattr", getattr=AttrOut(attr=attr, attr_valid=1000))
-    with opened(m.mnt / "file") as fd:
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
         assert [os.fstat(fd).st_size for _ in range(2)] == [1000, 1000]

@@ -36,8 +36,6 @@ ACL_FOR_NOBODY = struct.pack("<I", 2) + b"".join(
     for entry in ((1, 6, 2**32 - 1), (2, 6, NOBODY), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1))
 )
 ACL_FOR_NOBODY += struct.pack("<HHI", 32, 0, 2**32 - 1)
-# struct vfs_cap_data: CAP_NET_RAW, permitted and effective
-CAPABILITY = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)
 
 
 def code(call: Callable[[], object]) -> int:
@@ -130,7 +128,7 @@ def test_capabilities_go_with_the_content(lower: Path, mnt: Path) -> None:
         (mnt / "file").write_text("once")
         with (mnt / "file").open("ab") as file:
             file.write(b"twice")
-        os.setxattr(lower / "file", "security.capability", CAPABILITY)
+        os.setxattr(lower / "file", "security.capability", kit.CAPABILITY)
         os.truncate(mnt / "file", 3)
         assert "security.capability" not in os.listxattr(lower / "file")
 

@@ -23,7 +23,7 @@ import pytest
 from fusebpf.runtime import features
 from fusebpf.runtime.fsmount import FsContext, move_mount, umount
 from tests.vm import daemonkit
-from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, code_of
+from tests.vm.kernelkit import USER, USER_POSTFILTER, USER_PREFILTER, code_of, opened
 from tests.vm.limits import eventually
 from tests.vm.test_daemon_filters import DO, SERVED, TOLD, make_files
 
@@ -359,18 +359,9 @@ def look(world: World, *entries: bytes, **how: Any) -> tuple[int, int]:
     return codes[0], code
 
 
-@contextmanager
-def open_file(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    fd = os.open(path, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def test_a_backing_entry(world: World) -> None:
     """A name of the daemon's shows the file behind a descriptor of the daemon's."""
-    with open_file(world.lower / "other") as fd:
+    with opened(world.lower / "other") as fd:
         assert look(world, entry(ENTRY_BACKING, fd=fd)) == (0, 0)
         assert (world.mnt / "anything").read_text() == "other"
 
@@ -381,7 +372,7 @@ def test_backing_and_program(world: World) -> None:
     try:
         own.reset()
         own.set("open", -errno.EROFS)
-        with open_file(world.lower / "other") as fd:
+        with opened(world.lower / "other") as fd:
             both = (entry(ENTRY_BPF, name=own.name.encode()), entry(ENTRY_BACKING, fd=fd))
             assert look(world, *both) == (0, 0)
             assert code_of((world.mnt / "anything").read_text) == errno.EROFS
@@ -390,7 +381,7 @@ def test_backing_and_program(world: World) -> None:
 
 
 def test_entries_come_by_the_ioctl_alone(world: World) -> None:
-    with open_file(world.lower / "other") as fd:
+    with opened(world.lower / "other") as fd:
         assert look(world, entry(ENTRY_BACKING, fd=fd), written=True) == (errno.EINVAL, errno.EIO)
 
 
@@ -405,7 +396,7 @@ def test_an_ordinary_reply_may_come_by_the_ioctl(world: World) -> None:
 
 
 def test_wrong_entries(world: World) -> None:
-    with open_file(world.lower / "other") as fd, open_file(world.lower / "other", os.O_PATH) as at:
+    with opened(world.lower / "other") as fd, opened(world.lower / "other", os.O_PATH) as at:
         backing = entry(ENTRY_BACKING, fd=fd)
         refused = (errno.EINVAL, errno.EIO)
         for wrong in (
@@ -427,7 +418,7 @@ def test_wrong_entries(world: World) -> None:
 
 def test_wrong_ioctls(world: World) -> None:
     """The request goes on waiting where the reply was not one."""
-    with open_file(world.lower / "other") as fd:
+    with opened(world.lower / "other") as fd:
         backing = entry(ENTRY_BACKING, fd=fd)
         gone = (errno.EINVAL, errno.ENOENT)
         assert look(world, backing, claimed=100, again=True) == gone

@@ -16,9 +16,9 @@ import pytest
 from fusebpf import USER, USER_POSTFILTER, USER_PREFILTER, Attr, AttrOut, EntryOut, Name
 from fusebpf.daemon import Backing, Call, Device
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import code_of
+from tests.vm.kernelkit import code_of, opened
 from tests.vm.limits import eventually
-from tests.vm.test_daemon_entries import answered, body, descriptor, file_entry
+from tests.vm.test_daemon_entries import answered, body, file_entry
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_defect_16_a_name_is_checked_again_without_entries(mount: kit.Mount) -> 
 
 def test_defect_17_a_program_cannot_name_a_descriptor(mount: kit.Mount) -> None:
     """v4: took it from the descriptors of whoever looked the name up."""
-    with descriptor(mount.lower / "file") as fd:
+    with opened(mount.lower / "file") as fd:
         mount.verdicts.reset()
         mount.verdicts.set("lookup", 3)  # POSTFILTER
         mount.verdicts.entry(struct.pack("<IIQQ", 1, 0, 0, fd))
@@ -153,7 +153,7 @@ def test_defect_19_device_numbers_of_a_daemon(tmp_path: Path) -> None:
 def test_defect_21_entries_hold_nothing_after_they_were_used(mount: kit.Mount) -> None:
     """v4: kept the path of an answer that was replaced; the file system below stayed busy."""
     before = os.statvfs(mount.lower).f_ffree
-    with descriptor(mount.lower / "file") as fd:
+    with opened(mount.lower / "file") as fd:
         mount.look(USER, lookup=lambda _call, _name: (file_entry(0), [Backing(fd)]))
         for index in range(50):
             os.stat(mount.mnt / f"name{index}")
