@@ -9,13 +9,15 @@ import mmap
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fusebpf import USER, USER_PREFILTER, Attr, AttrOut, OpenIn, SetattrIn
+from fusebpf import CONTINUE, USER, USER_PREFILTER, Attr, AttrOut, OpenIn, SetattrIn, WriteIn
 from fusebpf.daemon import Call
 from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
@@ -169,6 +171,65 @@ def test_a_splice_of_more_than_32_bits(m: kit.Mount, user: bool) -> None:
         assert os.splice(source, fd, 1 << 32, offset_dst=0) == 5
     os.close(source)
     assert (m.lower / "file").read_text() == ("0123456789" if user else "piped56789")
+
+
+def test_a_splice_into_what_it_opened(m: kit.Mount) -> None:
+    written: list[tuple[int, bytes]] = []
+
+    def write(_call: Call, req: WriteIn, data: bytes) -> int:
+        written.append((req.offset, bytes(data)))
+        return len(data)
+
+    content = bytes(range(256)) * 40
+    leave(m, "open", write_iter=write)
+    source, sink = os.pipe()
+    with opened(m.mnt / "file", os.O_RDWR) as fd:
+        os.write(sink, content)
+        assert os.splice(source, fd, 1 << 20, offset_dst=3) == len(content)
+        ends = [offset + len(data) for offset, data in written]
+        assert [offset for offset, _data in written] == [3, *ends[:-1]]
+        assert b"".join(data for _offset, data in written) == content
+        # What it does not take stays in the pipe
+        os.write(sink, b"0123456789")
+        m.daemon._answers["write_iter"] = lambda _call, _req, _data: 4
+        assert os.splice(source, fd, 4) == 4
+        m.daemon._answers["write_iter"] = -errno.ENOSPC
+        assert kernelkit.code_of(lambda: os.splice(source, fd, 6)) == errno.ENOSPC
+        assert os.read(source, 10) == b"456789"
+    os.close(source)
+    os.close(sink)
+
+
+def test_splices_from_one_pipe_do_not_wait_for_each_other(m: kit.Mount) -> None:
+    """Some go below, some to the daemon: both take the inode's lock first, then the pipe's."""
+    done = threading.Event()
+    each = 300
+
+    def splice() -> int:
+        with opened(m.mnt / "file", os.O_RDWR) as fd:
+            taken = 0
+            for _ in range(each):
+                os.write(sink, b"12345")
+                taken += os.splice(source, fd, 5, offset_dst=0)
+        return taken
+
+    def change() -> None:
+        while not done.is_set():
+            for verdict in (USER, CONTINUE):
+                m.verdicts.set("write_iter", verdict.value)
+
+    m.daemon._reset(flush=None, write_iter=lambda _call, _req, data: len(data))
+    source, sink = os.pipe()
+    with ThreadPoolExecutor() as pool:
+        changing = pool.submit(change)
+        try:
+            splicing = [pool.submit(splice) for _ in range(4)]
+            assert [job.result() for job in splicing] == [5 * each] * 4
+        finally:
+            done.set()
+        changing.result()
+    os.close(source)
+    os.close(sink)
 
 
 def test_an_open_keeps_to_the_end_of_an_append_only_file(m: kit.Mount) -> None:
