@@ -22,7 +22,8 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.operators import COMPARE
-from fusebpf.compiler.types import BOOL, IntType
+from fusebpf.compiler.types import BOOL, S64, IntType
+from fusebpf.compiler.walk import acts
 from fusebpf.compiler.words import describe
 
 
@@ -248,4 +249,19 @@ class Comparisons(Calls):
         high = self.comparable(where, right.stop)
         if low is None or value is None or high is None:
             return None
-        return ir.Chain(BOOL, ("<=", "<"), (low, value, high))
+        if not acts(high) and not acts(low) and (isinstance(low, ir.Const) or not acts(value)):
+            return ir.Chain(BOOL, ("<=", "<"), (low, value, high))
+        if isinstance(value, ir.Const | ir.Local):
+            # Python evaluates both ends before it asks.
+            above = ir.Compare(BOOL, ">=", value, low)
+            below = ir.Compare(BOOL, "<", value, high)
+            both = ir.Binary(S64, "&", ir.Cast(S64, above), ir.Cast(S64, below))
+            return ir.Compare(BOOL, "!=", both, ir.Const(S64, 0))
+        shown = self.source_of(node.left)
+        self.error(
+            node.left,
+            "E228",
+            f"{shown} is sought in a range beside calls, which can change each other's values",
+            f"give it a name first: value = {shown}",
+        )
+        return None

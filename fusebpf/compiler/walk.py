@@ -10,10 +10,10 @@ from typing import Any, TypeVar, get_args
 from fusebpf.compiler import ir
 
 _EXPRS: tuple[type, ...] = get_args(ir.Expr)
+#: What changes something.
+_ACTING = ir.Call | ir.MapPut | ir.MapDiscard
 #: What changes something, or what another CPU changes.
-_CHANGING = (
-    ir.Call | ir.MapPut | ir.MapDiscard | ir.MapGet | ir.MapHas | ir.MapItem | ir.NameWalk | ir.Kept
-)
+_CHANGING = _ACTING | ir.MapGet | ir.MapHas | ir.MapItem | ir.NameWalk | ir.Kept
 N = TypeVar("N", bound=ir.Expr | ir.Stmt)
 
 
@@ -41,6 +41,11 @@ def expressions(node: ir.Expr | ir.Stmt) -> Iterator[ir.Expr]:
         yield node
     for part in parts(node):
         yield from expressions(part)
+
+
+def acts(expr: ir.Expr) -> bool:
+    """Whether evaluating an expression may change something: a map, or what a helper changes."""
+    return any(isinstance(e, _ACTING) for e in expressions(expr))
 
 
 def repeatable(expr: ir.Expr) -> bool:

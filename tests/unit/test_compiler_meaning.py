@@ -317,6 +317,11 @@ return refuse(n + 1)"""
         ("stats[1] = stats[2] = Use(bump(ctx), stats[1].last + 1)\n"
          "return refuse(stats[1].last * 10 + stats[2].last + 100 * a[7])", -111),
         ("req.flags = req.open_flags = 7\nreturn refuse(req.flags + req.open_flags)", -14),
+        ("x = 5\nn = 10 if x in range(9, bump(ctx)) else 20\nreturn refuse(n + a[7])", -21),
+        ("x = 2\nn = 10 if x in range(bump(ctx), bump(ctx) + 1) else 20\nreturn refuse(n + a[7])",
+         -12),
+        ("x = 1\nn = 10 if x not in range(bump(ctx), a[7]) else 20\nreturn refuse(n + a[7])", -11),
+        ("n = 10 if bump(ctx) in range(1, 2) else 20\nreturn refuse(n + a[7])", -11),
     ],
 )  # fmt: skip
 def test_once_and_in_order(tmp_path: Path, lines: str, wanted: int) -> None:
@@ -481,6 +486,8 @@ def test_maps_whose_names_c_has(tmp_path: Path, name: str) -> None:
         ('if old == "\\ud800": return -EPERM', "E232"),
         ('if old in ("a", "\\ud800"): return -EPERM', "E232"),
         ("for i in range(-(1 << 63), (1 << 63) - 1): return -EPERM", "E240"),
+        ("if req.newdir in range(3, bump(ctx)): return -EPERM", "E228"),
+        ("if bump(ctx) in range(a[7], 9): return -EPERM", "E228"),
     ],
 )
 def test_refused_and_no_crash(tmp_path: Path, lines: str, code: str) -> None:
