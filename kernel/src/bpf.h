@@ -539,6 +539,13 @@ ssize_t fbpf_copy_lower(struct file *in, loff_t pos_in, struct file *out,
 loff_t fbpf_remap_lower(struct file *in, loff_t pos_in, struct file *out,
 			loff_t pos_out, loff_t len, unsigned int flags);
 
+/* bpf_splice.c */
+typedef ssize_t fbpf_splice_fn(struct pipe_inode_info *pipe, struct file *file,
+			       loff_t *ppos, size_t len, unsigned int flags);
+ssize_t fbpf_splice_to(struct pipe_inode_info *pipe, struct file *file,
+		       loff_t *ppos, size_t len, unsigned int flags,
+		       fbpf_splice_fn *splice);
+
 /* bpf_readdir.c */
 extern const struct file_operations fbpf_dir_operations;
 u32 fbpf_next_dirent(const struct fuse_buffer *buf, u32 pos,

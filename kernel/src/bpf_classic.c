@@ -10,17 +10,11 @@
  *
  * Locking: a dentry's classic is set before it is hashed, or under its
  * directory's i_rwsem. A second file is set once and lives as long as its file.
- * A splice takes the inode's i_rwsem, then the pipe's lock, as in bpf_io.c.
  */
-#include <linux/bvec.h>
 #include <linux/file.h>
 #include <linux/namei.h>
-#include <linux/pipe_fs_i.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/splice.h>
-#include <linux/task_io_accounting_ops.h>
-#include <linux/uio.h>
 
 #include "bpf.h"
 
@@ -259,61 +253,6 @@ struct file *fbpf_classic_file(struct file *file)
 		return classic;
 	fput(classic);
 	return old;
-}
-
-/* Send the daemon what one buffer of a pipe has; the file's inode is locked */
-static int fbpf_classic_splice(struct pipe_inode_info *pipe,
-			       struct pipe_buffer *buf, struct splice_desc *sd)
-{
-	struct file *file = sd->u.file;
-	struct iov_iter from;
-	struct fuse_io_priv io;
-	struct kiocb iocb;
-	struct bio_vec bv;
-	ssize_t ret;
-
-	bvec_set_page(&bv, buf->page, sd->len, buf->offset);
-	iov_iter_bvec(&from, ITER_SOURCE, &bv, 1, sd->len);
-	init_sync_kiocb(&iocb, file);
-	iocb.ki_pos = sd->pos;
-	ret = generic_write_checks(&iocb, &from);
-	if (ret <= 0)
-		return ret;
-	task_io_account_write(ret);
-	io = (struct fuse_io_priv)FUSE_IO_PRIV_SYNC(&iocb);
-	ret = fuse_direct_io(&io, &from, &iocb.ki_pos, FUSE_DIO_WRITE);
-	fuse_write_update_attr(file_inode(file), iocb.ki_pos, ret);
-	return ret;
-}
-
-/*
- * iter_file_splice_write() would lock the pipe before the inode. A splice that
- * is not left to the daemon has to do it the other way: one of each, between the
- * same pipe and inode, would wait for the other.
- */
-ssize_t fbpf_classic_splice_write(struct pipe_inode_info *pipe,
-				  struct file *file, loff_t *ppos, size_t len,
-				  unsigned int flags)
-{
-	struct inode *inode = file_inode(file);
-	struct splice_desc sd = {
-		.total_len = len,
-		.flags = flags,
-		.pos = *ppos,
-		.u.file = file,
-	};
-	ssize_t ret;
-
-	if (fuse_is_bad(inode))
-		return -EIO;
-	inode_lock(inode);
-	pipe_lock(pipe);
-	ret = __splice_from_pipe(pipe, &sd, fbpf_classic_splice);
-	pipe_unlock(pipe);
-	inode_unlock(inode);
-	if (ret > 0)
-		*ppos = sd.pos;
-	return ret;
 }
 
 /*

@@ -275,24 +275,27 @@ static ssize_t fbpf_splice_read(struct file *file, loff_t *ppos,
 	return fbpf_backing_splice_read(lower, file, ppos, pipe, len, flags, &ctx);
 }
 
-/* iter_file_splice_write() on our file would lock pipe and freezing in the wrong order */
+static ssize_t fbpf_splice_below(struct pipe_inode_info *pipe,
+				 struct file *file, loff_t *ppos, size_t len,
+				 unsigned int flags)
+{
+	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
+	struct file *lower;
+	int err;
+
+	fbpf_refresh(file_inode(file));
+	lower = fbpf_lower_to_write(file);
+	err = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
+	if (err)
+		return err;
+	return fbpf_backing_splice_write(pipe, lower, file, ppos, len, flags,
+					 &ctx);
+}
+
 ssize_t fbpf_splice_write_lower(struct pipe_inode_info *pipe, struct file *file,
 				loff_t *ppos, size_t len, unsigned int flags)
 {
-	struct inode *inode = file_inode(file);
-	struct backing_file_ctx ctx = fbpf_lower_ctx(file);
-	struct file *lower;
-	ssize_t ret;
-
-	inode_lock(inode);
-	fbpf_refresh(inode);
-	lower = fbpf_lower_to_write(file);
-	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
-	if (!ret)
-		ret = fbpf_backing_splice_write(pipe, lower, file, ppos, len,
-						flags, &ctx);
-	inode_unlock(inode);
-	return ret;
+	return fbpf_splice_to(pipe, file, ppos, len, flags, fbpf_splice_below);
 }
 
 static ssize_t fbpf_splice_write(struct pipe_inode_info *pipe,

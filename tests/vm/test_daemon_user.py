@@ -24,8 +24,9 @@ from tests.vm import daemonkit as kit
 from tests.vm import hook_calls, kernelkit
 from tests.vm.kernel_twins import file_system
 from tests.vm.kernelkit import CAPABILITY, opened
+from tests.vm.limits import eventually
 
-SWAPON = 167  # its number on x86
+SWAPON, SPLICE = 167, 275  # their numbers on x86
 FH = 7  # what an open of kit.Scripted gives
 
 
@@ -196,6 +197,36 @@ def test_a_splice_into_what_it_opened(m: kit.Mount) -> None:
         m.daemon._answers["write_iter"] = -errno.ENOSPC
         assert kernelkit.code_of(lambda: os.splice(source, fd, 6)) == errno.ENOSPC
         assert os.read(source, 10) == b"456789"
+    os.close(source)
+    os.close(sink)
+
+
+def _splices() -> bool:
+    """Does a thread wait in a splice? (proc_pid_syscall(5))"""
+    waiting = [where.read_text() for where in Path("/proc/self/task").glob("*/syscall")]
+    return any(text.startswith(f"{SPLICE} ") for text in waiting)
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["below", "daemon"])
+def test_a_splice_from_an_empty_pipe_keeps_nobody(m: kit.Mount, user: bool) -> None:
+    """The others at the file, and at its directory: a removal locks both."""
+    file, source, sink = m.mnt / "file", *os.pipe()
+    if user:
+        leave(m, "write_iter", write_iter=lambda _call, _req, data: len(data))
+    with opened(file, os.O_RDWR) as fd, ThreadPoolExecutor() as pool:
+        at_once = os.SPLICE_F_NONBLOCK
+        assert kernelkit.code_of(lambda: os.splice(source, fd, 5, flags=at_once)) == errno.EAGAIN
+        splice = pool.submit(os.splice, source, fd, 5, offset_dst=2)
+        try:
+            assert eventually(_splices)
+            assert os.write(fd, b"abc") == 3
+            os.ftruncate(fd, 9)
+            file.unlink()
+            assert not splice.done()
+        finally:
+            os.write(sink, b"XYZ")
+        assert splice.result() == 3
+        assert os.pread(fd, 20, 0) == (b"012345678" if user else b"abXYZ5678")
     os.close(source)
     os.close(sink)
 
