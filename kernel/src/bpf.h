@@ -107,7 +107,9 @@ struct fbpf_set {
  * @nosuid: the lower mount ignores set-id bits and file capabilities
  * @plain: what permission depends on is the lower inode's as it is: ids are not
  *	mapped, and not @nosuid
- * @quick: @plain, and nobody but the lower file system says what is there
+ * @by_mode: the lower file system leaves it to a server who may do something,
+ *	and would ask it for @cred: mode and ACL decide here as well
+ * @quick: @plain, and nobody but the lower inode says what is there and who may
  * @daemon: there is one, or was
  * @wb_err: failure of write-back below that was told last
  *
@@ -122,6 +124,7 @@ struct fbpf_mount {
 	struct bpf_link *link;
 	bool nosuid;
 	bool plain;
+	bool by_mode;
 	bool quick;
 	bool daemon;
 	errseq_t wb_err;

@@ -17,49 +17,45 @@
 
 /*
  * NFS and FUSE say yes, as the server will decide: it would decide for us, not
- * for the caller. Attributes may be old there, those of a root not known yet.
+ * for the caller. Attributes may be old there, those of a root not known yet:
+ * they are asked for, which is a request when they are.
  */
 static int fbpf_permission_by_mode(struct inode *inode, int mask)
 {
 	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
-	struct inode *lower = fbpf_lower_inode(inode);
+	struct dentry *alias = d_find_any_alias(inode);
 	const struct cred *old;
-	struct dentry *alias;
 	struct path path;
 	struct kstat stat;
 	int err;
 
-	err = generic_permission(fb->idmap, lower, mask);
-	if (err != -EACCES)
-		return err;
-	if (mask & MAY_NOT_BLOCK)
-		return -ECHILD;
-	alias = d_find_any_alias(inode);
-	if (!alias)
-		return err;
-	path = fbpf_lower_path(alias);
-	old = fbpf_enter(fb);
-	err = vfs_getattr_nosec(&path, &stat, STATX_MODE | STATX_UID | STATX_GID,
-				AT_STATX_SYNC_AS_STAT);
-	fbpf_leave(old);
-	dput(alias);
-	if (err)
-		return err;
-	fbpf_refresh(inode);
-	return generic_permission(fb->idmap, lower, mask);
+	if (alias) {
+		path = fbpf_lower_path(alias);
+		old = fbpf_enter(fb);
+		err = vfs_getattr_nosec(&path, &stat,
+					STATX_MODE | STATX_UID | STATX_GID,
+					AT_STATX_SYNC_AS_STAT);
+		fbpf_leave(old);
+		dput(alias);
+		if (err)
+			return err;
+		fbpf_refresh(inode);
+	}
+	return generic_permission(fb->idmap, fbpf_lower_inode(inode), mask);
 }
 
 int fbpf_permission_lower(struct inode *inode, int mask)
 {
 	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
-	struct inode *lower = fbpf_lower_inode(inode);
 	int err;
 
 	/* Checks of the VFS that follow look at the copy, as for sticky */
 	if (!(mask & MAY_NOT_BLOCK))
 		fbpf_refresh(inode);
-	err = inode_permission(fb->idmap, lower, mask);
-	if (!err && fb->cred && lower->i_op->permission)
+	else if (fb->by_mode)
+		return -ECHILD;
+	err = inode_permission(fb->idmap, fbpf_lower_inode(inode), mask);
+	if (!err && fb->by_mode)
 		err = fbpf_permission_by_mode(inode, mask);
 	return err;
 }

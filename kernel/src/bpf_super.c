@@ -303,6 +303,23 @@ int fbpf_reconfigure(struct fs_context *fsc)
 	return 0;
 }
 
+/*
+ * Does the lower file system leave to a server who may do something? Some that
+ * have a ->permission decide here as others do. Of ecryptfs, the VFS would find
+ * no ACL, and remember that.
+ */
+static bool fbpf_leaves_permission(const struct dentry *root)
+{
+	switch (root->d_sb->s_magic) {
+	case BTRFS_SUPER_MAGIC:
+	case ECRYPTFS_SUPER_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+		return false;
+	default:
+		return d_inode(root)->i_op->permission;
+	}
+}
+
 /* What the lower mount forbids stays forbidden */
 static void fbpf_inherit_flags(struct super_block *sb, struct fbpf_mount *fb)
 {
@@ -317,8 +334,8 @@ static void fbpf_inherit_flags(struct super_block *sb, struct fbpf_mount *fb)
 	fb->nosuid = flags & MNT_NOSUID;
 	fb->plain = !fb->nosuid && fb->idmap == &nop_mnt_idmap;
 	/* See fbpf_permission_lower() */
-	fb->quick = fb->plain && !fbpf_may_filter(fb) &&
-		    !(fb->cred && d_inode(fb->mnt->mnt_root)->i_op->permission);
+	fb->by_mode = fb->cred && fbpf_leaves_permission(fb->mnt->mnt_root);
+	fb->quick = fb->plain && !fbpf_may_filter(fb) && !fb->by_mode;
 }
 
 static int fbpf_check_root(struct fs_context *fsc, const struct path *root)
