@@ -449,12 +449,16 @@ int fbpf_settle_inode(struct inode *inode)
 /* fbpf_check_again() for ->d_revalidate() */
 int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 {
+	unsigned int seq = raw_read_seqcount(&dentry->d_seq);
 	struct dentry *parent = dget_parent(dentry);
 	int ret = fbpf_settle(parent);
 
 	if (!ret)
 		ret = fbpf_check_again(dentry, parent, flags);
 	dput(parent);
+	/* It was moved meanwhile, and asked about a name that it has no more */
+	if (!ret && (seq & 1 || read_seqcount_retry(&dentry->d_seq, seq)))
+		ret = -ESTALE;
 	return ret;
 }
 

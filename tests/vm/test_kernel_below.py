@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import os
@@ -271,5 +272,34 @@ def test_a_rename_under_way_detaches_no_mount(world: daemonkit.Mount, fails: boo
             assert mountinfo.at(world.mnt / "empty/dir/sub") is not None
     finally:
         for place in (world.mnt / "empty/dir/sub", inner):
+            if place.exists() and mountinfo.at(place) is not None:
+                umount(place)
+
+
+def test_a_rename_that_ends_while_its_name_is_asked_about_detaches_no_mount(
+    world: daemonkit.Mount,
+) -> None:
+    """The walk found the old name; the answer comes when the dentry has the new one."""
+    inner = world.mnt / "dir/sub"
+    subprocess.run(["mount", "-t", "tmpfs", "none", inner], check=True)
+    renames: list[subprocess.Popen[bytes]] = []
+
+    async def rename(_call: Call, name: Name) -> None:
+        if name.raw != b"dir" or renames:
+            return
+        move = ["mv", "-T", world.mnt / "dir", world.mnt / "empty/moved"]
+        renames.append(subprocess.Popen(move))
+        while renames[0].poll() is None:
+            await asyncio.sleep(0.01)
+
+    asked(world, "lookup", USER_PREFILTER, {"lookup_pre": rename})
+    try:
+        assert kit.code_of(inner.stat) == errno.ENOENT
+        assert renames[0].wait() == 0
+        world.verdicts.reset()
+        assert mountinfo.at(world.mnt / "empty/moved/sub") is not None
+    finally:
+        world.verdicts.reset()
+        for place in (world.mnt / "empty/moved/sub", inner):
             if place.exists() and mountinfo.at(place) is not None:
                 umount(place)
