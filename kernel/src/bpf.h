@@ -510,7 +510,7 @@ int fbpf_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct file_kattr *fa);
 int fbpf_fiemap(struct inode *inode, struct fiemap_extent_info *info, u64 start,
 		u64 len);
-void fbpf_init_bmap(struct inode *inode);
+void fbpf_init_aops(struct inode *inode);
 
 /* bpf_lock.c */
 int fbpf_flock(struct file *file, int cmd, struct file_lock *lock);

@@ -19,7 +19,8 @@
 #include "bpf.h"
 
 /* In f_flags of the second file while it is being opened; no flag of open(2) */
-#define FBPF_O_CLASSIC	0x40000000
+#define FBPF_O_CLASSIC	BIT(29)
+static_assert(!(FBPF_O_CLASSIC & (VALID_OPEN_FLAGS | __FMODE_EXEC)));
 
 static void fbpf_daemon_evict(struct inode *inode)
 {
@@ -113,11 +114,11 @@ void fbpf_restore_attr(struct inode *inode)
 {
 	const struct inode *lower = fbpf_lower_inode(inode);
 
+	/* Nothing of the answer is there for as long as it said */
+	fuse_invalidate_attr(inode);
 	inode->i_ino = lower->i_ino;
 	inode->i_blkbits = lower->i_blkbits;
 	clear_bit(FUSE_I_BAD, &get_fuse_inode(inode)->state);
-	/* Nothing of the answer is there for as long as it said */
-	fuse_invalidate_attr(inode);
 	fbpf_copy_attr(inode);
 }
 
@@ -216,6 +217,8 @@ int fbpf_open_classic(struct inode *inode, struct file *file)
 	ff = file->private_data;
 	if (S_ISDIR(inode->i_mode))
 		ff->open_flags &= ~(FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE);
+	else
+		file->f_mode |= FMODE_CAN_ODIRECT;
 	replace_fops(file, fops_get(fops));
 	return 0;
 }

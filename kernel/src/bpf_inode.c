@@ -116,7 +116,7 @@ static int fbpf_inode_set(struct inode *inode, void *data)
  * As for the super block: ours is taken before that of a FUSE inode below, and
  * that of one depth of stacking before that of the depth below.
  */
-static void fbpf_lock_class(struct inode *inode)
+void fbpf_lock_class(struct inode *inode)
 {
 	static struct lock_class_key file_keys[FILESYSTEM_MAX_STACK_DEPTH];
 	static struct lock_class_key dir_keys[FILESYSTEM_MAX_STACK_DEPTH];
@@ -151,7 +151,7 @@ static void fbpf_init_inode(struct inode *inode, struct inode *lower)
 	case S_IFREG:
 		inode->i_op = &fbpf_file_inode_operations;
 		inode->i_fop = &fbpf_file_operations;
-		fbpf_init_bmap(inode);
+		fbpf_init_aops(inode);
 		break;
 	case S_IFDIR:
 		inode->i_op = &fbpf_dir_inode_operations;

@@ -247,13 +247,21 @@ static const struct address_space_operations fbpf_bmap_aops = {
 	.bmap = fbpf_bmap,
 };
 
+/* The kernel would write past the mount, to the blocks that are told */
+int fbpf_no_swap(struct swap_info_struct *sis, struct file *file,
+		 sector_t *span)
+{
+	return -EINVAL;
+}
+
 /*
  * Only where the lower file system has it: without, FIBMAP is EINVAL. Where a
- * daemon may open the file, plain FUSE has pages for it, and asks us for blocks.
+ * daemon may open the file, plain FUSE has pages for it.
  */
-void fbpf_init_bmap(struct inode *inode)
+void fbpf_init_aops(struct inode *inode)
 {
-	if (!fbpf_sb(inode->i_sb)->daemon &&
-	    fbpf_lower_inode(inode)->i_mapping->a_ops->bmap)
+	if (fbpf_sb(inode->i_sb)->daemon)
+		inode->i_mapping->a_ops = &fbpf_daemon_aops;
+	else if (fbpf_lower_inode(inode)->i_mapping->a_ops->bmap)
 		inode->i_mapping->a_ops = &fbpf_bmap_aops;
 }

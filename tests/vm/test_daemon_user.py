@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -26,7 +27,8 @@ from tests.vm.kernel_twins import file_system
 from tests.vm.kernelkit import CAPABILITY, opened
 from tests.vm.limits import eventually
 
-SWAPON, SPLICE = 167, 275  # their numbers on x86
+SWAPON, SPLICE, OPENAT2 = 167, 275, 437  # their numbers on x86
+OPENAT2_REGULAR = 1 << 32  # linux/openat2.h
 FH = 7  # what an open of kit.Scripted gives
 
 
@@ -92,6 +94,35 @@ def test_a_file_from_below_is_no_swap(m: kit.Mount) -> None:
     name = os.fsencode(m.mnt / "swap")
     assert kernelkit.code_of(lambda: sysbpf.syscall(SWAPON, name, 0)) == errno.EIO
     assert not m.daemon._seen("read_iter")
+
+
+def test_what_it_opened_is_no_swap(m: kit.Mount) -> None:
+    """The kernel would write to the blocks that the lower file system told, past the mount."""
+    if not Path("/proc/swaps").exists():
+        pytest.skip("this kernel has no swap")
+    swap = m.lower / "swap"
+    swap.write_bytes(bytes(1 << 20))
+    swap.chmod(0o600)
+    subprocess.run(["mkswap", swap], check=True, stdout=subprocess.DEVNULL)
+    leave(m, "open", read_iter=reads(swap.read_bytes()))
+    name = os.fsencode(m.mnt / "swap")
+    assert kernelkit.code_of(lambda: sysbpf.syscall(SWAPON, name, 0)) == errno.EINVAL
+    assert m.daemon._seen("read_iter")
+
+
+def test_no_flag_of_openat2_leaves_a_file_to_it(m: kit.Mount) -> None:
+    regular = struct.pack("QQQ", os.O_RDONLY | OPENAT2_REGULAR, 0, 0)
+    name = os.fsencode(m.mnt / "file")
+    if kernelkit.series() < (7, 3):
+        pytest.skip("this kernel has no OPENAT2_REGULAR")
+
+    def opened() -> None:
+        os.close(sysbpf.syscall(OPENAT2, -100, name, regular, len(regular)))
+
+    opened()
+    m.verdicts.set("open", -errno.EPERM)
+    assert kernelkit.code_of(opened) == errno.EPERM
+    assert not m.daemon._seen("open")
 
 
 COPY = """
