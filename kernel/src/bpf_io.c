@@ -284,6 +284,7 @@ static ssize_t fbpf_splice_below(struct pipe_inode_info *pipe,
 	int err;
 
 	fbpf_refresh(file_inode(file));
+	fbpf_seen_sxid(file_inode(file));
 	lower = fbpf_lower_to_write(file);
 	err = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
 	if (err)

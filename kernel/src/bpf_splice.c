@@ -21,6 +21,16 @@
 
 #include "bpf.h"
 
+/* As many as a pipe has when it is made (PIPE_DEF_BUFFERS) */
+#define FBPF_SPLICE_BUFS	16
+
+/* A splice to the daemon: what was written of buffers that are not taken yet */
+struct fbpf_splice {
+	struct file *file;
+	size_t ahead;
+	struct bio_vec bvecs[FBPF_SPLICE_BUFS];
+};
+
 /* Would a splice wait for somebody to write? */
 static bool fbpf_pipe_waits(const struct pipe_inode_info *pipe)
 {
@@ -61,28 +71,77 @@ ssize_t fbpf_splice_to(struct pipe_inode_info *pipe, struct file *file,
 	return ret;
 }
 
-/* Send the daemon what one buffer of a pipe has */
-static int fbpf_splice_buffer(struct pipe_inode_info *pipe,
-			      struct pipe_buffer *buf, struct splice_desc *sd)
+/* Send the daemon what an iterator has */
+static ssize_t fbpf_write_classic(struct file *file, loff_t pos,
+				  struct iov_iter *from)
 {
-	struct file *file = sd->u.file;
-	struct iov_iter from;
+	struct address_space *mapping = file->f_mapping;
 	struct fuse_io_priv io;
 	struct kiocb iocb;
-	struct bio_vec bv;
 	ssize_t ret;
 
-	bvec_set_page(&bv, buf->page, sd->len, buf->offset);
-	iov_iter_bvec(&from, ITER_SOURCE, &bv, 1, sd->len);
 	init_sync_kiocb(&iocb, file);
-	iocb.ki_pos = sd->pos;
-	ret = generic_write_checks(&iocb, &from);
+	iocb.ki_pos = pos;
+	ret = generic_write_checks(&iocb, from);
 	if (ret <= 0)
 		return ret;
 	task_io_account_write(ret);
 	io = (struct fuse_io_priv)FUSE_IO_PRIV_SYNC(&iocb);
-	ret = fuse_direct_io(&io, &from, &iocb.ki_pos, FUSE_DIO_WRITE);
-	fuse_write_update_attr(file_inode(file), iocb.ki_pos, ret);
+	ret = fuse_direct_io(&io, from, &iocb.ki_pos, FUSE_DIO_WRITE);
+	fuse_write_update_attr(mapping->host, iocb.ki_pos, ret);
+	/* What a private mapping has read meanwhile */
+	if (ret > 0 && mapping->nrpages)
+		invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
+					      (pos + ret - 1) >> PAGE_SHIFT);
+	return ret;
+}
+
+/* The pages of a pipe's buffers up to an empty one, @len bytes at the most */
+static unsigned int fbpf_gather(struct pipe_inode_info *pipe,
+				struct bio_vec *bvecs, size_t len)
+{
+	unsigned int most = min_t(unsigned int, FBPF_SPLICE_BUFS,
+				  pipe_occupancy(pipe->head, pipe->tail));
+	struct pipe_buffer *buf;
+	unsigned int n;
+	size_t part;
+
+	for (n = 0; n < most && len; n++) {
+		buf = &pipe->bufs[(pipe->tail + n) & (pipe->ring_size - 1)];
+		if (!buf->len || pipe_buf_confirm(pipe, buf))
+			break;
+		part = min_t(size_t, buf->len, len);
+		bvec_set_page(&bvecs[n], buf->page, part, buf->offset);
+		len -= part;
+	}
+	return n;
+}
+
+/*
+ * Called for each buffer of the pipe, under the pipe's lock: the first call
+ * writes what the next ones have too.
+ */
+static int fbpf_splice_buffer(struct pipe_inode_info *pipe,
+			      struct pipe_buffer *buf, struct splice_desc *sd)
+{
+	struct fbpf_splice *splice = sd->u.data;
+	struct iov_iter from;
+	unsigned int n, i;
+	size_t len = 0;
+	ssize_t ret;
+
+	if (!splice->ahead) {
+		n = fbpf_gather(pipe, splice->bvecs, sd->total_len);
+		for (i = 0; i < n; i++)
+			len += splice->bvecs[i].bv_len;
+		iov_iter_bvec(&from, ITER_SOURCE, splice->bvecs, n, len);
+		ret = fbpf_write_classic(splice->file, sd->pos, &from);
+		if (ret <= 0)
+			return ret;
+		splice->ahead = ret;
+	}
+	ret = min_t(size_t, splice->ahead, sd->len);
+	splice->ahead -= ret;
 	return ret;
 }
 
@@ -90,11 +149,12 @@ static ssize_t fbpf_splice_buffers(struct pipe_inode_info *pipe,
 				   struct file *file, loff_t *ppos, size_t len,
 				   unsigned int flags)
 {
+	struct fbpf_splice splice = { .file = file };
 	struct splice_desc sd = {
 		.total_len = len,
 		.flags = flags,
 		.pos = *ppos,
-		.u.file = file,
+		.u.data = &splice,
 	};
 	ssize_t ret;
 

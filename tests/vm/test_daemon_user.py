@@ -218,12 +218,10 @@ def test_a_splice_into_what_it_opened(m: kit.Mount) -> None:
     with opened(m.mnt / "file", os.O_RDWR) as fd:
         os.write(sink, content)
         assert os.splice(source, fd, 1 << 20, offset_dst=3) == len(content)
-        ends = [offset + len(data) for offset, data in written]
-        assert [offset for offset, _data in written] == [3, *ends[:-1]]
-        assert b"".join(data for _offset, data in written) == content
+        assert written == [(3, content)]
         # What it does not take stays in the pipe
         os.write(sink, b"0123456789")
-        m.daemon._answers["write_iter"] = lambda _call, _req, _data: 4
+        m.daemon._answers["write_iter"] = lambda _call, _req, data: min(len(data), 3)
         assert os.splice(source, fd, 4) == 4
         m.daemon._answers["write_iter"] = -errno.ENOSPC
         assert kernelkit.code_of(lambda: os.splice(source, fd, 6)) == errno.ENOSPC
