@@ -7,6 +7,7 @@ import ast
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.calls import Calls
+from fusebpf.compiler.flow import bounds
 from fusebpf.compiler.mending import Mend, between
 from fusebpf.compiler.names import as_view
 from fusebpf.compiler.operands import (
@@ -103,12 +104,8 @@ class Comparisons(Calls):
                 and isinstance(where, ast.Subscript)
             ):
                 name = self.source_of(where.value)
-                start = self.source_of(where.slice)
                 width = len(other.raw)
-                part = f"[{start}:{start} + {width}]"
-                if isinstance(where.slice, ast.Constant) and isinstance(where.slice.value, int):
-                    first = where.slice.value
-                    part = f"[{first}:{first + width}]" if first else f"[:{width}]"
+                part, surely = self._bytes_from(where.slice, side.expr.index, width)
                 self.error(
                     node,
                     "E226",
@@ -116,10 +113,24 @@ class Comparisons(Calls):
                     "they are never equal",
                     f"compare a part: {name}{part} == {other.shown}"
                     + (f"; or the number: == {other.raw[0]}" if width == 1 else ""),
-                    Mend(f"{name}{part}", at=where),
+                    Mend(f"{name}{part}", at=where, safe=surely),
                 )
                 return True
         return False
+
+    def _bytes_from(self, start: ast.expr, index: ir.Expr, width: int) -> tuple[str, bool]:
+        """The slice of so many bytes from an index on, and whether it surely is that one.
+
+        An end that is counted from the end stops short of 0: ``name[-1:-1 + 1]`` is empty.
+        """
+        if isinstance(index, ir.Const) and (isinstance(start, ast.Constant) or index.value < 0):
+            first, end = index.value, index.value + width
+            open_end = first < 0 <= end
+            return f"[{first or ''}:{'' if open_end else end}]", True
+        shown = self.source_of(start)
+        if isinstance(start, ast.IfExp | ast.BinOp | ast.UnaryOp | ast.BoolOp | ast.Compare):
+            shown = f"({shown})"
+        return f"[{shown}:{shown} + {width}]", bounds(index, self.flow)[0] >= 0
 
     def _chain(self, node: ast.Compare) -> ir.Expr | None:
         for op in node.ops:

@@ -8,3 +8,8 @@ filters = FilterSet("golden")
 def f(ctx: Context, name: Name):
     if name[0] == "." or name[3] == "ab":
         return -ENOENT
+    if name[-1] == "~" or name[-3] == "~":
+        return -ENOENT
+    at = 0 if ctx.uid == 0 else -1
+    if name[at] == "." or name[ctx.uid & 1] == ".":
+        return -ENOENT
