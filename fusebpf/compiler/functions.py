@@ -483,6 +483,15 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
         d.severity == "error" for d in unit.diagnostics[before:]
     ):
         return failed
+    if node.name in predicates and not isinstance(type_, IntType) and type_ != BOOL:
+        unit.report(
+            node.returns or _name_of(node),
+            "E216",
+            f"predicate {node.name} returns {'nothing' if type_ == NONE else article(str(type_))}, "
+            "which is neither true nor false",
+            "return a comparison, True or False",
+        )
+        return failed
     writes = frozenset(i for i, p in enumerate(params) if p.name in checker.writes)
     file = unit.source.path
     function = ir.Function(

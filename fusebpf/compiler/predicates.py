@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from fusebpf import constants
 from fusebpf.compiler.scope import Unit
@@ -87,16 +87,16 @@ _FILTERS: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-def expand(unit: Unit) -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Hook and definition of every filter that the set's predicates stand for.
+def expand(unit: Unit, predicates: Sequence[Predicate]) -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Hook and definition of every filter that predicates of the set stand for.
 
     The unit's globals get what they mention.
     """
-    if not unit.fset.predicates:
+    if not predicates:
         return
     known = {**unit.globals, **{_own(name): value for name, value in _KNOWN.items()}}
     unit.globals = known
-    for number, predicate in enumerate(unit.fset.predicates, 1):
+    for number, predicate in enumerate(predicates, 1):
         name = f"_P{number}"
         known[_own(name)] = predicate.function
         for hook, (params, body) in _FILTERS[predicate.kind].items():

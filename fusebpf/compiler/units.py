@@ -17,7 +17,9 @@ from fusebpf.compiler.predicates import expand
 from fusebpf.compiler.scope import Declared, Unit
 from fusebpf.compiler.sources import Source, line_name
 from fusebpf.dsl.filterset import FilterSet
+from fusebpf.dsl.hooks import Filter
 from fusebpf.dsl.parts import members
+from fusebpf.dsl.predicates import Predicate
 
 
 def at_line(unit: Unit, line: int) -> ast.AST:
@@ -76,7 +78,7 @@ def first_function(fset: FilterSet) -> FunctionType | None:
 
 def checked(unit: Unit) -> Part:
     """The functions of a set; several filters can be of one hook. Findings go to the unit."""
-    expanded = list(expand(unit))
+    expanded = list(expand(unit, [p for p in unit.fset.predicates if _takes_what_it_gets(unit, p)]))
     unit.hooks = frozenset([f.hook for f in unit.fset.filters] + [hook for hook, _ in expanded])
     filters = _check_filters(unit)
     predicates = [_guarded(unit, node, hook) for hook, node in expanded]
@@ -97,7 +99,7 @@ def checked(unit: Unit) -> Part:
 
 def _check_filters(unit: Unit) -> list[ir.Function]:
     made: list[ir.Function] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, Filter] = {}
     for entry in unit.fset.filters:
         name = entry.function.__code__.co_name
         node = unit.source.definitions.get((name, entry.line))
@@ -113,15 +115,46 @@ def _check_filters(unit: Unit) -> list[ir.Function]:
             unit.report(
                 at_line(unit, node.lineno),
                 "E298",
-                f"two filters are named {name}: {seen[name]} and {entry.hook}",
-                "rename one of the functions",
+                *_two_of_one_name(seen[name], entry),
             )
             continue
-        seen[name] = entry.hook
+        seen[name] = entry
         function = _guarded(unit, node, entry.hook, entry.function)
         if function is not None:
             made.append(function)
     return made
+
+
+def _two_of_one_name(first: Filter, second: Filter) -> tuple[str, str]:
+    """Message and help."""
+    name = second.function.__code__.co_name
+    if first.function is second.function:
+        return (
+            f"{name} is a filter of two hooks: {first.hook} and {second.hook}",
+            "write a function for each; what they share stands in a third, without a decorator",
+        )
+    return (
+        f"two filters are named {name}: {first.hook} and {second.hook}",
+        "rename one of the functions",
+    )
+
+
+def _takes_what_it_gets(unit: Unit, predicate: Predicate) -> bool:
+    """Whether a predicate has the parameters of its kind; reports it when not."""
+    code = predicate.function.__code__
+    wanted = "ctx: Context" if predicate.kind == "writable" else "ctx: Context, name: Name"
+    count = wanted.count(":")
+    node = unit.source.definitions.get((code.co_name, predicate.line))
+    if node is None or code.co_argcount == count:
+        return True
+    unit.report(
+        at_line(unit, node.lineno),
+        "E290",
+        f"a predicate of {predicate.kind} takes {count} argument{'s' * (count > 1)}, "
+        f"{node.name} has {code.co_argcount}",
+        f"def {node.name}({wanted}) -> bool:",
+    )
+    return False
 
 
 def _guarded(

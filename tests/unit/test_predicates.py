@@ -124,7 +124,7 @@ def test_filters_of_one_hook_run_in_order_and_the_first_refusal_wins(runs: Runs)
     ("source", "said"),
     [
         (VISIBLE.replace(" -> bool", "").replace("return not", "x ="), "E2"),
-        ("\n@filters.visible\ndef shown(ctx: Context) -> bool:\n    return True\n", "E252"),
+        ("\n@filters.visible\ndef shown(ctx: Context) -> bool:\n    return True\n", "E290"),
         ("\n@filters.visible\ndef shown(ctx: Context, name: Name):\n    return -ENOENT\n", "E216"),
     ],
 )
@@ -135,6 +135,7 @@ def test_a_predicate_is_a_helper_that_gives_a_bool(tmp_path: Path, source: str, 
         compile_file(path)
     assert said in str(caught.value.render())
     assert "E999" not in caught.value.render()
+    assert "<fusebpf>" not in caught.value.render()
 
 
 ONE_FOR_TWO = """
