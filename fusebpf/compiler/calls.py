@@ -91,6 +91,14 @@ class Calls(Records):
                 return self._cast(node, callee)
             case RecordClass():
                 return self.make_record(node, callee)
+            case Method(base=EventRef(decl=events), name=name) if name != "emit":
+                return self.error(
+                    last_name(node.func) if isinstance(node.func, ast.Attribute) else node.func,
+                    "E206",
+                    f"events {events.name!r} have no {name}()",
+                    f"write {self.source_of(node.func).rsplit('.', 1)[0]}.emit(...)",
+                    "emit",
+                )
             case Method(base=EventRef()):
                 return self.error(
                     node, "E254", "emit() is a statement", "put it on a line of its own"

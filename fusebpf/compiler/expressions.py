@@ -198,7 +198,10 @@ class Expressions(Comparisons):
                 node,
                 "E210",
                 f"{name!r} may be used before it is assigned",
-                f"assign it on every path before this line, e.g. {name} = 0",
+                "a filter cannot change what the file assigns: keep state in a map, "
+                "filters.array(...); give a local another name"
+                if name in self.unit.namespace
+                else f"assign it on every path before this line, e.g. {name} = 0",
             )
         if joined is None:
             return POISON

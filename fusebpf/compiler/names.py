@@ -96,13 +96,16 @@ class Names(Operators):
                 else "compare its parts: b[:200] == ... and b[200:] == ...",
             )
             return False
-        for bad, word in ((b"\0", "a NUL byte"), (b"/", "a '/'")):
+        for bad, word, help in (
+            (b"\0", "a NUL byte", "leave it out: a name ends where its NUL would be"),
+            (b"/", "a '/'", "a filter sees one component at a time; leave the directory out"),
+        ):
             if bad in text.raw and view.name.type == NAME:
                 self.error(
                     node,
                     "E232",
                     f"{text.shown} has {word}, which no name contains",
-                    "a filter sees one component at a time; leave the directory out",
+                    help,
                 )
                 return False
         if view.fold and text.raw != text.raw.lower() and self.flow.possible:

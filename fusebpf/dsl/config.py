@@ -40,6 +40,7 @@ def make_config(
             word=name,
         )
     shown = getattr(kind, "__name__", str(kind))
+    wide = "s64" if isinstance(default, int) and default < 0 else "u64"
     if kind is bool:
         low, high = 0, 1
     elif shown in WIDTHS and hasattr(kind, "bits"):
@@ -51,9 +52,16 @@ def make_config(
             f"config value {name!r} is {shown}, not a type of fixed width",
             f"use bool or one of {', '.join(WIDTHS)} from fusebpf.types",
             word=shown,
-            instead=("int", "s64" if default < 0 else "u64") if kind is int else None,
-            needs=("fusebpf.types", "s64" if default < 0 else "u64"),
+            instead=("int", wide) if kind is int else None,
+            needs=("fusebpf.types", wide),
         )
+    for what, value in (("default", default), ("least", least), ("most", most)):
+        if not isinstance(value, int) and (value is not None or what == "default"):
+            raise DslError(
+                "E125",
+                f"the {what} of config value {name!r} is {value!r}, not an integer",
+                f"a {shown} holds {low} to {high}",
+            )
     first = low if least is None else least
     last = high if most is None else most
     if not low <= first <= last <= high:

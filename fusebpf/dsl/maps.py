@@ -312,7 +312,7 @@ def check_declaration(
                 f"{what} of map {name!r} is {getattr(kind, '__name__', kind)!s}, "
                 "not a type of fixed width",
                 f"use one of {', '.join(WIDTHS)} from fusebpf.types, e.g. {what}=u64; or a "
-                "dataclass",
+                "dataclass, whose members can be names (bytes64), too",
                 word=what,
                 instead=(f"{what}=int", f"{what}=u64") if kind is int else None,
                 needs=("fusebpf.types", "u64"),
