@@ -184,6 +184,7 @@ def raised(place: Place, error: BaseException) -> Diagnostic:
     """An exception that came out of a file's own line."""
     reason = str(error).strip().splitlines()
     what = f"{type(error).__name__}: {reason[0]}" if reason else type(error).__name__
+    told = str(error).replace(".__init__()", "()")  # of a class
     match error:
         case DslError(help=help):  # in a module that the file imports
             message = f"{error.file}:{error.line}: {error.message}"
@@ -196,22 +197,32 @@ def raised(place: Place, error: BaseException) -> Diagnostic:
             return _not_in_module(place, absent[2], absent[1])
         case NameError(name=str() as name):
             return _undefined(place, error, name)
-        case TypeError() if unexpected := _UNEXPECTED.match(str(error)):
+        case TypeError() if unexpected := _UNEXPECTED.match(told):
             function, name = unexpected.groups()
             options = _OPTIONS.get(function, ())
             near = closest(name, options)
             help = f"did you mean {near!r}?" if near else f"it takes: {', '.join(options)}"
             message = f"{function}() has no option {name!r}"
             return place.report("E005", message, help, name, near or "")
-        case TypeError() if missing := _MISSING.match(str(error)):
+        case TypeError() if missing := _MISSING.match(told):
             function, names = missing.groups()
+            if names == "'function'":
+                help = f"leave the () out: .{function} stands above the `def` as it is"
+                return place.report("E005", f"the decorator {function} is called", help)
             first = names.split()[0].strip("',")
             return place.report("E005", f"{function}() lacks {names}", f"say {first}=...")
+        case TypeError() if (many := _TOO_MANY.match(told)) and many[1] in _OPTIONS:
+            help = f"write {', '.join(f'{option}=...' for option in _OPTIONS[many[1]])}"
+            return place.report("E005", f"{many[1]}() takes options by name alone", help)
+        case AttributeError(obj=type() as made) if made.__name__ == "FilterSet":
+            help = f'make one: {made.__name__}("name")'
+            return place.report("E002", f"{made.__name__} is a class, not a filter set", help)
     return place.report("E002", f"the file raised {what}", "it is the file's own code that fails")
 
 
 _ABSENT = re.compile(r"cannot import name '(\w+)' from '([\w.]+)'")
 _UNEXPECTED = re.compile(r"(?:\w+\.)?(\w+)\(\) got an unexpected keyword argument '(\w+)'")
+_TOO_MANY = re.compile(r"(?:\w+\.)?(\w+)\(\) takes .*positional arguments? but \d+ were given")
 _MISSING = re.compile(r"(?:\w+\.)?(\w+)\(\) missing .*arguments?: (.*)$")
 
 #: What a filter file imports from this package.

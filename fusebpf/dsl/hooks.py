@@ -47,7 +47,8 @@ class HookTable:
     @classmethod
     def declarations(cls) -> list[str]:
         """Methods of a set: decorators, maps, events and config values."""
-        return [k for k in dir(cls) if not k.startswith("_") and callable(getattr(cls, k))]
+        own = [k for k in dir(cls) if not k.startswith("_") and not hasattr(HookTable, k)]
+        return [k for k in own if callable(getattr(cls, k))]
 
     def register(self, hook: str, shown: str, function: F) -> F:
         """Note a filter. Raises ``DslError`` when it is no function or the hook is taken."""
@@ -72,11 +73,22 @@ class HookTable:
         # Only reached for attributes that do not exist.
         if name.startswith("_"):
             raise AttributeError(name)
-        near = closest(name, [*self.operations(), *self.declarations()])
+        near = _OPCODES.get(name.lower()) or closest(
+            name, [*self.operations(), *self.declarations()]
+        )
+        call = _CALLS.get(name)
+        help = (
+            f"operations: {', '.join(self.operations())}; "
+            f"decorators, maps and values: {', '.join(self.declarations())}"
+        )
+        if near:
+            help = f"did you mean {near!r}?"
+        elif call:
+            help = f"{name} comes to filters as {call}: @filters.{call}.pre, or .post"
         raise UnknownHookError(
             "E110",
             f"there is no operation {name!r} to filter",
-            f"did you mean {near!r}?" if near else f"operations: {', '.join(self.operations())}",
+            help,
             word=name,
             instead=(f".{name}", f".{near}") if near else None,
         )
@@ -84,6 +96,22 @@ class HookTable:
     if not TYPE_CHECKING:  # which would take every attribute for known
         __getattr__ = _missing
 
+
+#: Opcodes of FUSE whose hooks have other names.
+_OPCODES = {
+    "read": "read_iter",
+    "write": "write_iter",
+    "fallocate": "file_fallocate",
+    "fsyncdir": "dir_fsync",
+    "readlink": "get_link",
+}
+#: Other words, and the operation that they come as; more than they may come as the same.
+_CALLS = {
+    **dict.fromkeys(("stat", "statx"), "getattr"),
+    **dict.fromkeys(("chmod", "chown", "truncate"), "setattr"),
+    **dict.fromkeys(("delete", "remove"), "unlink"),
+    "execve": "open",
+}
 
 #: Other words for when a filter runs.
 _PHASES = {

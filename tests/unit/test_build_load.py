@@ -121,6 +121,25 @@ def test_misused_declaration_is_located_with_its_help(tmp_path: Path) -> None:
     assert "lookup" in (found.help or "")
 
 
+@pytest.mark.parametrize(
+    ("line", "message", "help"),
+    [
+        ('m = filters.hash("m", int, int)', "takes options by name", "key=..., value=..., max_"),
+        ("@filters.lookup.pre()", "the decorator pre is called", "leave the () out"),
+        ("other = FilterSet()", "FilterSet() lacks 'name'", "name="),
+        ("@FilterSet.lookup.pre", "FilterSet is a class", 'FilterSet("name")'),
+    ],
+)
+def test_misused_declaration_says_how_to_write_it(
+    tmp_path: Path, line: str, message: str, help: str
+) -> None:
+    text = f"{SMALLEST}{line}\ndef f(ctx, name):\n    pass\n"
+    (found,) = refused(write(tmp_path, text)).diagnostics
+    assert found.line == 3
+    assert message in found.message
+    assert help in (found.help or "")
+
+
 def test_nothing_is_left_in_the_interpreter(tmp_path: Path) -> None:
     write(tmp_path, "LIMIT = 5\n", "beside_it.py")
     path = write(

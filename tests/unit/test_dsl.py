@@ -184,6 +184,27 @@ def test_mistakes_carry_their_line() -> None:
         filters.array("fusebpf_x", value=u64, max_entries=1)
 
 
+def _help(name: str) -> str:
+    with pytest.raises(UnknownHookError) as caught:
+        getattr(FilterSet("wrong"), name)
+    return caught.value.help or ""
+
+
+def test_an_opcode_leads_to_its_operation() -> None:
+    known = FilterSet("known").operations()
+    for op in OPS.values():
+        word = op.opcode_name.lower()
+        if word not in known:
+            assert _help(word) == _help(op.opcode_name) == f"did you mean {op.name!r}?"
+
+
+def test_other_words_for_an_operation() -> None:
+    assert "@filters.setattr.pre" in _help("chmod")
+    assert "@filters.getattr.pre" in _help("stat")
+    assert "percpu_hash" in _help("ringbuf")
+    assert "register" not in _help("ringbuf")
+
+
 def test_flags_of_setattr_are_members() -> None:
     req = SetattrIn(valid=constants.FATTR_SIZE, size=1 << 40)
     assert req.size == 1 << 40
