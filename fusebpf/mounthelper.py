@@ -77,6 +77,11 @@ def trusted(name: str) -> Path:
 
     path = Path(name)
     if "/" not in name:
+        if name.endswith(".bpf.o"):
+            raise UsageError(
+                f"filter={name} has no directory",
+                f"give the path from / on, or the name alone: filter={name.removesuffix('.bpf.o')}",
+            )
         path = next(
             (found for at in INSTALLED if (found := at / f"{name}.bpf.o").exists()),
             INSTALLED[0] / f"{name}.bpf.o",

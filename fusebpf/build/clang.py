@@ -171,12 +171,15 @@ def _says(path: str) -> str:
 
 def _described(path: str) -> Clang:
     match = re.search(r"clang version (\d+)([.\d]*)", _says(path))
+    help = "apt-get install clang-19 llvm-19"
+    if os.environ.get("FUSEBPF_CLANG"):
+        help = "name another in FUSEBPF_CLANG, or unset it"
     if match is None:
-        raise BuildError(f"{path} is not clang", "apt-get install clang-19 llvm-19")
+        raise BuildError(f"{path} is not clang", help)
     if int(match[1]) < OLDEST_CLANG:
         raise BuildError(
             f"{path} is clang {match[1]}; at least {OLDEST_CLANG} is needed",
-            "apt-get install clang-19 llvm-19",
+            help,
         )
     beside = Path(path).resolve().parent / "llvm-strip"
     strip = str(beside) if beside.exists() else shutil.which(f"llvm-strip-{match[1]}")

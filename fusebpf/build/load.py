@@ -94,6 +94,8 @@ def read_source(file: Path) -> str:
         raise BuildError(f"{file} is a directory", "name a Python file in it") from None
     except OSError as error:
         raise BuildError(f"cannot read {file}: {error.strerror}") from None
+    if raw.startswith(b"\x7fELF"):
+        raise BuildError(f"{file} is an object", "name the Python file that it was compiled from")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -11,7 +11,9 @@ import click
 @click.command()
 @click.argument("filters", type=click.Path(path_type=Path))
 @click.argument("lower", type=click.Path(path_type=Path))
-@click.argument("mountpoint", type=click.Path(path_type=Path), required=False)
+@click.argument(  # its absence has errors of its own
+    "mountpoint", type=click.Path(path_type=Path), required=False, metavar="MOUNTPOINT"
+)
 @click.option("--name", "set_name", metavar="NAME", help="Which set, when FILTERS has several.")
 @click.option(
     "--set", "settings", metavar="NAME=VALUE", multiple=True, help="A config value of the set."

@@ -105,10 +105,11 @@ def new(name: str) -> None:
         ) from None
     except OSError as error:
         raise FusebpfError(f"cannot make {name}: {error.strerror}") from None
+    width = max(len(str(directory / file)) for file in files)
     for file, (text, what) in files.items():
         path = directory / file
         path.write_text(text.replace("@NAME@", name).replace("@PROJECT@", name.replace("_", "-")))
-        click.echo(f"{path!s:<{2 * len(name) + 10}} {what}")
+        click.echo(f"{path!s:<{width}} {what}")
     click.echo(f"next: fusebpf check {directory / name}.py; fusebpf test {directory / name}.py")
 
 
@@ -116,7 +117,7 @@ def _check(name: str) -> None:
     from fusebpf.errors import UsageError
 
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
-        made = re.sub(r"\W+", "_", name.lower()).strip("_0123456789")[:64]
+        made = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_0123456789")[:64]
         raise UsageError(
             f"{name!r} cannot be the name of a filter file",
             f"use small letters, digits and _{f', e.g. {made}' if made else ''}",

@@ -166,7 +166,8 @@ def library() -> _Library:
         except OSError as error:
             where = f"FUSEBPF_LIBBPF={named}" if named else "libbpf.so.1"
             raise FusebpfError(
-                f"cannot load libbpf ({where}): {error}", "apt-get install libbpf1"
+                f"cannot load libbpf ({where}): {error}",
+                "correct it, or unset FUSEBPF_LIBBPF" if named else "apt-get install libbpf1",
             ) from None
     return _library
 

@@ -199,6 +199,7 @@ def test_colour_on_a_terminal_unless_unwanted(no_colour: bool) -> None:
     [
         (b"", 3, "is empty"),
         (b"\xff\xfe", 3, "is not UTF-8"),
+        (b"\x7fELF\xf7", 1, "name the Python file that it was compiled from"),
         (b"1 / 0\n", 3, "ZeroDivisionError"),
         (None, 1, "does not exist"),
     ],
@@ -326,3 +327,20 @@ def test_a_reader_that_left_is_no_traceback() -> None:
 def test_version() -> None:
     done = program("--version")
     assert (done.returncode, done.stdout.split()[0]) == (0, "fusebpf")
+
+
+def test_a_name_that_can_be_no_file_of_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, words in (("año", "e.g. a_o"), ("my-filter", "e.g. my_filter"), ("os", "e.g. my_os")):
+        assert run(["new", name]) == 2
+        assert words in capsys.readouterr().err
+    assert run(["new", "ü"]) == 2
+    assert "e.g." not in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+def test_new_names_its_files_below_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("x", "notes", "a_longer_name"):
+        assert run(["new", name]) == 0
+        first, second, third, _ = capsys.readouterr().out.splitlines()
+        places = {first.index("the f"), second.index("its t"), third.index("settings")}
+        assert len(places) == 1

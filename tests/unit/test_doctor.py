@@ -78,7 +78,7 @@ def test_missing_libbpf(
     status, found = findings(capsys, "--for", "attach")
     assert status == 1
     assert "/no/libbpf.so" in found["libbpf"]["found"]
-    assert found["libbpf"]["mend"] == "apt-get install libbpf1"
+    assert found["libbpf"]["mend"] == "correct it, or unset FUSEBPF_LIBBPF"
 
 
 def test_clang_that_cannot_compile(

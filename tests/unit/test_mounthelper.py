@@ -134,6 +134,8 @@ def test_only_root_mounts(
 def test_filters_are_named_by_path_or_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with pytest.raises(UsageError, match=r"has no directory(?s:.*)filter=x$"):
+        trusted("x.bpf.o")
     with pytest.raises(UsageError, match="no absolute path"):
         trusted("etc/x.bpf.o")
     with pytest.raises(FusebpfError, match=f"{tmp_path}/absent.o: No such file"):
