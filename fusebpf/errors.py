@@ -50,7 +50,7 @@ class FusebpfError(Exception):
 
 
 class UsageError(FusebpfError):
-    """The arguments cannot be meant: wrong kind of path, two filter sets and none named."""
+    """The arguments cannot be meant: wrong kind of path, options that exclude each other."""
 
     exit_code = EXIT_USAGE
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from fusebpf.errors import EXIT_FAILURE, EXIT_REJECTED, FusebpfError
+from fusebpf.errors import EXIT_FAILURE, EXIT_REJECTED, EXIT_USAGE, FusebpfError
 
 if TYPE_CHECKING:
     from fusebpf.compiler import Diagnostic
@@ -38,6 +38,14 @@ class BuildError(FusebpfError):
         """The message, and before it every diagnostic in its text form."""
         rendered = [item.render(self.sources.get(item.file, "")) for item in self.diagnostics]
         return "\n\n".join([*rendered, str(self)])
+
+
+class WhichSetError(BuildError):
+    """Of the sets of a file none is named and there are several, or one that is not there."""
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message, help)
+        self.exit_code = EXIT_USAGE
 
 
 class RejectedFileError(BuildError):

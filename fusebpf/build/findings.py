@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fusebpf.build.driver import CompiledSet, compile_loaded
-from fusebpf.build.errors import BuildError, RejectedFileError
+from fusebpf.build.errors import BuildError, RejectedFileError, WhichSetError
 from fusebpf.build.load import load_file
 from fusebpf.compiler import Diagnostic
 from fusebpf.compiler.edits import Fix, apply
@@ -66,10 +66,10 @@ def findings(path: Path, source: str, set_name: str | None = None) -> Findings:
 
 
 def only_set(path: Path, found: Findings) -> CompiledSet:
-    """The one set that compiled. Raises BuildError when there are several to choose from."""
+    """The one set that compiled. Raises WhichSetError when there are several to choose from."""
     if len(found.compiled) > 1:
         names = ", ".join(made.fset.name for made in found.compiled)
-        raise BuildError(
+        raise WhichSetError(
             f"{path} has {len(found.compiled)} filter sets: {names}",
             "name one of them: --name NAME",
         )

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fusebpf.build.errors import BuildError, RejectedFileError
+from fusebpf.build.errors import BuildError, RejectedFileError, WhichSetError
 from fusebpf.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class LoadedFile:
     sets: tuple[FilterSet, ...]
 
     def choose(self, name: str | None) -> FilterSet:
-        """The set called `name`, or the only one. Raises BuildError when that is not one set."""
+        """The set called `name`, or the only one. Raises WhichSetError when that is not one set."""
         names = ", ".join(entry.name for entry in self.sets)
         if name is None:
             # Parts of another set of the file are built with it.
             whole = [entry for entry in self.sets if not entry.part_of] or list(self.sets)
             if len(whole) > 1:
-                raise BuildError(
+                raise WhichSetError(
                     f"{self.path} has {len(self.sets)} filter sets: {names}",
                     "name one of them: --name NAME",
                 )
@@ -52,7 +52,7 @@ class LoadedFile:
         for entry in self.sets:
             if entry.name == name:
                 return entry
-        raise BuildError(f"{self.path} has no filter set {name!r}", f"it has: {names}")
+        raise WhichSetError(f"{self.path} has no filter set {name!r}", f"it has: {names}")
 
 
 def load_file(path: str | os.PathLike[str], source: str | None = None) -> LoadedFile:

@@ -56,7 +56,10 @@ def test(files: tuple[Path, ...], run: str, only: str | None, as_json: bool) -> 
         from fusebpf.errors import FusebpfError
 
         listed = ", ".join(map(str, tests))
-        raise FusebpfError(f"no test to run in {listed}", "tests are functions named test_...")
+        help = "tests are functions named test_..."
+        if only is not None:
+            help += f", and of their names none may fit -k {only!r}"
+        raise FusebpfError(f"no test to run in {listed}", help)
     return 1 if status else 0
 
 

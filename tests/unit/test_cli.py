@@ -215,6 +215,20 @@ def test_files_that_are_no_filters(
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("command", ["check", "compile"])
+def test_which_set_is_a_question_of_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.py").write_text(
+        "from fusebpf import CONTINUE, FilterSet\n"
+        "one, two = FilterSet('one'), FilterSet('two')\n"
+        "@one.open.pre\ndef a(ctx, req):\n    return CONTINUE\n"
+        "@two.open.pre\ndef b(ctx, req):\n    return CONTINUE\n"
+    )
+    assert run([command, "two.py"]) == 2
+    assert "has 2 filter sets: one, two\nhelp: name one" in capsys.readouterr().err
+    assert run([command, "two.py", "--name", "three"]) == 2
+    assert "it has: one, two" in capsys.readouterr().err
+
+
 def test_missing_clang_is_1_and_names_the_package(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -161,6 +161,7 @@ def test_tests_are_found_beside_the_file_or_in_tests(project: Path) -> None:
         (["gone.py"], 1, "gone.py does not exist"),
         (["alone.py"], 1, "alone.py has no tests"),
         (["bare.py"], 1, "no test to run in test_bare.py"),
+        (["bare.py", "-k", "hidden"], 1, "none may fit -k 'hidden'"),
         ([], 2, "Missing argument"),
     ],
 )
