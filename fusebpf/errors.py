@@ -20,7 +20,7 @@ EXIT_CODES = {
     0: "done",
     EXIT_FAILURE: "failed: the message says why and how to mend it",
     EXIT_USAGE: "wrong usage",
-    EXIT_REJECTED: "the filter file was rejected",
+    EXIT_REJECTED: "the filter file, or the file of rules, was rejected",
     EXIT_NO_FUSE_BPF: "the kernel has no fuse-bpf: load the module, or use `fusebpf vm run`",
     EXIT_PERMISSION: "not permitted: root is needed",
     130: "interrupted",

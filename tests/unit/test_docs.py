@@ -115,7 +115,10 @@ def test_the_daemon_of_its_page_can_be_made() -> None:
 
 def test_the_first_filter_compiles_as_printed(tmp_path: Path) -> None:
     path = tmp_path / "guard.py"
-    path.write_text(python_blocks(ROOT / "README.md")[0])
+    block = python_blocks(ROOT / "README.md")[0]
+    imported = re.findall(r"\w+", " ".join(re.findall(r"^from \S+ import (.*)$", block, re.M)))
+    assert [name for name in imported if len(re.findall(rf"\b{name}\b", block)) < 2] == []
+    path.write_text(block)
     compiled = compile_file(path)
     assert [entry.hook for entry in compiled.fset.filters] == ["lookup_prefilter", "open_prefilter"]
 
