@@ -337,6 +337,8 @@ class Scope(ABC):
         import fusebpf.constants as constants
 
         message = f"{node.id!r} is not defined"
+        if node.id in _VERDICT_WORDS:
+            return self.error(node, "E200", message, _VERDICT_WORDS[node.id])
         if node.id in _OTHER_LANGUAGES:
             word = _OTHER_LANGUAGES[node.id]
             return self.error(node, "E200", message, f"in Python it is {word}", word)
@@ -435,8 +437,11 @@ class Scope(ABC):
             node,
             "E203",
             f"{shown} is a {kind}, which filters cannot use",
-            "filters can use module-level integers, strings, bytes, sets and tuples of them, "
-            "verdicts, errnos, maps and functions",
+            _MODULE_HELP.get(
+                getattr(value, "__module__", None) or "",
+                "filters can use module-level integers, strings, bytes, sets and tuples of them, "
+                "verdicts, errnos, maps and functions",
+            ),
         )
 
     def _plain_constant(self, value: object, shown: str) -> Operand | None:
@@ -487,7 +492,9 @@ class Scope(ABC):
             node,
             "E204",
             f"{shown} is not a function of this file",
-            "helpers of a filter stand in the same file, written with def",
+            _MODULE_HELP.get(
+                value.__module__, "helpers of a filter stand in the same file, written with def"
+            ),
         )
 
     def _class(self, node: ast.expr, value: type, shown: str) -> Operand:
@@ -554,6 +561,21 @@ _BUILTIN_HELP = {
     "set": "write the set at module level or as a literal: {1, 2, 3}",
     "dict": "declare a map: filters.hash(...)",
     "open": "filters run inside the kernel; read files where the filter is attached from",
+}
+
+_VERDICT_WORDS = {
+    **dict.fromkeys(("ALLOW", "PASS", "OK"), "what lets an operation go on is CONTINUE"),
+    **dict.fromkeys(("DENY", "BLOCK", "REJECT"), "a refusal is a negated errno, e.g. -EACCES"),
+}
+
+#: What filters have in place of functions of Python's modules.
+_MODULE_HELP = {
+    **dict.fromkeys(("re", "fnmatch"), 'names have glob and endswith, e.g. name.glob("*.x")'),
+    "time": "ctx.ktime is monotonic time in nanoseconds",
+    **dict.fromkeys(
+        ("os", "posix", "posixpath", "genericpath"),
+        "a filter sees who asks (ctx.uid, ctx.pid) and one name at a time, and no other file",
+    ),
 }
 
 _OTHER_LANGUAGES = {"true": "True", "false": "False", "null": "None", "nil": "None"}
