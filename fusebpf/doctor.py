@@ -199,7 +199,11 @@ def _without_module() -> _Outcome | None:
 def _headers() -> _Outcome:
     if unneeded := _without_module():
         return unneeded
+    from fusebpf.runtime import features
+
     release = os.uname().release
+    if other := features.why_not(release):
+        return "missing", f"no module can be made for kernel {release}", other
     built = Path(f"/lib/modules/{release}/build")
     if not (built / "Makefile").exists():
         return (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -113,6 +114,18 @@ def how_to_get(release: str) -> str:
     return f"insmod $(python3 {kernel} module --root / --kver {release})"
 
 
+def why_not(release: str) -> str:
+    """What to do where the module is not made for a kernel; empty where it may be."""
+    from fusebpf.objfile.summary import KERNEL_SERIES
+
+    series = re.match(r"\d+\.\d+(?!\d)", release)
+    if series is not None and series[0] in KERNEL_SERIES:
+        return ""
+    known = " and ".join(KERNEL_SERIES)
+    there = how_to_get("$(uname -r)")
+    return f"the module is made for Linux {known}: boot such a kernel, then {there}"
+
+
 def require() -> FuseBpf:
     """What is there. Raises UnsupportedKernelError when that is nothing."""
     return _found("")
@@ -169,8 +182,8 @@ def _found(said: str) -> FuseBpf:
         )
     raise UnsupportedKernelError(
         f"this kernel ({release}) has no fuse-bpf",
-        f"build and load the module: {how_to_get(release)}\n"
-        "or do it in the VM, which needs neither: fusebpf vm run -- COMMAND",
+        (why_not(release) or f"build and load the module: {how_to_get(release)}")
+        + "\nor do it in the VM, which needs neither: fusebpf vm run -- COMMAND",
     )
 
 
