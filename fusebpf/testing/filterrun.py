@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, Hook
 from fusebpf.build import CompiledSet, build_compiled, compile_file, compile_fset
@@ -297,5 +297,7 @@ def load(
     too, which needs root, clang and Linux 6.4; both must do the same. ``name`` says which set of
     the file; ``config`` replaces defaults of config values. Raises BuildError for a rejected file.
     """
+    if run not in get_args(Run):
+        raise UsageError(f"there is no run {run!r}", 'give "python", or "kernel", which does both')
     loaded = _Loaded(Loader().compile(filters, name), config or {})
     return FilterRun(loaded, run, loaded.close)

@@ -324,3 +324,8 @@ def test_a_full_lru_map_forgets(run: Run) -> None:
         assert filters.call("unlink.pre", name="a", uid=3).verdict == CONTINUE
         assert filters.maps["seen"][3] == 2
         assert len(filters.maps["seen"]) <= 2
+
+
+def test_a_run_that_there_is_not_is_told() -> None:
+    with pytest.raises(UsageError, match="there is no run 'both'"):
+        load(FilterSet("any"), run="both")  # type: ignore[arg-type]
