@@ -42,7 +42,7 @@ def check(
     applied first: those that say the same in another way or that alone can have been meant; with
     --unsafe-fixes those that are a guess, too.
     """
-    from fusebpf.objfile import is_object, read
+    from fusebpf.objfile import check_set, is_object, read
 
     if (unsafe_fixes or diff) and not fix:
         raise click.UsageError("--unsafe-fixes and --diff belong to --fix")
@@ -50,6 +50,7 @@ def check(
         if fix:
             raise click.UsageError("--fix takes a filter file, not an object")
         found = read(file)
+        check_set(file, found.metadata, set_name)
         judged = _judge(file, found.data, found.metadata, verbose, as_json)
         _show(as_json, [], judged)
         return

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fusebpf.build.metadata import SECTION, Metadata
-from fusebpf.errors import FusebpfError
+from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.frozen import dataclass
 from fusebpf.objfile import elf
 from fusebpf.objfile.btf import Btf
@@ -88,6 +88,12 @@ def load(path: str | os.PathLike[str]) -> tuple[bytes, Metadata]:
     file = Path(path)
     data = _bytes(file)
     return data, _metadata(file, data)
+
+
+def check_set(path: Path, metadata: Metadata, set_name: str | None) -> None:
+    """Raise UsageError when another set is asked for than the one that the object holds."""
+    if set_name not in (None, metadata.set):
+        raise UsageError(f"{path} has no filter set {set_name!r}", f"it has: {metadata.set}")
 
 
 def read(path: str | os.PathLike[str]) -> ObjectFile:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusebpf.build.metadata import Metadata
-from fusebpf.objfile import is_object, load
+from fusebpf.objfile import check_set, is_object, load
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
@@ -25,7 +25,9 @@ def object_of(
         return built.data, built.metadata, built.path
     path = Path(filters)
     if is_object(path):
-        return *load(path), path
+        data, metadata = load(path)
+        check_set(path, metadata, set_name)
+        return data, metadata, path
     from fusebpf.build import build_file
 
     built = build_file(path, set_name, standins=False)

@@ -260,6 +260,8 @@ def test_check_takes_an_object_and_shows_the_log(
     source += 'FUSEBPF_OPS("odd", .lookup_prefilter = FUSEBPF_PROG(wild))\n' + c_trailer(meta)
     path = tmp_path / "odd.o"
     path.write_bytes(compile_c(find_clang(), source, tmp_path))
+    assert run(["check", str(path), "--name", "even"]) == 2
+    assert "has no filter set 'even'\nhelp: it has: odd" in capfd.readouterr().err
     assert run(["check", str(path)]) == 3
     short = capfd.readouterr().err
     assert short.startswith("error: odd.py:7: filter wild: the kernel's verifier refused it: ")
