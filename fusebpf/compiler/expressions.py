@@ -41,6 +41,7 @@ from fusebpf.compiler.types import (
     BOOL,
     CONTEXT,
     DIRENT,
+    DIRENTS,
     NAME,
     OPAQUE,
     S32,
@@ -282,6 +283,14 @@ class Expressions(Comparisons):
                 "E212",
                 f"{self.source_of(node.value)} may be None",
                 f"check first: value = {self.source_of(node.value)}, then `if value is not None`",
+            )
+        if isinstance(base, Value) and base.expr.type == DIRENTS:
+            listing = self.source_of(node.value)
+            return self.error(
+                node,
+                "E206",
+                f"a listing has no member {node.attr!r}",
+                f"go through it: for entry in {listing}: ...; entry.drop() leaves one out",
             )
         return self.error(
             node,

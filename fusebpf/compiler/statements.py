@@ -266,7 +266,9 @@ class Statements(Members):
             target,
             "E209",
             f"{name!r} is a parameter ({kind}) and cannot be replaced",
-            "use another name for the local",
+            f"use another name for the local; {name}[:] = ... gives it other contents"
+            if kind in TEXTS
+            else "use another name for the local",
         )
         return True
 

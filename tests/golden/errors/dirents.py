@@ -14,5 +14,6 @@ def f(ctx: Context, req: ReadIn, out: ReadOut, listing: Dirents):
     entry.drop()
     for i in range(3):
         i.drop()
+    listing.remove(0)
     if len(listing) > 3:
         return -EPERM
