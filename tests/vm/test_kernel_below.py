@@ -287,8 +287,7 @@ def test_a_rename_that_ends_while_its_name_is_asked_about_detaches_no_mount(
     async def rename(_call: Call, name: Name) -> None:
         if name.raw != b"dir" or renames:
             return
-        move = ["mv", "-T", world.mnt / "dir", world.mnt / "empty/moved"]
-        renames.append(subprocess.Popen(move))
+        renames.append(subprocess.Popen(["mv", "-T", world.mnt / "dir", world.mnt / "empty/moved"]))
         while renames[0].poll() is None:
             await asyncio.sleep(0.01)
 
