@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -275,6 +276,7 @@ def _take_line(reader: Reader, number: int, line: str) -> bool:
         raise Mistake(
             f"{word} stands without a pattern", f"e.g. {word} *.pem", start, start + len(word)
         )
+    _refuse_slips(text, after)
     if text.endswith("\t"):
         raise Mistake(
             "the pattern ends in a tab",
@@ -285,6 +287,30 @@ def _take_line(reader: Reader, number: int, line: str) -> bool:
     who = Who(ids.get("uid", frozenset()), ids.get("gid", frozenset()))
     reader.add(number, state, who, text, after)
     return True
+
+
+_CONDITION = re.compile(r"(\w+)=\S*[ \t]")
+_COMMENT = re.compile(r"(?<!\\)[ \t]#")
+
+
+def _refuse_slips(text: str, at: int) -> None:
+    """Raise Mistake for what reads as part of the rule, and would silently be part of a name."""
+    if slip := _CONDITION.match(text):
+        near = closest(slip[1], ["uid", "gid"])
+        raise Mistake(
+            f"there is no condition {slip[1]!r}",
+            (f"did you mean {near}=? " if near else "conditions are uid= and gid=; ")
+            + "a name that begins so has its blank quoted: '\\ '",
+            at,
+            at + len(slip[1]),
+        )
+    if slip := _COMMENT.search(text):
+        raise Mistake(
+            "a comment has a line of its own",
+            "put it above the rule; a name with ' #' in it is written ' \\#'",
+            at + slip.start() + 1,
+            at + len(text),
+        )
 
 
 def _ids(listed: str, at: int, kind: str) -> frozenset[int]:

@@ -30,6 +30,21 @@ def test_lines_are_rules() -> None:
     assert rules.ignore_case  # wherever it stands
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [
+        ("user=1000\\ x", "user=1000 x"),
+        ("a \\#b", "a #b"),
+        ("a\\ #b", "a #b"),
+        ("a=b", "a=b"),
+        ("a#b", "a#b"),
+    ],
+)
+def test_names_that_look_like_conditions_or_comments_are_quoted(pattern: str, name: str) -> None:
+    matcher = Matcher(parse_text(f"hidden {pattern}", "rules"), 0, 0)
+    assert matcher.find([name.encode()], directory=False).state == "hidden"
+
+
 def rejected(text: str, read: object = parse_text) -> str:
     assert callable(read)
     with pytest.raises(RulesError) as caught:
@@ -71,6 +86,10 @@ def test_all_errors_are_shown_at_their_places() -> None:
         ("deny uid=4294967295 x", 10, "'4294967295' is no uid", "write numbers"),
         (f"deny uid={'9' * 5000} x", 10, "'9999", "write numbers"),
         ("hidden a\0b", 9, "the pattern has a NUL", "remove it"),
+        ("deny user=1000 /payroll/", 6, "there is no condition 'user'", "conditions are uid= and gid="),
+        ("deny uid=1 gids=1 x", 12, "there is no condition 'gids'", "did you mean gid=?"),
+        ("hidden *.key # keys", 14, "a comment has a line of its own", "put it above the rule"),
+        ("hidden a\t#b", 10, "a comment has a line of its own", "is written ' \\#'"),
         ("preset secret", 8, "there is no preset 'secret'", "did you mean 'secrets'?"),
         ("option ignorecase", 8, "there is no option 'ignorecase'", "did you mean 'ignore-case'?"),
     ],
