@@ -289,7 +289,7 @@ def _take_line(reader: Reader, number: int, line: str) -> bool:
     return True
 
 
-_CONDITION = re.compile(r"(\w+)=\S*[ \t]")
+_CONDITION = re.compile(r"(\w+)=\S*(?<!\\)[ \t]")
 _COMMENT = re.compile(r"(?<!\\)[ \t]#")
 
 

@@ -86,7 +86,12 @@ def test_all_errors_are_shown_at_their_places() -> None:
         ("deny uid=4294967295 x", 10, "'4294967295' is no uid", "write numbers"),
         (f"deny uid={'9' * 5000} x", 10, "'9999", "write numbers"),
         ("hidden a\0b", 9, "the pattern has a NUL", "remove it"),
-        ("deny user=1000 /payroll/", 6, "there is no condition 'user'", "conditions are uid= and gid="),
+        (
+            "deny user=1000 /payroll/",
+            6,
+            "there is no condition 'user'",
+            "conditions are uid= and gid=",
+        ),
         ("deny uid=1 gids=1 x", 12, "there is no condition 'gids'", "did you mean gid=?"),
         ("hidden *.key # keys", 14, "a comment has a line of its own", "put it above the rule"),
         ("hidden a\t#b", 10, "a comment has a line of its own", "is written ' \\#'"),
