@@ -129,10 +129,10 @@ CASES: dict[str, Case] = {
         fails=Failure(calls.open_running, errno.ETXTBSY),
     ),
     "opendir": Case(
-        calls.opendir,
+        calls.opendir_quietly,
         pre={
             "open_in.flags": Change(
-                os.O_NOATIME | os.O_DIRECTORY, lambda m, low, r: r == [".", "..", "a", "b"]
+                os.O_DIRECTORY, lambda m, low, r: (low / "dir").stat().st_atime > calls.LONG_AGO
             )
         },
         post={"open_out.open_flags": Change(1 << 31, lambda m, low, r: r == [])},
@@ -151,11 +151,9 @@ CASES: dict[str, Case] = {
             "create_in.mode": Change(0o100600, _mode("new", 0o600)),
             "create_in.umask": Change(0o077, _mode("new", 0o600)),
         },
-        post={
-            "entry_out.nodeid": Change(4711, lambda m, low, r: (m / "new").exists()),
-        },
         none={
             **_ENTRY_NONE,
+            "entry_out.nodeid": "shown by test_nodes_that_postfilters_give",
             "entry_out.entry_valid": "an answer of a lookup, not of a creation",
             "entry_out.entry_valid_nsec": "an answer of a lookup, not of a creation",
             "create_in.open_flags": "flags of the protocol, which no lower open knows",
@@ -336,11 +334,9 @@ CASES: dict[str, Case] = {
     "lookup": Case(
         calls.lookup,
         pre={"name": Change(b"other\0", lambda m, low, r: r == 7)},
-        post={
-            "entry_out.nodeid": Change(99, lambda m, low, r: r == 8),
-        },
         none={
             **_ENTRY_NONE,
+            "entry_out.nodeid": "shown by test_nodes_that_postfilters_give",
             "entry_out.entry_valid": "shown by test_kernel_cache.py",
             "entry_out.entry_valid_nsec": "shown by test_kernel_cache.py",
             "entries": "what another lower directory needs a daemon for",
@@ -486,7 +482,6 @@ CASES: dict[str, Case] = {
         calls.opendir,
         pre={
             "read_in.offset": Change(0, lambda m, low, r: r.count("a") > 1),
-            "read_in.size": Change(1, lambda m, low, r: r == [".", "..", "a", "b"]),
         },
         post={
             "read_out.offset": Change(0, lambda m, low, r: r == TWICE),
@@ -494,6 +489,7 @@ CASES: dict[str, Case] = {
         },
         none={
             **_ids("read_in.fh", "read_in.lock_owner"),
+            "read_in.size": "shown by test_a_pass_of_a_listing_is_as_large_as_a_filter_says",
             "read_in.read_flags": "flags of the protocol",
             "read_in.flags": "those of the open file",
             "read_out.again": "asks for a pass that comes anyway",

@@ -307,8 +307,8 @@ class Dirents:
 
     NR = 217
 
-    def __init__(self, path: Path, size: int) -> None:
-        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    def __init__(self, path: Path, size: int, flags: int = 0) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags)
         self._size = size
         self._libc = ctypes.CDLL(None, use_errno=True)
 

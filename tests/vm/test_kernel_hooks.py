@@ -164,16 +164,50 @@ def _steer(hooks: hookkit.Hooks, hook: str, verdict: int, changes: dict[str, int
     hooks.steer(hook, verdict=verdict, **named)
 
 
+@pytest.mark.parametrize("made", [True, False], ids=["made", "not"])
 @pytest.mark.parametrize(("op", "phase", "argument"), _changes())
 def test_change_shows(
-    hooks: hookkit.Hooks, lower: Path, mnt: Path, op: str, phase: str, argument: str
+    hooks: hookkit.Hooks, lower: Path, mnt: Path, op: str, phase: str, argument: str, made: bool
 ) -> None:
+    """And does not where the filter leaves the argument alone."""
     case, (pre, _post) = CASES[op], pair(op)
     change = getattr(case, phase)[argument]
     hooks.steer(pre, verdict=kit.POSTFILTER)
-    _steer(hooks, f"{op}_{phase}filter", kit.POSTFILTER, {argument: change.value})
+    if made:
+        _steer(hooks, f"{op}_{phase}filter", kit.POSTFILTER, {argument: change.value})
     _code, result = result_of(lambda: case.provoke(mnt))
-    assert change.shows(mnt, lower, result), result
+    try:
+        shows = change.shows(mnt, lower, result)
+    except OSError:  # what it would show is not there
+        shows = False
+    assert shows is made, result
+
+
+@pytest.mark.parametrize(("op", "name"), [("lookup", "file"), ("create_open", "new")])
+def test_nodes_that_postfilters_give(hooks: hookkit.Hooks, mnt: Path, op: str, name: str) -> None:
+    hooks.steer(f"{op}_prefilter", verdict=kit.POSTFILTER)
+    _steer(hooks, f"{op}_postfilter", kit.CONTINUE, {"entry_out.nodeid": 4711})
+    with kit.opened(mnt / name, os.O_RDWR | os.O_CREAT) as fd:
+        os.write(fd, b"x")
+    assert hooks.look("write_iter_prefilter").nodeid == 4711
+
+
+def test_a_pass_of_a_listing_is_as_large_as_a_filter_says(
+    hooks: hookkit.Hooks, lower: Path, mnt: Path
+) -> None:
+    names = [letter * 200 for letter in "stuvwxyz"]
+    for name in names:
+        (lower / "dir" / name).touch()
+
+    def passes() -> int:
+        before = hooks.look("readdir_postfilter").count
+        assert set(names) <= set(os.listdir(mnt / "dir"))
+        return int(hooks.look("readdir_postfilter").count - before)
+
+    hooks.steer("readdir_prefilter", verdict=kit.POSTFILTER)
+    few = passes()
+    _steer(hooks, "readdir_prefilter", kit.POSTFILTER, {"read_in.size": 1})
+    assert passes() >= len(names) > few
 
 
 def run(*command: str | Path) -> None:
