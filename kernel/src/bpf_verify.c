@@ -258,14 +258,19 @@ static bool fbpf_is_valid_access(int off, int size, enum bpf_access_type type,
 	 * be NULL. None of ours is.
 	 */
 	info->reg_type &= ~PTR_MAYBE_NULL;
-	if (!arg || arg > FBPF_MAX_ARGS)
+	if (!arg)
 		return true;
+	if (arg > FBPF_MAX_ARGS)
+		return false;
 
 	/* All members with a program are where pointers alone would place them */
 	member = fbpf_find_member(prog->expected_attach_type * sizeof(void *));
 	if (!member)
 		return false;
 	kind = member->args[arg - 1];
+	/* Behind the arguments, where some attach types have a result */
+	if (kind == FBPF_ARG_END)
+		return false;
 	if (kind == FBPF_ARG_RO)
 		info->reg_type |= MEM_RDONLY;
 	else if (kind > FBPF_ARG_RO)
