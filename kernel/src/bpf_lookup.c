@@ -446,19 +446,26 @@ int fbpf_settle_inode(struct inode *inode)
 	return err;
 }
 
-/* fbpf_check_again() for ->d_revalidate() */
+/*
+ * fbpf_check_again() for ->d_revalidate(). A dentry that was moved meanwhile was
+ * asked about a name that it has no more: to drop it under its new one would
+ * detach what is mounted there. One that nobody finds any more can be dropped.
+ */
 int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 {
-	unsigned int seq = raw_read_seqcount(&dentry->d_seq);
-	struct dentry *parent = dget_parent(dentry);
-	int ret = fbpf_settle(parent);
+	struct dentry *parent;
+	unsigned int seq;
+	int ret;
 
-	if (!ret)
-		ret = fbpf_check_again(dentry, parent, flags);
-	dput(parent);
-	/* It was moved meanwhile, and asked about a name that it has no more */
-	if (!ret && (seq & 1 || read_seqcount_retry(&dentry->d_seq, seq)))
-		ret = -ESTALE;
+	do {
+		seq = raw_read_seqcount(&dentry->d_seq);
+		parent = dget_parent(dentry);
+		ret = fbpf_settle(parent);
+		if (!ret)
+			ret = fbpf_check_again(dentry, parent, flags);
+		dput(parent);
+	} while (!ret && !d_unhashed(dentry) &&
+		 (seq & 1 || read_seqcount_retry(&dentry->d_seq, seq)));
 	return ret;
 }
 
