@@ -23,7 +23,8 @@
 static int fbpf_permission_by_mode(struct inode *inode, int mask)
 {
 	const struct fbpf_mount *fb = fbpf_sb(inode->i_sb);
-	struct dentry *alias = d_find_any_alias(inode);
+	/* Some ask by path: rather by one that is there */
+	struct dentry *alias = d_find_alias(inode) ?: d_find_any_alias(inode);
 	const struct cred *old;
 	struct path path;
 	struct kstat stat;
