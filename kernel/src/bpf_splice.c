@@ -5,7 +5,8 @@
  * iter_file_splice_write() on our file would lock the pipe before the inode. What
  * goes below has to do it the other way, as the lower file system's freezing comes
  * before the pipe: one of each, between the same pipe and file, would wait for the
- * other. So what goes to the daemon does it that way too.
+ * other. So what goes to the daemon does it that way too, also for files of the
+ * daemon's own: a rename locks one of those and one from below.
  *
  * Locking: the inode's i_rwsem, then the pipe's lock. Neither is held while the
  * pipe is empty: whoever has such a pipe would keep all others from the file, and
@@ -31,11 +32,33 @@ struct fbpf_splice {
 	struct bio_vec bvecs[FBPF_SPLICE_BUFS];
 };
 
+static bool fbpf_pipe_empty(const struct pipe_inode_info *pipe)
+{
+	return pipe_empty(READ_ONCE(pipe->head), READ_ONCE(pipe->tail));
+}
+
 /* Would a splice wait for somebody to write? */
 static bool fbpf_pipe_waits(const struct pipe_inode_info *pipe)
 {
-	return pipe_empty(READ_ONCE(pipe->head), READ_ONCE(pipe->tail)) &&
-	       READ_ONCE(pipe->writers);
+	return fbpf_pipe_empty(pipe) && READ_ONCE(pipe->writers);
+}
+
+/* One try, with the inode locked and without waiting for the pipe */
+static ssize_t fbpf_splice_once(struct pipe_inode_info *pipe, struct file *file,
+				loff_t *ppos, size_t len, unsigned int flags,
+				fbpf_splice_fn *splice)
+{
+	struct inode *inode = file_inode(file);
+	ssize_t ret;
+
+	inode_lock(inode);
+	/* Set-id bits go for something that is written */
+	if (!fbpf_pipe_empty(pipe))
+		ret = splice(pipe, file, ppos, len, flags | SPLICE_F_NONBLOCK);
+	else
+		ret = READ_ONCE(pipe->writers) ? -EAGAIN : 0;
+	inode_unlock(inode);
+	return ret;
 }
 
 /**
@@ -53,22 +76,43 @@ ssize_t fbpf_splice_to(struct pipe_inode_info *pipe, struct file *file,
 		       loff_t *ppos, size_t len, unsigned int flags,
 		       fbpf_splice_fn *splice)
 {
-	bool wait = !(flags & SPLICE_F_NONBLOCK);
-	struct inode *inode = file_inode(file);
+	unsigned int head, tail;
 	ssize_t ret;
 
+	if (!len)
+		return 0;
+	if (flags & SPLICE_F_NONBLOCK)
+		return fbpf_splice_once(pipe, file, ppos, len, flags, splice);
+	/* -EAGAIN while others use the pipe: one of them was faster */
 	do {
-		ret = wait ? wait_event_interruptible(pipe->rd_wait,
-						      !fbpf_pipe_waits(pipe)) :
-			     0;
+		ret = wait_event_interruptible(pipe->rd_wait,
+					       !fbpf_pipe_waits(pipe));
 		if (ret)
 			return ret;
-		inode_lock(inode);
-		ret = splice(pipe, file, ppos, len, flags | SPLICE_F_NONBLOCK);
-		inode_unlock(inode);
-		/* Another reader was faster; else the errno is the file's */
-	} while (wait && ret == -EAGAIN && fbpf_pipe_waits(pipe));
+		head = READ_ONCE(pipe->head);
+		tail = READ_ONCE(pipe->tail);
+		ret = fbpf_splice_once(pipe, file, ppos, len, flags, splice);
+	} while (ret == -EAGAIN && !signal_pending(current) &&
+		 (fbpf_pipe_waits(pipe) || head != READ_ONCE(pipe->head) ||
+		  tail != READ_ONCE(pipe->tail)));
 	return ret;
+}
+
+static bool fbpf_cached(const struct file *file)
+{
+	const struct fuse_file *ff = file->private_data;
+
+	return !(ff->open_flags & FOPEN_DIRECT_IO);
+}
+
+/* Past the page cache, as O_DIRECT writes to a file that has one */
+static int fbpf_before_write(struct file *file, loff_t pos, size_t len)
+{
+	if (!fbpf_cached(file))
+		return 0;
+	return file_modified(file) ?:
+	       filemap_write_and_wait_range(file->f_mapping, pos,
+					    pos + len - 1);
 }
 
 /* Send the daemon what an iterator has */
@@ -79,6 +123,7 @@ static ssize_t fbpf_write_classic(struct file *file, loff_t pos,
 	struct fuse_io_priv io;
 	struct kiocb iocb;
 	ssize_t ret;
+	int err;
 
 	init_sync_kiocb(&iocb, file);
 	iocb.ki_pos = pos;
@@ -86,10 +131,13 @@ static ssize_t fbpf_write_classic(struct file *file, loff_t pos,
 	if (ret <= 0)
 		return ret;
 	task_io_account_write(ret);
+	err = fbpf_before_write(file, pos, ret);
+	if (err)
+		return err;
 	io = (struct fuse_io_priv)FUSE_IO_PRIV_SYNC(&iocb);
 	ret = fuse_direct_io(&io, from, &iocb.ki_pos, FUSE_DIO_WRITE);
 	fuse_write_update_attr(mapping->host, iocb.ki_pos, ret);
-	/* What a private mapping has read meanwhile */
+	/* What was there, or a mapping has read meanwhile */
 	if (ret > 0 && mapping->nrpages)
 		invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
 					      (pos + ret - 1) >> PAGE_SHIFT);
@@ -166,12 +214,28 @@ static ssize_t fbpf_splice_buffers(struct pipe_inode_info *pipe,
 	return ret;
 }
 
-/* Splice into a file that the daemon has opened */
+/* Splice into a file that the daemon has opened: its own, or one that is below */
 ssize_t fbpf_splice_classic(struct pipe_inode_info *pipe, struct file *file,
 			    loff_t *ppos, size_t len, unsigned int flags)
 {
-	if (fuse_is_bad(file_inode(file)))
+	struct inode *inode = file_inode(file);
+	struct kiocb iocb;
+	ssize_t ret;
+
+	if (fuse_is_bad(inode))
 		return -EIO;
-	return fbpf_splice_to(pipe, file, ppos, len, flags,
-			      fbpf_splice_buffers);
+	/* As in fuse_cache_write_iter(): the size and the mode may be old */
+	if (fbpf_cached(file) && get_fuse_conn(inode)->writeback_cache) {
+		ret = fuse_update_attributes(inode, file,
+					     STATX_SIZE | STATX_MODE);
+		if (ret)
+			return ret;
+	}
+	ret = fbpf_splice_to(pipe, file, ppos, len, flags,
+			     fbpf_splice_buffers);
+	if (ret <= 0 || !fbpf_cached(file))
+		return ret;
+	init_sync_kiocb(&iocb, file);
+	iocb.ki_pos = *ppos;
+	return generic_write_sync(&iocb, ret);
 }

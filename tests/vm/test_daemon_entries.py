@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fusebpf import USER, USER_POSTFILTER, Attr, AttrOut, EntryOut, Name
+from fusebpf import USER, USER_POSTFILTER, Attr, AttrOut, EntryOut, Name, WriteIn
 from fusebpf.abi import STRUCTS
 from fusebpf.abi.protocol import bpf_response_ioctl
 from fusebpf.daemon import (
@@ -152,6 +152,43 @@ def test_nodeids_are_forgotten_as_often_as_they_were_given(mount: kit.Mount) -> 
         return sum(args[1] for _call, args in mount.daemon._seen("forget") if args[0] == 77)
 
     assert eventually(lambda: forgotten() == given), (forgotten(), given)
+
+
+def test_a_splice_into_a_file_of_the_daemons_own(mount: kit.Mount) -> None:
+    """Its pages are cached, and no older than what was spliced."""
+    content = bytearray(b"0123456789")
+
+    def attr(*_args: Any) -> Attr:
+        return Attr(mode=0o100644, nlink=1, size=len(content))
+
+    def write(_call: Call, req: WriteIn, data: bytes) -> int:
+        content[req.offset : req.offset + len(data)] = data
+        return len(data)
+
+    mount.look(
+        USER,
+        lookup=lambda *_args: EntryOut(nodeid=9, attr=attr()),
+        getattr=lambda *_args: AttrOut(attr=attr()),
+        read_iter=lambda _call, req: bytes(content[req.offset : req.offset + req.size]),
+        write_iter=write,
+        flush=None,
+        fsync=None,
+    )
+    source, sink = os.pipe()
+    with opened(mount.mnt / "own", os.O_RDWR) as fd:
+        assert os.pread(fd, 20, 0) == content
+        os.write(sink, b"piped")
+        assert os.splice(source, fd, 5, offset_dst=8) == 5
+        assert content == b"01234567piped"
+        assert os.pread(fd, 20, 0) == content
+    assert not mount.daemon._seen("fsync")
+    with opened(mount.mnt / "own", os.O_RDWR | os.O_SYNC) as fd:
+        os.write(sink, b"kept")
+        assert os.splice(source, fd, 4, offset_dst=0) == 4
+        assert mount.daemon._seen("fsync")
+    assert content == b"kept4567piped"
+    os.close(source)
+    os.close(sink)
 
 
 def test_names_of_the_daemons_stay_its_own(mount: kit.Mount) -> None:
