@@ -279,7 +279,7 @@ def test_a_rename_under_way_detaches_no_mount(world: daemonkit.Mount, fails: boo
 def test_a_rename_that_ends_while_its_name_is_asked_about_detaches_no_mount(
     world: daemonkit.Mount,
 ) -> None:
-    """The walk found the old name; the answer comes when the dentry has the new one, as it goes on."""
+    """The walk found the old name, and goes on; the answer comes when it has the new one."""
     inner = world.mnt / "dir/sub"
     subprocess.run(["mount", "-t", "tmpfs", "none", inner], check=True)
     renames: list[subprocess.Popen[bytes]] = []
