@@ -557,7 +557,8 @@ static loff_t fbpf_remap_file_range(struct file *in, loff_t pos_in,
 {
 	if (flags & ~(REMAP_FILE_DEDUP | REMAP_FILE_ADVISORY))
 		return -EINVAL;
-	if (!fbpf_is_backed(in))
+	/* To clone is asked of the one file whatever the other is */
+	if (!fbpf_is_backed(in) || !fbpf_is_backed(out))
 		return -EXDEV;
 	if (fbpf_file_hooked(in, FBPF_COPY))
 		return fbpf_filter_remap(in, pos_in, out, pos_out, len, flags);

@@ -36,6 +36,8 @@ def mount(tmp_path: Path) -> Iterator[kit.Mount]:
     with kit.filtered(tmp_path) as made:
         yield made
 
+FICLONE = 0x40049409  # linux/fs.h
+
 
 def file_entry(nodeid: int, mode: int = 0o100644, valid: int = 0) -> EntryOut:
     return EntryOut(nodeid=nodeid, entry_valid=valid, attr=Attr(mode=mode, nlink=1))
@@ -189,6 +191,46 @@ def test_a_splice_into_a_file_of_the_daemons_own(mount: kit.Mount) -> None:
     assert content == b"kept4567piped"
     os.close(source)
     os.close(sink)
+
+
+def test_a_clone_into_a_file_of_the_daemons_own(mount: kit.Mount) -> None:
+    with opened(mount.mnt / "file") as source:
+        attr = AttrOut(attr=Attr(mode=0o100644, nlink=1))
+        mount.look(USER, lookup=file_entry(9), getattr=attr, flush=None)
+        with opened(mount.mnt / "own", os.O_RDWR) as target:
+            assert code_of(lambda: fcntl.ioctl(target, FICLONE, source)) == errno.EXDEV
+            assert code_of(lambda: fcntl.ioctl(source, FICLONE, target)) != 0
+
+
+def test_a_name_given_by_the_daemon_stays_when_filters_are_replaced(mount: kit.Mount) -> None:
+    with opened(mount.lower / "dir/inner") as fd:
+        mount.look(USER, lookup=(file_entry(0, valid=3600), [Backing(fd)]))
+        assert (mount.mnt / "given").read_text() == "inner"
+        kit.Verdicts().close()
+        assert (mount.mnt / "given").read_text() == "inner"
+
+
+def test_a_directory_that_was_given_elsewhere_is_found_by_its_name(mount: kit.Mount) -> None:
+    """Its dentry is where it was seen last; what is mounted in it stays."""
+    with opened(mount.lower / "dir") as fd:
+
+        def give(_call: Call, name: Name, _out: EntryOut, entries: list[Any]) -> None:
+            if name == "elsewhere":
+                entries.append(Backing(fd))
+
+        mount.look(USER_POSTFILTER, lookup_post=give)
+        assert (mount.mnt / "elsewhere/inner").read_text() == "inner"
+        assert (mount.mnt / "dir/inner").read_text() == "inner"
+        inner = mount.mnt / "dir/sub"
+        subprocess.run(["mount", "-t", "tmpfs", "none", inner], check=True)
+        try:
+            for _ in range(3):
+                assert (mount.mnt / "dir/inner").read_text() == "inner"
+            assert mountinfo.at(inner) is not None
+        finally:
+            mount.verdicts.reset()
+            if mountinfo.at(inner) is not None:
+                umount(inner)
 
 
 def test_names_of_the_daemons_stay_its_own(mount: kit.Mount) -> None:

@@ -29,6 +29,7 @@ from tests.vm.limits import eventually
 
 SWAPON, SPLICE, OPENAT2 = 167, 275, 437  # their numbers on x86
 OPENAT2_REGULAR = 1 << 32  # linux/openat2.h
+FICLONE = 0x40049409  # linux/fs.h
 FH = 7  # what an open of kit.Scripted gives
 
 
@@ -258,6 +259,30 @@ def test_a_splice_from_an_empty_pipe_keeps_nobody(m: kit.Mount, user: bool) -> N
         assert os.pread(fd, 20, 0) == (b"012345678" if user else b"abXYZ5678")
     os.close(source)
     os.close(sink)
+
+
+def test_it_hears_of_what_an_open_below_is_to_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it cuts files itself when it opens them."""
+    monkeypatch.setattr(kit.Scripted, "init_flags", ("ATOMIC_O_TRUNC",))
+    with kit.filtered(tmp_path) as made:
+        made.daemon._reset(setattr=AttrOut(attr=Attr(mode=0o100644, nlink=1)))
+        made.verdicts.set("setattr", USER.value)
+        with opened(made.mnt / "file", os.O_WRONLY | os.O_TRUNC):
+            pass
+        (_call, (req,)) = made.daemon._seen("setattr")[-1]
+        assert req.size == 0
+        assert (made.lower / "file").read_text() == "0123456789"  # it did nothing
+
+
+def test_a_clone_into_what_it_opened(m: kit.Mount) -> None:
+    (m.lower / "other").touch()
+    with opened(m.mnt / "file", os.O_RDWR) as source:
+        leave(m, "open")
+        with opened(m.mnt / "other", os.O_RDWR) as target:
+            assert kernelkit.code_of(lambda: fcntl.ioctl(target, FICLONE, source)) == errno.EXDEV
+            assert kernelkit.code_of(lambda: fcntl.ioctl(source, FICLONE, target)) != 0
 
 
 def test_splices_from_one_pipe_do_not_wait_for_each_other(m: kit.Mount) -> None:
