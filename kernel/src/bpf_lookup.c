@@ -340,6 +340,11 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 	ret = fbpf_dispatch(&fbpf_lookup_desc, call.dir, &call);
 	if (!ret && call.user) {
 		ret = fbpf_again_user(dentry, flags);
+		/* No tag comes with it: it is settled */
+		if (ret > 0 && inode) {
+			WRITE_ONCE(fbpf_i(inode)->gen, gen);
+			WRITE_ONCE(fd->gen, gen);
+		}
 		goto out;
 	}
 	if (!ret && fd->classic)
@@ -407,7 +412,7 @@ static struct dentry *fbpf_first_stale(struct dentry *dentry, u32 gen,
  * root on, so those are asked again from the top.
  *
  * Return: 0; -ESTALE when it would have another tag now or is no longer where
- * it was; or what a filter refused with
+ * it was; -EINTR; or what a filter refused with
  */
 int fbpf_settle_slow(struct dentry *dentry)
 {
@@ -415,11 +420,16 @@ int fbpf_settle_slow(struct dentry *dentry)
 	struct dentry *stale, *parent;
 	int ret = 1;
 
+	/* What is the daemon's own has no tag */
+	if (!fuse_is_backed(d_inode(dentry)))
+		return 0;
 	/* Nobody is asked about the root: its tag is no filter's */
 	if (IS_ROOT(dentry))
 		WRITE_ONCE(fbpf_i(d_inode(dentry))->gen, fbpf_gen(fb));
 	while (ret > 0 && !IS_ROOT(dentry) &&
 	       fbpf_tag_stale(d_inode(dentry), fbpf_gen(fb))) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		stale = fbpf_first_stale(dentry, fbpf_gen(fb), &parent);
 		ret = fbpf_check_again(stale, parent, 0);
 		dput(stale);
@@ -458,6 +468,8 @@ int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 	int ret;
 
 	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		seq = raw_read_seqcount(&dentry->d_seq);
 		parent = dget_parent(dentry);
 		ret = fbpf_settle(parent);
@@ -477,8 +489,10 @@ static struct dentry *fbpf_lookup_classic(struct inode *dir,
 
 	fbpf_set_classic(dentry);
 	alias = fuse_dir_inode_operations.lookup(dir, dentry, flags);
-	if (!IS_ERR_OR_NULL(alias))
+	if (!IS_ERR_OR_NULL(alias)) {
 		fbpf_set_classic(alias);
+		fbpf_d(alias)->given = fbpf_d(dentry)->given;
+	}
 	return alias;
 }
 
@@ -512,6 +526,22 @@ static struct dentry *fbpf_splice(struct inode *inode, struct dentry *dentry)
 	return d_splice_alias(inode, dentry);
 }
 
+/* A directory's dentry has moved to another name: what was told of that holds */
+static void fbpf_rename_alias(const struct fbpf_mount *fb, struct dentry *alias,
+			      const struct fbpf_dentry *told)
+{
+	struct fbpf_dentry *fd = fbpf_d(alias);
+	u32 seq = told->lower == fd->lower ? told->seq : FBPF_SEQ_NONE;
+
+	fd->tag = told->tag;
+	fd->given = told->given;
+	WRITE_ONCE(fd->classic, false);
+	WRITE_ONCE(fd->gen, told->gen);
+	WRITE_ONCE(fd->expires, told->expires);
+	if (fd->lower)
+		fbpf_set_seq(fb, fd, seq);
+}
+
 struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 			   unsigned int flags)
 {
@@ -525,6 +555,7 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 		.name = &dentry->d_name,
 	};
 	struct inode *inode = NULL;
+	struct dentry *alias;
 	int err;
 
 	if (dentry->d_name.len > NAME_MAX)
@@ -559,5 +590,8 @@ struct dentry *fbpf_lookup(struct inode *dir, struct dentry *dentry,
 	else if (call.nodeid)
 		fbpf_count_lookup(inode);
 	fbpf_put_entries(&call.entries);
-	return fbpf_splice(inode, dentry);
+	alias = fbpf_splice(inode, dentry);
+	if (!IS_ERR_OR_NULL(alias))
+		fbpf_rename_alias(fb, alias, fd);
+	return alias;
 }

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import struct
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,17 +27,19 @@ from fusebpf.daemon import (
     records,
     wire,
 )
+from fusebpf.runtime import mountinfo
+from fusebpf.runtime.fsmount import umount
 from tests.vm import daemonkit as kit
 from tests.vm.kernelkit import code_of, opened
 from tests.vm.limits import eventually
+
+FICLONE = 0x40049409  # linux/fs.h
 
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[kit.Mount]:
     with kit.filtered(tmp_path) as made:
         yield made
-
-FICLONE = 0x40049409  # linux/fs.h
 
 
 def file_entry(nodeid: int, mode: int = 0o100644, valid: int = 0) -> EntryOut:
