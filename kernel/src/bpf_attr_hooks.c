@@ -339,9 +339,12 @@ static int fbpf_setattr_user(void *data)
 	struct iattr *attr = call->attr;
 	int err;
 
-	/* Of the daemon's files only it knows the handle */
+	/*
+	 * Of the daemon's files only it knows the handle. An open below has cut
+	 * nothing.
+	 */
 	if (attr->ia_valid & ATTR_FILE && fbpf_is_backed(attr->ia_file))
-		attr->ia_valid &= ~ATTR_FILE;
+		attr->ia_valid &= ~(ATTR_FILE | ATTR_OPEN);
 	err = fuse_common_inode_operations.setattr(&nop_mnt_idmap, call->dentry,
 						   attr);
 	fbpf_restore_attr(d_inode(call->dentry));
