@@ -92,7 +92,7 @@ ssize_t fbpf_splice_to(struct pipe_inode_info *pipe, struct file *file,
 		head = READ_ONCE(pipe->head);
 		tail = READ_ONCE(pipe->tail);
 		ret = fbpf_splice_once(pipe, file, ppos, len, flags, splice);
-	} while (ret == -EAGAIN && !signal_pending(current) &&
+	} while (ret == -EAGAIN &&
 		 (fbpf_pipe_waits(pipe) || head != READ_ONCE(pipe->head) ||
 		  tail != READ_ONCE(pipe->tail)));
 	return ret;
@@ -105,14 +105,10 @@ static bool fbpf_cached(const struct file *file)
 	return !(ff->open_flags & FOPEN_DIRECT_IO);
 }
 
-/* Past the page cache, as O_DIRECT writes to a file that has one */
-static int fbpf_before_write(struct file *file, loff_t pos, size_t len)
+/* Through the page cache, as fuse_cache_write_iter() without write-back */
+static ssize_t fbpf_write_cached(struct kiocb *iocb, struct iov_iter *from)
 {
-	if (!fbpf_cached(file))
-		return 0;
-	return file_modified(file) ?:
-	       filemap_write_and_wait_range(file->f_mapping, pos,
-					    pos + len - 1);
+	return file_modified(iocb->ki_filp) ?: fuse_perform_write(iocb, from);
 }
 
 /* Send the daemon what an iterator has */
@@ -123,7 +119,6 @@ static ssize_t fbpf_write_classic(struct file *file, loff_t pos,
 	struct fuse_io_priv io;
 	struct kiocb iocb;
 	ssize_t ret;
-	int err;
 
 	init_sync_kiocb(&iocb, file);
 	iocb.ki_pos = pos;
@@ -131,13 +126,13 @@ static ssize_t fbpf_write_classic(struct file *file, loff_t pos,
 	if (ret <= 0)
 		return ret;
 	task_io_account_write(ret);
-	err = fbpf_before_write(file, pos, ret);
-	if (err)
-		return err;
+	if (fbpf_cached(file))
+		return fbpf_write_cached(&iocb, from);
+	pos = iocb.ki_pos;
 	io = (struct fuse_io_priv)FUSE_IO_PRIV_SYNC(&iocb);
 	ret = fuse_direct_io(&io, from, &iocb.ki_pos, FUSE_DIO_WRITE);
 	fuse_write_update_attr(mapping->host, iocb.ki_pos, ret);
-	/* What was there, or a mapping has read meanwhile */
+	/* What a private mapping has read meanwhile */
 	if (ret > 0 && mapping->nrpages)
 		invalidate_inode_pages2_range(mapping, pos >> PAGE_SHIFT,
 					      (pos + ret - 1) >> PAGE_SHIFT);

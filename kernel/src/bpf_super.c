@@ -544,6 +544,8 @@ int fbpf_check_options(struct fs_context *fsc)
 	int err;
 
 	opts->fsc = fsc;
+	if (ctx->is_bdev)
+		return invalfc(fsc, "root_dir is a directory: not for a type with a block device");
 	if (!opts->root.mnt)
 		return invalfc(fsc, "root_dir is missing");
 	if (opts->no_daemon && fbpf_has_device(ctx))
