@@ -103,7 +103,7 @@ class Server:
             return
         try:
             result = handler(message.call, *message.args)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # of a task that it looked at
             self._send(self._refusal(message, error))
             return
         if not inspect.iscoroutine(result):
@@ -111,14 +111,18 @@ class Server:
             return
         task = asyncio.get_running_loop().create_task(self._finish(message, result))
         self._running[unique] = task
-        task.add_done_callback(lambda _task: self._running.pop(unique, None))
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._running.pop(unique, None)
+            if task.cancelled():  # maybe before it began
+                result.close()
+                self._send(wire.reply(unique, -errno.EINTR))
+
+        task.add_done_callback(done)
 
     async def _finish(self, message: wire.Message, running: Coroutine[Any, Any, Any]) -> None:
         try:
             result = await running
-        except asyncio.CancelledError:
-            self._send(wire.reply(message.call.unique, -errno.EINTR))
-            raise
         except Exception as error:
             self._send(self._refusal(message, error))
         else:
@@ -144,7 +148,7 @@ class Server:
                 f"{type(self.daemon).__name__}.forget is async", "make it a plain method"
             )
 
-    def _refusal(self, message: wire.Message, error: Exception) -> bytes:
+    def _refusal(self, message: wire.Message, error: BaseException) -> bytes:
         """The reply for an exception: its errno; what has none is a fault, logged, and EIO."""
         code = error.errno if isinstance(error, OSError) else None
         if not code or not 0 < code <= MAX_ERRNO:
@@ -158,7 +162,7 @@ class Server:
                 raw, entries = self._filter_reply(message, result)
             else:
                 raw, entries = self._plain_reply(message, result)
-        except ProtocolError as error:
+        except Exception as error:  # what a method returned is of any kind
             raw, entries = self._refusal(message, error), False
         try:
             self._send(raw, entries)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""The loop of a daemon, with a socket in place of the device: every request has an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from fusebpf import EntryOut
+from fusebpf.abi.opcodes import FUSE_PREFILTER
+from fusebpf.abi.protocol import REQUESTS
+from fusebpf.abi.structs import STRUCTS
+from fusebpf.daemon import Call, Daemon, Device, Server, records
+
+LOOKUP, GETATTR, STATFS, READDIR = 1, 3, 17, 28
+_READ_IN = struct.pack("<QQIIQII", 1, 0, 4096, 0, 0, 0, 0)
+
+
+class Kernel:
+    """The other end: sends requests, takes replies as (unique, error)."""
+
+    def __init__(self, talk: socket.socket, device: Device) -> None:
+        self._talk = talk
+        self.device = device
+
+    def ask(self, unique: int, opcode: int, body: bytes = b"") -> None:
+        head = struct.pack("<IIQQIIIHH", 40 + len(body), opcode, unique, 1, 0, 0, 9, 0, 0)
+        self._talk.send(head + body)
+
+    async def reply(self) -> tuple[int, int]:
+        raw = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._talk, 4096), 10)
+        _length, error, unique = struct.unpack_from("<IiQ", raw)
+        return unique, error
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield Kernel(theirs, Device.adopt(ours.fileno()))
+
+
+def test_numbers_of_the_requests_used_here() -> None:
+    used = (LOOKUP, GETATTR, STATFS, READDIR)
+    names = ["LOOKUP", "GETATTR", "STATFS", "READDIR"]
+    assert [REQUESTS[opcode].opcode_name for opcode in used] == names
+
+
+class Wrong(Daemon):
+    """Returns what is no answer, plainly and after waiting."""
+
+    def lookup(self, call: Call, name: Any) -> Any:
+        return (EntryOut(),)  # the entries are missing
+
+    async def readdir(self, call: Call, request: Any) -> Any:
+        return None
+
+    def lookup_pre(self, call: Call, name: Any) -> None:
+        name.raw = "text"
+
+    async def getattr(self, call: Call, request: Any) -> Any:
+        return records.new(STRUCTS["fuse_attr_out"], attr_valid="soon")
+
+    def statfs(self, call: Call) -> Any:
+        raise asyncio.CancelledError
+
+
+def test_a_result_of_no_use_is_an_error_of_its_caller_alone(
+    kernel: Kernel, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = {
+        1: (LOOKUP, b"name\0"),
+        2: (READDIR, _READ_IN),
+        3: (LOOKUP | FUSE_PREFILTER, b"name\0"),
+        4: (GETATTR, bytes(16)),
+        5: (STATFS, b""),
+    }
+
+    async def main() -> None:
+        serving = asyncio.create_task(Server(Wrong(), kernel.device).serve())
+        for unique, (opcode, body) in asked.items():
+            kernel.ask(unique, opcode, body)
+            assert await kernel.reply() == (unique, -errno.EIO)
+            assert not serving.done()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(main())
+    told = [entry.getMessage() for entry in caplog.records if entry.name == "fusebpf.daemon"]
+    methods = ("lookup", "readdir", "lookup_pre", "getattr", "statfs")
+    assert told == [f"{name} failed" for name in methods]
+
+
+class Slow(Daemon):
+    async def statfs(self, call: Call) -> Any:
+        await asyncio.sleep(3600)
+
+
+def test_what_runs_at_the_end_is_answered(kernel: Kernel) -> None:
+    """Also what was read in the turn in which the server was told to end."""
+
+    async def main() -> None:
+        server = Server(Slow(), kernel.device)
+        serving = asyncio.create_task(server.serve())
+        kernel.ask(1, STATFS)
+        while not server._running:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the first has begun
+        serving.cancel()
+        kernel.ask(2, STATFS)
+        server._begin(kernel.device.read() or b"")
+        assert len(server._running) == 2
+        await asyncio.gather(serving, return_exceptions=True)
+        assert sorted([await kernel.reply(), await kernel.reply()]) == [
+            (1, -errno.EINTR),
+            (2, -errno.EINTR),
+        ]
+
+    asyncio.run(main())
