@@ -41,13 +41,13 @@ class Device:
             ) from None
         except PermissionError:
             raise PrivilegeError(f"may not open {path}", "run as root") from None
-        self._room = _room(max_write)
+        self.max_write = max_write
 
     @classmethod
     def adopt(cls, fd: int, max_write: int = MAX_WRITE) -> Device:
         """The device that another process opened, as its descriptor here."""
         device = cls.__new__(cls)
-        device.fd, device._room = fd, _room(max_write)
+        device.fd, device.max_write = fd, max_write
         return device
 
     def fileno(self) -> int:
@@ -58,9 +58,10 @@ class Device:
 
         Raises EOFError when the mount is gone or was aborted, DaemonError when there is none yet.
         """
+        room = max(self.max_write + _HEAD_BYTES, _MIN_READ_BYTES)
         while True:
             try:
-                return os.read(self.fd, self._room)
+                return os.read(self.fd, room)
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -104,7 +105,3 @@ class Device:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _room(max_write: int) -> int:
-    return max(max_write + _HEAD_BYTES, _MIN_READ_BYTES)

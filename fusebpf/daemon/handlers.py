@@ -30,8 +30,8 @@ class Daemon:
     forget. An operation without a method gives ENOSYS. Other public methods are refused, so that a
     misspelt one is not left out silently; helpers begin with an underscore.
 
-    ``max_write`` is the largest write in bytes, ``init_flags`` names flags of FUSE_INIT to ask for
-    beyond those that this package always uses.
+    ``max_write`` is the largest write in bytes, if the device has room for it. ``init_flags`` names
+    flags of FUSE_INIT to ask for beyond those that this package always uses.
     """
 
     max_write: ClassVar[int] = 1 << 20

@@ -223,7 +223,8 @@ class Server:
             names |= {"POSIX_LOCKS", "FLOCK_LOCKS"}
         flags = sum(INIT_FLAGS[name] for name in names) & (offer.flags | offer.flags2 << 32)
         layout = PROTOCOL_STRUCTS["fuse_init_out"]
-        max_write = max(self.daemon.max_write, _PAGE)
+        # With more the kernel would refuse to be read into the room that the device has.
+        max_write = max(min(self.daemon.max_write, self.device.max_write), _PAGE)
         answer = records.new(
             layout,
             major=FUSE_KERNEL_VERSION,

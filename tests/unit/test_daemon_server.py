@@ -14,11 +14,11 @@ import pytest
 
 from fusebpf import EntryOut
 from fusebpf.abi.opcodes import FUSE_PREFILTER
-from fusebpf.abi.protocol import REQUESTS
+from fusebpf.abi.protocol import PROTOCOL_STRUCTS, REQUESTS
 from fusebpf.abi.structs import STRUCTS
 from fusebpf.daemon import Call, Daemon, Device, Server, records
 
-LOOKUP, GETATTR, STATFS, READDIR = 1, 3, 17, 28
+LOOKUP, GETATTR, STATFS, INIT, READDIR = 1, 3, 17, 26, 28
 _READ_IN = struct.pack("<QQIIQII", 1, 0, 4096, 0, 0, 0, 0)
 
 
@@ -32,6 +32,9 @@ class Kernel:
     def ask(self, unique: int, opcode: int, body: bytes = b"") -> None:
         head = struct.pack("<IIQQIIIHH", 40 + len(body), opcode, unique, 1, 0, 0, 9, 0, 0)
         self._talk.send(head + body)
+
+    def raw(self) -> bytes:
+        return self._talk.recv(4096)
 
     async def reply(self) -> tuple[int, int]:
         raw = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(self._talk, 4096), 10)
@@ -49,8 +52,8 @@ def kernel() -> Iterator[Kernel]:
 
 
 def test_numbers_of_the_requests_used_here() -> None:
-    used = (LOOKUP, GETATTR, STATFS, READDIR)
-    names = ["LOOKUP", "GETATTR", "STATFS", "READDIR"]
+    used = (LOOKUP, GETATTR, STATFS, INIT, READDIR)
+    names = ["LOOKUP", "GETATTR", "STATFS", "INIT", "READDIR"]
     assert [REQUESTS[opcode].opcode_name for opcode in used] == names
 
 
@@ -102,6 +105,24 @@ def test_a_result_of_no_use_is_an_error_of_its_caller_alone(
 class Slow(Daemon):
     async def statfs(self, call: Call) -> Any:
         await asyncio.sleep(3600)
+
+
+class Large(Daemon):
+    max_write = 4 << 20
+
+
+def test_no_larger_write_is_agreed_on_than_the_device_has_room_for(kernel: Kernel) -> None:
+    """The kernel refuses to be read with less room than for the largest write."""
+    offered = struct.pack("<IIIII44x", 7, 41, 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    sizes = {}
+    for room in (8 << 20, 2 << 20, 0):
+        device = Device.adopt(kernel.device.fd, room)
+        server = Server(Large(), device)
+        kernel.ask(1, INIT, offered)
+        server._begin(device.read() or b"")
+        answer = records.unpack(PROTOCOL_STRUCTS["fuse_init_out"], kernel.raw(), 16)
+        sizes[room] = (answer.max_write, answer.max_pages)
+    assert sizes == {8 << 20: (4 << 20, 1024), 2 << 20: (2 << 20, 512), 0: (4096, 1)}
 
 
 def test_what_runs_at_the_end_is_answered(kernel: Kernel) -> None:
