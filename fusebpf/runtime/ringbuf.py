@@ -33,12 +33,15 @@ class Ring:
         except BaseException:
             self._consumer.close()
             raise
+        # One store each: struct.pack_into writes zeros first, and a program that makes a record
+        # meanwhile would find the ring full.
+        self._consumed = memoryview(self._consumer).cast("Q")
 
     def read(self, limit: int | None = None) -> list[bytes]:
         """Records that are complete, oldest first, at most `limit`; they are consumed."""
         found: list[bytes] = []
-        at = self._position(self._consumer)
-        end = self._position(self._rest)
+        at = self._consumed[0]
+        (end,) = struct.unpack_from("=Q", self._rest, 0)
         while at < end and (limit is None or len(found) < limit):
             place = _PAGE + (at & self._mask)
             (header,) = struct.unpack_from("=I", self._rest, place)
@@ -48,16 +51,12 @@ class Ring:
             if not header & _DISCARDED:
                 found.append(self._rest[place + _HEADER : place + _HEADER + length])
             at += (_HEADER + length + 7) & ~7
-            struct.pack_into("=Q", self._consumer, 0, at)
+            self._consumed[0] = at
         return found
-
-    @staticmethod
-    def _position(page: mmap.mmap) -> int:
-        (value,) = struct.unpack_from("=Q", page, 0)
-        return int(value)
 
     def close(self) -> None:
         """Unmap it."""
+        self._consumed.release()
         self._consumer.close()
         self._rest.close()
 

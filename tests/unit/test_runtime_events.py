@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from fusebpf.abi.record import Record
 from fusebpf.build import BuiltObject, build_file
 from fusebpf.errors import FusebpfError
-from fusebpf.runtime import sysbpf
+from fusebpf.runtime import ringbuf, sysbpf
 from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.load import open_standin
@@ -137,6 +139,36 @@ def test_a_full_ring_counts_what_it_drops(
     assert 0 < kept < 200
     assert events["opened"].dropped == 200 - kept
     assert events["quiet"].dropped == 0
+
+
+def test_the_place_of_the_reader_only_grows() -> None:
+    """A program that makes a record meanwhile takes it for how much room there is."""
+    size, records = 1 << 20, (1 << 20) // 16
+    fd = os.memfd_create("ring")
+    ours, theirs = os.pipe()
+    try:
+        os.ftruncate(fd, 2 * mmap.PAGESIZE + 2 * size)
+        os.pwrite(fd, struct.pack("=Q", size), 0)
+        os.pwrite(fd, struct.pack("=Q", 2 * size), mmap.PAGESIZE)
+        os.pwrite(fd, struct.pack("=IIQ", 8, 0, 5) * records, 2 * mmap.PAGESIZE)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                with mmap.mmap(fd, mmap.PAGESIZE) as page, memoryview(page).cast("Q") as places:
+                    os.write(theirs, b"r")
+                    while size <= (at := places[0]) < 2 * size:
+                        pass
+                    os._exit(at != 2 * size)
+            finally:
+                os._exit(2)
+        assert os.read(ours, 1) == b"r"
+        ring = ringbuf.Ring(fd, size)
+        assert len(ring.read()) == records
+        ring.close()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    finally:
+        for each in (fd, ours, theirs):
+            os.close(each)
 
 
 def test_closed_events_say_so(tables: tuple[Maps, EventStreams]) -> None:
