@@ -15,7 +15,7 @@ import select
 import signal
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -83,16 +83,25 @@ def name(fd: int, path: Path) -> None:
     os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
 
 
+_held: dict[int, Record] = {}
+"""The records of this process, by link."""
+
+
 def hold(link_id: int, record: Record) -> int:
     """Write the record of this process and lock it, for as long as the descriptor is open."""
     with unnamed(_path(link_id)) as fd:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(fd, json.dumps(asdict(record)).encode())
+    _held[link_id] = record
     return fd
 
 
 def found(link_id: int) -> tuple[DaemonStatus, Record] | None:
     """The daemon of a mount; None when it has none, or one that runs itself."""
+    own = _held.get(link_id)
+    if own is not None and own.pid == os.getpid():
+        # Not to be looked at: with any descriptor that it closes a process gives up its locks.
+        return DaemonStatus(own.served, own.pid, "serving", own.log), own
     try:
         with _path(link_id).open("rb") as file:
             record = Record(**json.loads(file.read()))
@@ -100,13 +109,15 @@ def found(link_id: int) -> tuple[DaemonStatus, Record] | None:
             kind = _FLOCK.unpack(fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))[0]
     except (OSError, ValueError, TypeError):
         return None  # there is none, or it ends just now
-    serving = kind != fcntl.F_UNLCK
+    # Others may read the file, and with that take a lock for reading.
+    serving = kind == fcntl.F_WRLCK
     shown = DaemonStatus(record.served, record.pid, "serving" if serving else "ended", record.log)
     return shown, record
 
 
 def forget(link_id: int) -> None:
     """Remove a record, and the log beside it."""
+    _held.pop(link_id, None)
     for path in (_path(link_id), own_log(link_id)):
         path.unlink(missing_ok=True)
 
@@ -148,7 +159,8 @@ def ending(link_id: int) -> Iterator[None]:
                 return
             for number in (signal.SIGTERM, signal.SIGKILL):
                 if not ended:
-                    signal.pidfd_send_signal(pidfd, number)
+                    with suppress(ProcessLookupError):  # just now
+                        signal.pidfd_send_signal(pidfd, number)
                     ended = _wait(pidfd)
         forget(link_id)
     finally:
@@ -157,9 +169,9 @@ def ending(link_id: int) -> Iterator[None]:
 
 
 def _serving(link_id: int) -> int | None:
-    """A descriptor (pidfd_open(2)) of the process that serves a mount."""
+    """A descriptor (pidfd_open(2)) of the process that serves a mount, if that is another one."""
     held = found(link_id)
-    if held is None or held[0].state != "serving":
+    if held is None or held[0].state != "serving" or held[0].pid == os.getpid():
         return None
     try:
         pidfd = os.pidfd_open(held[0].pid)

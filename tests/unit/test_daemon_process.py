@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -179,6 +181,22 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return daemons.directory()
 
 
+@contextmanager
+def _locked_for_reading(path: Path) -> Iterator[None]:
+    """As any user can lock a file that he may read."""
+    code = (
+        "import fcntl, sys\nfile = open(sys.argv[1])\nfcntl.lockf(file, fcntl.LOCK_SH)\n"
+        "print(flush=True)\nsys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        yield
+        process.communicate()
+
+
 def test_a_record_tells_whether_its_process_lives(directory: Path) -> None:
     assert daemons.found(7) is None
     ours, theirs = os.pipe()
@@ -186,7 +204,8 @@ def test_a_record_tells_whether_its_process_lives(directory: Path) -> None:
     if pid == 0:
         try:
             daemons.hold(7, daemons.Record(os.getpid(), "m:Mine", "/log", "fusebpf attach …"))
-            os.write(theirs, b"held")
+            told = daemons.found(7)  # a daemon that lists the mounts; its lock must stay
+            os.write(theirs, b"held" if told and told[0].state == "serving" else b"lost")
             signal.pause()
         finally:
             os._exit(1)
@@ -203,7 +222,35 @@ def test_a_record_tells_whether_its_process_lives(directory: Path) -> None:
     held = daemons.found(7)
     assert held is not None
     assert (held[0].state, held[1].attach) == ("ended", "fusebpf attach …")
+    with _locked_for_reading(directory / "7.json"):
+        held = daemons.found(7)
+    assert held is not None
+    assert held[0].state == "ended"
     daemons.forget(7)
+    assert list(directory.iterdir()) == []
+
+
+def test_a_daemon_that_ends_while_it_is_about_to_be_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "7.json").write_text("{}")
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    pidfd = os.pidfd_open(pid)
+    waits = iter([False, True])
+
+    def wait(_pidfd: int) -> bool:
+        ended = next(waits)
+        if not ended:
+            os.waitpid(pid, 0)
+        return ended
+
+    monkeypatch.setattr(daemons, "_serving", lambda _link_id: pidfd)
+    monkeypatch.setattr(daemons, "_loaded", lambda _link_id: False)
+    monkeypatch.setattr(daemons, "_wait", wait)
+    with daemons.ending(7):
+        pass
     assert list(directory.iterdir()) == []
 
 
