@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_HELD = (signal.SIGTERM, signal.SIGINT)
+
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
@@ -18,8 +20,23 @@ def uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    handlers = {number: signal.getsignal(number) for number in _HELD}
+    came: list[int] = []
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+        # The kernel gives another thread, if there is one, what is blocked here; Python runs the
+        # handler here all the same.
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, lambda number, _frame: came.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            for number, handler in handlers.items():
+                if callable(handler):
+                    signal.signal(number, handler)
+            for each in came:
+                signal.raise_signal(each)  # of this thread: it waits for the mask
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
