@@ -9,14 +9,19 @@ The status is mount(8)'s: 1 wrong use or no permission, 2 a failure of the syste
 from __future__ import annotations
 
 import errno
+import io
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
 from fusebpf.mountoptions import LISTED, Options, parse_options
+
+if TYPE_CHECKING:
+    from fusebpf.runtime.mountinfo import MountEntry
 
 EXIT_USE = 1
 EXIT_SYSTEM = 2
@@ -156,8 +161,8 @@ def run(call: Call) -> None:
 
 def _remount(call: Call, chosen: Mapping[str, int]) -> None:
     """Other filters, other attributes, or both; after an error all is as before."""
-    from fusebpf.runtime import mounts, replacing
-    from fusebpf.runtime.fsmount import MountError, set_attributes
+    from fusebpf.runtime import mounts
+    from fusebpf.runtime.signals import uninterrupted
 
     options = call.options
     entry, _link = mounts.filtered(call.mountpoint, "remounting")
@@ -169,6 +174,15 @@ def _remount(call: Call, chosen: Mapping[str, int]) -> None:
     path = trusted(options.filter) if options.filter else None
     if call.fake:
         return
+    with uninterrupted():
+        _change(call, entry, path, chosen)
+
+
+def _change(call: Call, entry: MountEntry, path: Path | None, chosen: Mapping[str, int]) -> None:
+    from fusebpf.runtime import replacing
+    from fusebpf.runtime.fsmount import MountError, set_attributes
+
+    options = call.options
     try:
         set_attributes(call.mountpoint, options.attributes, options.clear)
     except OSError as error:
@@ -183,7 +197,9 @@ def _remount(call: Call, chosen: Mapping[str, int]) -> None:
     try:
         done = replacing.replace(call.mountpoint, path, config=chosen)
     except BaseException:
-        before = parse_options(",".join(entry.options), sloppy=True).attributes
+        # Of all times the kernel does not show this one.
+        shown = ",".join(("strictatime", *entry.options))
+        before = parse_options(shown, sloppy=True).attributes
         set_attributes(call.mountpoint, before & options.clear, options.clear)
         raise
     for name, why in done.lost.items():
@@ -193,6 +209,8 @@ def _remount(call: Call, chosen: Mapping[str, int]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; mount(8)'s status."""
     words = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may be of any bytes
     if "--help" in words or "-h" in words:
         print(f"{_USAGE}\n{LISTED}")
         return 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from fusebpf import mounthelper
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.mounthelper import main, parse, trusted
 from fusebpf.mountoptions import parse_options
+from fusebpf.runtime import features, fsmount, mountinfo, mounts, replacing
+from fusebpf.runtime.signals import uninterrupted
 
 # linux/mount.h
 RDONLY, NOSUID, NODEV, NOEXEC, ATIME, NOATIME, NODIRATIME = 1, 2, 4, 8, 0x70, 0x10, 0x80
@@ -214,3 +217,59 @@ def test_a_link_to_itself_is_said(tmp_path: Path) -> None:
     (tmp_path / "x.bpf.o").symlink_to(tmp_path / "x.bpf.o")
     with pytest.raises(FusebpfError, match=f"cannot open the filters {tmp_path}/x.bpf.o"):
         trusted(f"{tmp_path}/x.bpf.o")
+
+
+@pytest.fixture
+def remounted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """A mount at any path; what its attributes are changed to."""
+    line = b"40 27 0:50 / /mnt rw,nosuid - fuse_bpf /srv rw,root_bpf=f0,link_id=1"
+    changes: list[tuple[int, int]] = []
+    monkeypatch.setattr(mounts, "filtered", lambda *_: (*mountinfo.parse(line), 1))
+    monkeypatch.setattr(features, "require_root", lambda _what: None)
+    monkeypatch.setattr(mounthelper, "trusted", Path)
+    monkeypatch.setattr(
+        fsmount, "set_attributes", lambda _path, value, clear: changes.append((value, clear))
+    )
+    return changes
+
+
+REMOUNT = ["/srv", "/mnt", "-o", "remount,ro,noatime,filter=/f"]
+STRICTATIME = 0x20
+
+
+def test_a_remount_that_fails_gives_back_the_options_there_were(
+    remounted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(*_args: object, **_options: object) -> None:
+        raise FusebpfError("refused")
+
+    monkeypatch.setattr(replacing, "replace", replace)
+    assert main(REMOUNT) == 32
+    (change, clear), (back, again) = remounted
+    assert (change, clear, clear & ATIME) == (RDONLY | NOATIME, again, ATIME)
+    assert back == NOSUID | STRICTATIME
+
+
+def test_an_interrupt_leaves_no_half_a_remount(
+    remounted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(*_args: object, **_options: object) -> replacing.Replacement:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+        return replacing.Replacement("set", (), {})
+
+    monkeypatch.setattr(replacing, "replace", replace)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(REMOUNT) == 8
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert [value for value, _clear in remounted] == [RDONLY | NOATIME]
+
+
+def test_a_path_of_any_bytes_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(mounthelper, "run", lambda _call: None)
+    assert main(["-v", "/srv", os.fsdecode(b"/mnt/\xff"), "-o", "filter=/f"]) == 0
+    assert capsys.readouterr().out == "mount.fuse_bpf: /srv on /mnt/\\udcff\n"
