@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from fusebpf.build.metadata import DROPS, EVENTS, MapMeta
 from fusebpf.runtime.events import EventStream, EventStreams
@@ -23,14 +24,25 @@ def open_tables(
         for meta in declared:
             if meta.kind == EVENTS or (fd := descriptor(meta.name)) is None:
                 continue
-            views[meta.name] = view = MapView(fd, meta)
+            with _closed_on_error(fd):
+                views[meta.name] = view = MapView(fd, meta)
             undo.callback(view.close)
         dropped = views.pop(DROPS, None)
         streams: dict[str, EventStream] = {}
         kinds = [meta for meta in declared if meta.kind == EVENTS]
         for index, meta in enumerate(kinds):
             if (fd := descriptor(meta.name)) is not None:
-                streams[meta.name] = stream = EventStream(fd, meta, dropped, index)
+                with _closed_on_error(fd):
+                    streams[meta.name] = stream = EventStream(fd, meta, dropped, index)
                 undo.callback(stream.close)
         undo.pop_all()
         return Maps(views), EventStreams(streams, dropped)
+
+
+@contextmanager
+def _closed_on_error(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
