@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -148,11 +149,13 @@ def _processes() -> Iterator[Path]:
 def _open_links(process: Path) -> frozenset[int]:
     found = set()
     try:
-        for info in (process / "fdinfo").iterdir():
+        infos = list((process / "fdinfo").iterdir())
+    except OSError:
+        return frozenset()  # it has ended
+    for info in infos:
+        with suppress(OSError):  # closed meanwhile
             if match := _LINK_ID.search(info.read_text(encoding="ascii", errors="replace")):
                 found.add(int(match[1]))
-    except OSError:
-        pass  # it has ended
     return frozenset(found)
 
 
