@@ -154,22 +154,28 @@ class _Library:
 
 
 _library: _Library | None = None
+_loading = threading.Lock()  # a second one would take over what libbpf prints, and be freed
 
 
 def library() -> _Library:
     """The libbpf in use. Raises FusebpfError when there is none."""
     global _library
     if _library is None:
-        named = os.environ.get("FUSEBPF_LIBBPF")
-        try:
-            _library = _Library(named or "libbpf.so.1")
-        except OSError as error:
-            where = f"FUSEBPF_LIBBPF={named}" if named else "libbpf.so.1"
-            raise FusebpfError(
-                f"cannot load libbpf ({where}): {error}",
-                "correct it, or unset FUSEBPF_LIBBPF" if named else "apt-get install libbpf1",
-            ) from None
+        with _loading:
+            _library = _library or _loaded()
     return _library
+
+
+def _loaded() -> _Library:
+    named = os.environ.get("FUSEBPF_LIBBPF")
+    try:
+        return _Library(named or "libbpf.so.1")
+    except OSError as error:
+        where = f"FUSEBPF_LIBBPF={named}" if named else "libbpf.so.1"
+        raise FusebpfError(
+            f"cannot load libbpf ({where}): {error}",
+            "correct it, or unset FUSEBPF_LIBBPF" if named else "apt-get install libbpf1",
+        ) from None
 
 
 def version() -> tuple[int, int]:

@@ -10,7 +10,9 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -197,6 +199,22 @@ def test_interrupt_inside_libbpf_is_not_lost(monkeypatch: pytest.MonkeyPatch) ->
         usual = libbpf.library()
         usual.call("libbpf_set_print", ctypes.cast(usual._print, ctypes.c_void_p))
     assert not interrupting.armed
+
+
+def test_threads_share_one_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its callback must live as long as libbpf has it."""
+    made: list[str] = []
+
+    class Slow:
+        def __init__(self, path: str) -> None:
+            made.append(path)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(libbpf, "_Library", Slow)
+    monkeypatch.setattr(libbpf, "_library", None)
+    with ThreadPoolExecutor(4) as pool:
+        found = set(pool.map(lambda _: libbpf.library(), range(4)))
+    assert (len(made), len(found)) == (1, 1)
 
 
 def test_missing_library_is_one_clear_error() -> None:
