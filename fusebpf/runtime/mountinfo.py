@@ -11,7 +11,7 @@ from pathlib import Path
 from fusebpf.frozen import dataclass
 from fusebpf.runtime.features import KERNEL_FS_TYPE, MODULE_FS_TYPE
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ def parse(raw: bytes) -> Iterator[MountEntry]:
         separator = fields.index(b"-", 6)
         fs_type, source, super_options = (*fields[separator + 1 :], b"", b"", b"")[:3]
         parsed: dict[str, str] = {}
-        for option in _unescaped(super_options).split(","):
-            key, _, value = option.partition("=")
+        for option in super_options.split(b","):  # a comma inside of one is escaped
+            key, _, value = _unescaped(option).partition("=")
             parsed[key] = value
         yield MountEntry(
             mount_id=int(fields[0]),

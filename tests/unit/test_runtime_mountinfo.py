@@ -38,6 +38,14 @@ def test_fields_and_escapes() -> None:
     assert entries[4].link_id is None
 
 
+def test_options_of_other_file_systems() -> None:
+    """Not every one escapes what it shows; an escaped comma ends no option."""
+    line = b"46 27 0:56 / /mnt/z rw - cifs //srv/a\\777 rw,domain=\\400,user=a\\054dead\n"
+    (entry,) = mountinfo.parse(line)
+    assert entry.source == r"//srv/a\777"
+    assert entry.super_options == {"rw": "", "domain": r"\400", "user": "a,dead"}
+
+
 def test_mount_at_a_path(tmp_path: Path) -> None:
     proc = mountinfo.at("/proc")
     assert proc is not None
