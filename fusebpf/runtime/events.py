@@ -45,7 +45,10 @@ class EventStream:
         ring = self.ring()
         make = record_class(self.meta.value)
         found = ring.read(limit)
-        if not found and timeout != 0 and ringbuf.wait([ring], timeout):
+        end = None if timeout is None else time.monotonic() + timeout
+        # One wait may not do: what woke this is not complete yet, or another reader took it.
+        while not found and limit != 0 and (end is None or time.monotonic() < end):
+            ringbuf.wait([ring], None if end is None else max(0.0, end - time.monotonic()))
             found = ring.read(limit)
         return [make(*self._record.unpack(raw)) for raw in found]
 

@@ -129,6 +129,25 @@ def test_a_reader_is_woken(loaded: Object, tables: tuple[Maps, EventStreams]) ->
     assert len(found) == 1
 
 
+def test_a_reader_that_is_woken_for_nothing_waits_on(
+    loaded: Object, tables: tuple[Maps, EventStreams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = tables[1]["opened"]
+    waits: list[float | None] = []
+
+    def wait(_rings: object, seconds: float | None) -> bool:
+        waits.append(seconds)
+        if len(waits) == 3:
+            run(loaded)
+        return True
+
+    monkeypatch.setattr(ringbuf, "wait", wait)
+    assert len(stream.read(timeout=None)) == 1
+    assert waits == [None] * 3
+    assert stream.read() == stream.read(timeout=None, limit=0) == []
+    assert len(waits) == 3
+
+
 def test_a_full_ring_counts_what_it_drops(
     loaded: Object, tables: tuple[Maps, EventStreams]
 ) -> None:
