@@ -28,7 +28,7 @@ def mount(
     Raises MountError with the kernel's own text, OSError.
     """
     with FsContext(features.fs_type() or features.MODULE_FS_TYPE) as context:
-        context.set_string("source", str(lower or "fusebpf"))
+        context.set_source(lower or "fusebpf")
         context.set_string("fd", str(device.fileno()))
         if lower is None:
             for key, value in {"rootmode": "40000", "user_id": "0", "group_id": "0"}.items():

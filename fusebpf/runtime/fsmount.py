@@ -36,6 +36,7 @@ _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
 _AT_RECURSIVE = 0x8000
 _LOG_LINE_BYTES = 4096
+_STRING_BYTES = 255  # fsconfig(2) takes no longer string
 
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
@@ -67,6 +68,13 @@ class FsContext:
     def set_string(self, key: str, value: str | os.PathLike[str]) -> None:
         """Set an option to a string, at most 255 bytes."""
         self._config(_FSCONFIG_SET_STRING, key, os.fsencode(value), 0)
+
+    def set_source(self, path: str | os.PathLike[str]) -> None:
+        """Say what is mounted; of a path that is too long the end."""
+        source = os.fsencode(path)
+        if len(source) > _STRING_BYTES:
+            source = b"..." + source[-(_STRING_BYTES - 3) :]
+        self.set_string("source", os.fsdecode(source))
 
     def set_fd(self, key: str, fd: int) -> None:
         """Set an option to an open file (not one opened with O_PATH)."""

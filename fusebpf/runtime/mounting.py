@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from fusebpf.build.metadata import Metadata
     from fusebpf.dsl import FilterSet
 
-_SOURCE_BYTES = 255  # fsconfig(2) takes no longer string
-
 
 class Mount:
     """An attached mount. `maps` and `events` are the set's, usable while this object is open.
@@ -191,12 +189,9 @@ def _make_mount(
     fs_type: str, lower: Path, root_fd: int, link_fd: int, daemon_fd: int | None, attributes: int
 ) -> int:
     """A mount of `lower` with the link's filters, at no path yet."""
-    source = os.fsencode(lower)
-    if len(source) > _SOURCE_BYTES:
-        source = b"..." + source[-(_SOURCE_BYTES - 3) :]
     try:
         with FsContext(fs_type) as context:
-            context.set_string("source", os.fsdecode(source))
+            context.set_source(lower)
             if daemon_fd is None:
                 context.set_flag("no_daemon")
             else:

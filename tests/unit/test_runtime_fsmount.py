@@ -47,6 +47,21 @@ def test_mount_move_and_umount(tmp_path: Path) -> None:
     assert len(mountinfo.entries()) == before
 
 
+def test_of_a_source_that_is_too_long_the_end_is_shown(tmp_path: Path) -> None:
+    for name in ("a" * 300 + "/last", os.fsdecode(b"odd\xff")):
+        with FsContext("tmpfs") as context:
+            context.set_source(name)
+            fd = context.mount()
+        try:
+            move_mount(fd, tmp_path)
+        finally:
+            os.close(fd)
+        entry = mountinfo.at(tmp_path)
+        umount(tmp_path)
+        assert entry is not None
+        assert entry.source == ("..." + name[-252:] if len(name) > 255 else name)
+
+
 def test_a_mount_that_is_not_moved_goes_with_its_descriptor() -> None:
     before = mountinfo.entries()
     with FsContext("tmpfs") as context:
