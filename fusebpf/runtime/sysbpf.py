@@ -104,7 +104,8 @@ def array_map(size: int) -> int:
 def possible_cpus() -> int:
     """Number of CPUs the kernel may ever use: the length of a per-CPU value."""
     text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()
-    return int(text.replace("-", ",").split(",")[-1]) + 1
+    ranges = (part.partition("-") for part in text.split(","))  # 0-3 or, with gaps, 0,2-3
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
 
 
 @dataclass(frozen=True)

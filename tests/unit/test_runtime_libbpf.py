@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,14 @@ def test_map_elements_by_descriptor(working: Object) -> None:
     assert full.value.errno == errno.E2BIG
     assert sysbpf.map_delete(fd, key)
     assert not sysbpf.map_delete(fd, key)
+
+
+@pytest.mark.parametrize(("text", "count"), [("0", 1), ("0-3", 4), ("0,2-3,8-9", 5)])
+def test_numbers_of_cpus_may_have_gaps(
+    monkeypatch: pytest.MonkeyPatch, text: str, count: int
+) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda _path, encoding: f"{text}\n")
+    assert sysbpf.possible_cpus() == count
 
 
 @needs_root
