@@ -16,9 +16,10 @@ from fusebpf.runtime.maps import MapView, record_class
 
 
 class EventStream:
-    """Events of one kind, each given to one reader: instances of a dataclass like the declared one.
+    """Events of one kind: instances of a dataclass like the declared one.
 
-    Bytes come without the zeros at their end.
+    Each is given to one reader, but for those that two come to at the same moment. Bytes come
+    without the zeros at their end.
     """
 
     def __init__(self, fd: int, meta: MapMeta, drops: MapView | None, index: int) -> None:

@@ -19,7 +19,11 @@ _HEADER = 8
 
 
 class Ring:
-    """The records of one ring; a single reader at a time. `size` is that of its data in bytes."""
+    """The records of one ring. `size` is that of its data in bytes.
+
+    Of readers in several processes each goes on behind the other, but nothing keeps them apart:
+    records that they come to at the same moment may be given to both.
+    """
 
     def __init__(self, fd: int, size: int) -> None:
         """Map the ring behind `fd`, which stays the caller's."""
@@ -48,10 +52,15 @@ class Ring:
             if header & _BUSY:
                 break
             length = header & ~(_BUSY | _DISCARDED)
-            if not header & _DISCARDED:
-                found.append(self._rest[place + _HEADER : place + _HEADER + length])
-            at += (_HEADER + length + 7) & ~7
+            record = self._rest[place + _HEADER : place + _HEADER + length]
+            if self._consumed[0] != at:
+                # Another reader took it; what was read may be something else by now.
+                at = self._consumed[0]
+                continue
+            at = min(at + ((_HEADER + length + 7) & ~7), end)
             self._consumed[0] = at
+            if not header & _DISCARDED:
+                found.append(record)
         return found
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,37 @@ def test_the_place_of_the_reader_only_grows() -> None:
     finally:
         for each in (fd, ours, theirs):
             os.close(each)
+
+
+class _Overtaken(mmap.mmap):
+    """A ring of which another reader takes two records while the first is copied."""
+
+    consumed: memoryview | None = None
+
+    def __getitem__(self, part: Any) -> Any:
+        found = super().__getitem__(part)
+        if self.consumed is not None:
+            self.consumed[0], self.consumed = 32, None
+        return found
+
+
+def test_a_reader_that_was_overtaken_goes_on_behind_the_other() -> None:
+    size = 4096
+    fd = os.memfd_create("ring")
+    try:
+        os.ftruncate(fd, 2 * mmap.PAGESIZE + 2 * size)
+        os.pwrite(fd, struct.pack("=Q", 48), mmap.PAGESIZE)
+        records = b"".join(struct.pack("=IIQ", 8, 0, number) for number in range(3))
+        os.pwrite(fd, records, 2 * mmap.PAGESIZE)
+        ring = ringbuf.Ring(fd, size)
+        ring._rest.close()
+        ring._rest = rest = _Overtaken(fd, mmap.PAGESIZE + 2 * size, offset=mmap.PAGESIZE)
+        rest.consumed = ring._consumed
+        assert ring.read() == [struct.pack("=Q", 2)]
+        assert ring._consumed[0] == 48
+        ring.close()
+    finally:
+        os.close(fd)
 
 
 def test_closed_events_say_so(tables: tuple[Maps, EventStreams]) -> None:
