@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import astuple, make_dataclass
 from functools import cache
 from typing import Any
@@ -159,6 +159,14 @@ class MapView(MutableMapping[Cell, Cell]):
         for raw in sysbpf.map_keys(self._descriptor(), self._key.size):
             yield self._key.unpack(raw)
 
+    def items(self) -> ItemsView[Cell, Cell]:
+        """Keys with their values; without those that a filter removes meanwhile."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Cell]:
+        """The values of `items`."""
+        return _Values(self)
+
     def __len__(self) -> int:
         return self.meta.max_entries if self._array else sum(1 for _ in self)
 
@@ -191,6 +199,25 @@ class MapView(MutableMapping[Cell, Cell]):
 
     def _packed_key(self, key: Cell) -> bytes:
         return self._key.pack(key, f"key of map {self.name}")
+
+
+class _Items(ItemsView[Cell, Cell]):
+    _mapping: MapView
+
+    def __iter__(self) -> Iterator[tuple[Cell, Cell]]:
+        for key in self._mapping:
+            try:
+                value = self._mapping[key]
+            except KeyError:
+                continue
+            yield key, value
+
+
+class _Values(ValuesView[Cell]):
+    _mapping: MapView
+
+    def __iter__(self) -> Iterator[Cell]:
+        return (value for _key, value in self._mapping.items())
 
 
 class _PerCpu(Mapping[Cell, list[Cell]]):

@@ -321,16 +321,25 @@ def map_delete(fd: int, key: bytes) -> bool:
 
 
 def map_keys(fd: int, key_size: int) -> Iterator[bytes]:
-    """The keys of a map. Entries added or removed meanwhile may or may not be seen."""
-    key: bytes | None = None
+    """The keys of a map, each once. Entries added or removed meanwhile may or may not be seen."""
     following = ctypes.create_string_buffer(key_size)
-    while True:
+
+    def after(key: bytes | None) -> bytes | None:
         try:
             bpf(MAP_GET_NEXT_KEY, _elem(fd, key, ctypes.addressof(following), 0))
         except FileNotFoundError:
-            return
-        key = following.raw
-        yield key
+            return None
+        return following.raw
+
+    seen: set[bytes] = set()
+    key = after(None)
+    while key is not None:
+        # Asked first: after a key that is gone, removed by the caller maybe, comes the first again.
+        upcoming = after(key)
+        if key not in seen:
+            seen.add(key)
+            yield key
+        key = upcoming
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,25 @@ def test_hash_is_a_mapping(maps: Maps) -> None:
         _ = table[5]
 
 
+def test_entries_may_go_while_they_are_looked_at(maps: Maps) -> None:
+    """Each key comes once, and one that is gone by now not with a KeyError."""
+    table = maps["table"]
+    table.update({1: 10, 2: 20, 3: 30})
+    seen = []
+    for key in table:
+        seen.append(key)
+        if key != seen[0]:
+            del table[key]
+    assert sorted(seen) == [1, 2, 3]
+    table.update({1: 10, 2: 20, 3: 30})
+    order = list(table)
+    items = iter(table.items())
+    assert next(items)[0] == order[0]
+    del table[order[1]]
+    assert order[1] not in dict(items)
+    assert sorted(table.values()) == sorted(10 * key for key in (order[0], order[2]))
+
+
 def test_full_hash_says_so(maps: Maps) -> None:
     maps["table"].update({1: 1, 2: 2, 3: 3})
     with pytest.raises(MapFullError, match=r"map table is full \(3 entries\)"):
