@@ -459,6 +459,8 @@ class Object:
         if self._pointer is not None:
             pointer, self._pointer = self._pointer, None
             library().call("bpf_object__close", pointer)
+        # It would stay until cycles are collected: programs and maps refer to this.
+        self._log.close()
 
     def __enter__(self) -> Object:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import os
 import signal
 import struct
@@ -139,6 +140,22 @@ def test_close_takes_everything_out_of_the_kernel() -> None:
     deadline = os.times().elapsed + 10
     while prog_id in set(sysbpf.ids(sysbpf.PROG_GET_NEXT_ID)):
         assert os.times().elapsed < deadline, "the program outlived its object"
+
+
+def test_close_gives_the_room_for_the_log_back() -> None:
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("/dev/zero")
+
+    data = compiled(WORKING)
+    before = mapped()
+    gc.disable()
+    try:
+        with Object(data, "working") as opened:
+            assert opened.programs
+            assert mapped() > before
+        assert mapped() == before
+    finally:
+        gc.enable()
 
 
 @needs_root
