@@ -36,13 +36,10 @@ def stats(mountpoint: Path, seconds: float, as_json: bool) -> None:
     from fusebpf.runtime.stats import Meter
 
     _entry, link_id = mounts.filtered(mountpoint, "stats")
-    try:
-        with Meter(features.require()) as meter:
-            meter.read(link_id)
-            time.sleep(seconds)
-            found = meter.read(link_id)
-    except OSError:
-        raise mounts.gone(mountpoint) from None
+    with mounts.asking(mountpoint), Meter(features.require()) as meter:
+        meter.read(link_id)
+        time.sleep(seconds)
+        found = meter.read(link_id)
     if as_json:
         json_out({"seconds": seconds, "hooks": [asdict(entry) for entry in found]})
         return

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,11 +86,8 @@ def _look(meter: Meter, chosen: _Filters | None) -> _Sample:
 
     found: _Sample = []
     for where, link_id in _in_force() if chosen is None else [chosen]:
-        try:
+        with suppress(OSError) if chosen is None else mounts.asking(where):
             found.extend((where, row) for row in meter.read(link_id))
-        except OSError:
-            if chosen is not None:
-                raise mounts.gone(where) from None
     return found
 
 

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
 from fusebpf.frozen import dataclass
 from fusebpf.runtime import daemons, features, mountinfo, state
 from fusebpf.runtime.daemons import DaemonStatus
@@ -99,11 +100,9 @@ def open(mountpoint: str | os.PathLike[str]) -> Mount:
     Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
     """
     entry, link_id = filtered(mountpoint, "reading the maps of a mount")
-    try:
+    with asking(mountpoint):
         found = state.loaded_set(link_id, features.require())
         maps, events = state.open_set(found)
-    except OSError as error:
-        raise FusebpfError(f"cannot read the filters of {mountpoint}: {error}") from None
     name = entry.super_options.get("root_bpf", "")
     return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, events, False)
 
@@ -114,10 +113,23 @@ def ops_map_id(mountpoint: str | os.PathLike[str]) -> int:
     Raises UsageError when there is no mount, PrivilegeError, FusebpfError.
     """
     _entry, link_id = filtered(mountpoint, "reading the filters of a mount")
-    try:
+    with asking(mountpoint):
         return state.ops_map_id(link_id)
-    except OSError:
+
+
+@contextmanager
+def asking(mountpoint: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the kernel says to questions about filters into errors for people."""
+    try:
+        yield
+    except PermissionError:
+        raise PrivilegeError(
+            "the kernel does not let this process use BPF", "run it as root, with CAP_SYS_ADMIN"
+        ) from None
+    except FileNotFoundError:
         raise gone(mountpoint) from None
+    except OSError as error:
+        raise FusebpfError(f"cannot read the filters of {mountpoint}: {error}") from None
 
 
 def gone(mountpoint: str | os.PathLike[str]) -> FusebpfError:

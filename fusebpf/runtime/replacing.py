@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fusebpf.build.metadata import DROPS, EVENTS, MapMeta
-from fusebpf.errors import FusebpfError, PrivilegeError
+from fusebpf.errors import FusebpfError
 from fusebpf.frozen import dataclass
 from fusebpf.runtime import features, mounts, state, sysbpf
 from fusebpf.runtime.config import choose
@@ -81,7 +81,7 @@ def replace(
     chosen = choose(metadata, config or {})
     name = entry.super_options.get("root_bpf", "")
     with ExitStack() as stack:
-        with _there(mountpoint):
+        with mounts.asking(mountpoint):
             link = sysbpf.fd_by_id(sysbpf.LINK_GET_FD_BY_ID, link_id)
             stack.callback(os.close, link)
             old_map = sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, sysbpf.link_info(link).map_id)
@@ -93,7 +93,7 @@ def replace(
         stack.enter_context(opened)
         for symbol, value in chosen.items():
             opened.set_rodata(symbol, value)
-        with _there(mountpoint):
+        with mounts.asking(mountpoint):
             for map_name in kept:
                 fd = sysbpf.fd_by_id(sysbpf.MAP_GET_FD_BY_ID, old.map_ids[map_name])
                 stack.callback(os.close, fd)
@@ -105,26 +105,22 @@ def replace(
             stack.callback(events.close)
             stack.callback(maps.close)
             prepare(maps)
-        with uninterrupted(), _there(mountpoint):
+        with uninterrupted(), _in_force(mountpoint):
             _fill(opened, programs, name, kernel)
             sysbpf.link_update_map(link, opened.maps[OPS_MAP].fd, old_map)
     return Replacement(metadata.set, tuple(n for n in kept if not n.startswith("fusebpf_")), lost)
 
 
 @contextmanager
-def _there(mountpoint: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn the kernel's refusals into errors for people."""
+def _in_force(mountpoint: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the kernel's refusals of a replacement into errors for people."""
     try:
         yield
     except OSError as error:
-        if error.errno == errno.EPERM and os.geteuid() == 0:
+        if error.errno == errno.EPERM:  # this process may use BPF: the filters are loaded
             raise FusebpfError(
                 f"the filters of {mountpoint} were replaced or torn off meanwhile",
                 "fusebpf ls shows what is in force; try again",
-            ) from None
-        if error.errno in (errno.EPERM, errno.EACCES):
-            raise PrivilegeError(
-                "the kernel does not let this process use BPF", "run it as root, with CAP_SYS_ADMIN"
             ) from None
         if error.errno in (errno.ENOENT, errno.ENOLINK):
             raise mounts.gone(mountpoint) from None
