@@ -490,8 +490,9 @@ static struct dentry *fbpf_lookup_classic(struct inode *dir,
 	fbpf_set_classic(dentry);
 	alias = fuse_dir_inode_operations.lookup(dir, dentry, flags);
 	if (!IS_ERR_OR_NULL(alias)) {
+		/* Nobody may take a given one for the daemon's own */
+		WRITE_ONCE(fbpf_d(alias)->given, fbpf_d(dentry)->given);
 		fbpf_set_classic(alias);
-		fbpf_d(alias)->given = fbpf_d(dentry)->given;
 	}
 	return alias;
 }
@@ -534,8 +535,8 @@ static void fbpf_rename_alias(const struct fbpf_mount *fb, struct dentry *alias,
 	u32 seq = told->lower == fd->lower ? told->seq : FBPF_SEQ_NONE;
 
 	fd->tag = told->tag;
-	fd->given = told->given;
 	WRITE_ONCE(fd->classic, false);
+	WRITE_ONCE(fd->given, told->given);
 	WRITE_ONCE(fd->gen, told->gen);
 	WRITE_ONCE(fd->expires, told->expires);
 	if (fd->lower)

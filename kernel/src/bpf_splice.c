@@ -105,10 +105,19 @@ static bool fbpf_cached(const struct file *file)
 	return !(ff->open_flags & FOPEN_DIRECT_IO);
 }
 
-/* Through the page cache, as fuse_cache_write_iter() without write-back */
+/*
+ * Through the page cache, as fuse_cache_write_iter() without write-back. What is
+ * dirty there goes first: a write that fails leaves its pages not up to date.
+ */
 static ssize_t fbpf_write_cached(struct kiocb *iocb, struct iov_iter *from)
 {
-	return file_modified(iocb->ki_filp) ?: fuse_perform_write(iocb, from);
+	struct file *file = iocb->ki_filp;
+	loff_t pos = iocb->ki_pos;
+
+	return file_modified(file) ?:
+	       filemap_write_and_wait_range(file->f_mapping, pos,
+					    pos + iov_iter_count(from) - 1) ?:
+	       fuse_perform_write(iocb, from);
 }
 
 /* Send the daemon what an iterator has */

@@ -545,7 +545,7 @@ int fbpf_check_options(struct fs_context *fsc)
 
 	opts->fsc = fsc;
 	if (ctx->is_bdev)
-		return invalfc(fsc, "root_dir is a directory: not for a type with a block device");
+		return invalfc(fsc, "a type with a block device has no lower directory");
 	if (!opts->root.mnt)
 		return invalfc(fsc, "root_dir is missing");
 	if (opts->no_daemon && fbpf_has_device(ctx))
