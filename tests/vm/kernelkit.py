@@ -261,6 +261,17 @@ def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         os.close(fd)
 
 
+@contextmanager
+def piped() -> Iterator[tuple[int, int]]:
+    """The ends of a pipe to read from and to write to, closed at the end."""
+    ends = os.pipe()
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            os.close(end)
+
+
 def code_of(call: Callable[[], object]) -> int:
     """The errno that a call ends with; 0 when it does not fail."""
     try:

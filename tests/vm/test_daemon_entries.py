@@ -30,7 +30,7 @@ from fusebpf.daemon import (
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
 from tests.vm import daemonkit as kit
-from tests.vm.kernelkit import code_of, opened
+from tests.vm.kernelkit import code_of, opened, piped
 from tests.vm.limits import eventually
 
 FICLONE = 0x40049409  # linux/fs.h
@@ -159,41 +159,45 @@ def test_nodeids_are_forgotten_as_often_as_they_were_given(mount: kit.Mount) -> 
     assert eventually(lambda: forgotten() == given), (forgotten(), given)
 
 
-def test_a_splice_into_a_file_of_the_daemons_own(mount: kit.Mount) -> None:
-    """Its pages are cached, and no older than what was spliced."""
-    content = bytearray(b"0123456789")
+def look_at_own(mount: kit.Mount, content: bytearray, **answers: Any) -> None:
+    """Leave LOOKUP to the daemon, which has a file of its own with this content."""
 
-    def attr(*_args: Any) -> Attr:
+    def attr() -> Attr:
         return Attr(mode=0o100644, nlink=1, size=len(content))
 
     def write(_call: Call, req: WriteIn, data: bytes) -> int:
         content[req.offset : req.offset + len(data)] = data
         return len(data)
 
-    mount.look(
-        USER,
-        lookup=lambda *_args: EntryOut(nodeid=9, attr=attr()),
-        getattr=lambda *_args: AttrOut(attr=attr()),
-        read_iter=lambda _call, req: bytes(content[req.offset : req.offset + req.size]),
-        write_iter=write,
-        flush=None,
-        fsync=None,
-    )
-    source, sink = os.pipe()
-    with opened(mount.mnt / "own", os.O_RDWR) as fd:
-        assert os.pread(fd, 20, 0) == content
-        os.write(sink, b"piped")
-        assert os.splice(source, fd, 5, offset_dst=8) == 5
-        assert content == b"01234567piped"
-        assert os.pread(fd, 20, 0) == content
-    assert not mount.daemon._seen("fsync")
-    with opened(mount.mnt / "own", os.O_RDWR | os.O_SYNC) as fd:
-        os.write(sink, b"kept")
-        assert os.splice(source, fd, 4, offset_dst=0) == 4
-        assert mount.daemon._seen("fsync")
+    made = {
+        "lookup": lambda *_args: EntryOut(nodeid=9, attr=attr()),
+        "getattr": lambda *_args: AttrOut(attr=attr()),
+        "setattr": lambda *_args: AttrOut(attr=attr()),
+        "read_iter": lambda _call, req: bytes(content[req.offset : req.offset + req.size]),
+        "write_iter": write,
+        "flush": None,
+        "fsync": None,
+    }
+    mount.look(USER, **made | answers)
+
+
+def test_a_splice_into_a_file_of_the_daemons_own(mount: kit.Mount) -> None:
+    """Its pages are cached, and no older than what was spliced."""
+    content = bytearray(b"0123456789")
+    look_at_own(mount, content)
+    with piped() as (source, sink):
+        with opened(mount.mnt / "own", os.O_RDWR) as fd:
+            assert os.pread(fd, 20, 0) == content
+            os.write(sink, b"piped")
+            assert os.splice(source, fd, 5, offset_dst=8) == 5
+            assert content == b"01234567piped"
+            assert os.pread(fd, 20, 0) == content
+        assert not mount.daemon._seen("fsync")
+        with opened(mount.mnt / "own", os.O_RDWR | os.O_SYNC) as fd:
+            os.write(sink, b"kept")
+            assert os.splice(source, fd, 4, offset_dst=0) == 4
+            assert mount.daemon._seen("fsync")
     assert content == b"kept4567piped"
-    os.close(source)
-    os.close(sink)
 
 
 def test_a_splice_that_fails_leaves_what_was_not_written_back(
@@ -201,37 +205,18 @@ def test_a_splice_that_fails_leaves_what_was_not_written_back(
 ) -> None:
     monkeypatch.setattr(kit.Scripted, "init_flags", ("WRITEBACK_CACHE",))
     content = bytearray(4096)
-    full = False
-
-    def attr(*_args: Any) -> Attr:
-        return Attr(mode=0o100644, nlink=1, size=len(content))
-
-    def write(_call: Call, req: WriteIn, data: bytes) -> int:
-        if full and len(data) < len(content):
-            return -errno.ENOSPC
-        content[req.offset : req.offset + len(data)] = data
-        return len(data)
-
-    with kit.filtered(tmp_path) as made:
-        made.look(
-            USER,
-            lookup=lambda *_args: EntryOut(nodeid=9, attr=attr()),
-            getattr=lambda *_args: AttrOut(attr=attr()),
-            setattr=lambda *_args: AttrOut(attr=attr()),
-            read_iter=lambda _call, req: bytes(content[req.offset : req.offset + req.size]),
-            write_iter=write,
-            flush=None,
-        )
-        source, sink = os.pipe()
+    with kit.filtered(tmp_path) as made, piped() as (source, sink):
+        look_at_own(made, content)
+        write = made.daemon._answers["write_iter"]
         with opened(made.mnt / "own", os.O_RDWR) as fd:
             assert os.pwrite(fd, b"A" * 4096, 0) == 4096
             os.write(sink, b"piped")
-            full = True
+            made.daemon._answers["write_iter"] = lambda call, req, data: (
+                write(call, req, data) if len(data) == len(content) else -errno.ENOSPC
+            )
             assert code_of(lambda: os.splice(source, fd, 5, offset_dst=100)) == errno.ENOSPC
             # Newer kernels keep in the page what could not be written; the rest is as it was
             assert os.pread(fd, 100, 0) + os.pread(fd, 4096, 105) == b"A" * 4091
-        os.close(source)
-        os.close(sink)
     assert content == b"A" * 4096
 
 

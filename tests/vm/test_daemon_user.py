@@ -24,7 +24,7 @@ from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
 from tests.vm import hook_calls, kernelkit
 from tests.vm.kernel_twins import file_system
-from tests.vm.kernelkit import CAPABILITY, opened
+from tests.vm.kernelkit import CAPABILITY, opened, piped
 from tests.vm.limits import eventually
 
 SWAPON, SPLICE, OPENAT2 = 167, 275, 437  # their numbers on x86
@@ -215,8 +215,7 @@ def test_a_splice_into_what_it_opened(m: kit.Mount) -> None:
 
     content = bytes(range(256)) * 40
     leave(m, "open", write_iter=write)
-    source, sink = os.pipe()
-    with opened(m.mnt / "file", os.O_RDWR) as fd:
+    with piped() as (source, sink), opened(m.mnt / "file", os.O_RDWR) as fd:
         os.write(sink, content)
         assert os.splice(source, fd, 1 << 20, offset_dst=3) == len(content)
         assert written == [(3, content)]
@@ -227,8 +226,6 @@ def test_a_splice_into_what_it_opened(m: kit.Mount) -> None:
         m.daemon._answers["write_iter"] = -errno.ENOSPC
         assert kernelkit.code_of(lambda: os.splice(source, fd, 6)) == errno.ENOSPC
         assert os.read(source, 10) == b"456789"
-    os.close(source)
-    os.close(sink)
 
 
 def _splices() -> bool:
@@ -240,10 +237,10 @@ def _splices() -> bool:
 @pytest.mark.parametrize("user", [False, True], ids=["below", "daemon"])
 def test_a_splice_from_an_empty_pipe_keeps_nobody(m: kit.Mount, user: bool) -> None:
     """The others at the file, and at its directory: a removal locks both."""
-    file, source, sink = m.mnt / "file", *os.pipe()
+    file = m.mnt / "file"
     if user:
         leave(m, "write_iter", write_iter=lambda _call, _req, data: len(data))
-    with opened(file, os.O_RDWR) as fd, ThreadPoolExecutor() as pool:
+    with piped() as (source, sink), opened(file, os.O_RDWR) as fd, ThreadPoolExecutor() as pool:
         at_once = os.SPLICE_F_NONBLOCK
         assert kernelkit.code_of(lambda: os.splice(source, fd, 5, flags=at_once)) == errno.EAGAIN
         splice = pool.submit(os.splice, source, fd, 5, offset_dst=2)
@@ -257,8 +254,6 @@ def test_a_splice_from_an_empty_pipe_keeps_nobody(m: kit.Mount, user: bool) -> N
             os.write(sink, b"XYZ")
         assert splice.result() == 3
         assert os.pread(fd, 20, 0) == (b"012345678" if user else b"abXYZ5678")
-    os.close(source)
-    os.close(sink)
 
 
 def test_it_hears_of_what_an_open_below_is_to_cut(
@@ -304,8 +299,7 @@ def test_splices_from_one_pipe_do_not_wait_for_each_other(m: kit.Mount) -> None:
                 m.verdicts.set("write_iter", verdict.value)
 
     m.daemon._reset(flush=None, write_iter=lambda _call, _req, data: len(data))
-    source, sink = os.pipe()
-    with ThreadPoolExecutor() as pool:
+    with piped() as (source, sink), ThreadPoolExecutor() as pool:
         changing = pool.submit(change)
         try:
             splicing = [pool.submit(splice) for _ in range(4)]
@@ -313,8 +307,6 @@ def test_splices_from_one_pipe_do_not_wait_for_each_other(m: kit.Mount) -> None:
         finally:
             done.set()
         changing.result()
-    os.close(source)
-    os.close(sink)
 
 
 def test_an_open_keeps_to_the_end_of_an_append_only_file(m: kit.Mount) -> None:
