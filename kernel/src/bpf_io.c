@@ -3,8 +3,9 @@
  * Data of open files, passed to the lower file.
  *
  * Locking: what changes size or times holds the upper i_rwsem, so that the copy
- * of the attributes that follows is not overtaken. The lower f_pos is used by
- * llseek only, under the same lock.
+ * of the attributes that follows is not overtaken. What waits for a disk after a
+ * write does not. The lower f_pos is used by llseek only, under the lower
+ * f_pos_lock.
  *
  * Each operation has a form without filters, *_lower(), which bpf_io_hooks.c
  * calls between them. An empty file (FUSE_BPF_OPEN_EMPTY) is not open for
@@ -159,10 +160,13 @@ static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 
 /*
  * What backing_file_write_iter() does of a call that waits, by a shorter way,
- * and with RWF_NOAPPEND, which that does not know.
+ * and with RWF_NOAPPEND, which that does not know. What is in the page cache is
+ * left to fbpf_write_out(), without the inode's lock: writers of one file share
+ * the commits of a journal then, as they do below. @out is IOCB_DSYNC and
+ * IOCB_SYNC of it.
  */
 static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
-			       struct iov_iter *iter)
+			       struct iov_iter *iter, int *out)
 {
 	const int mask = IOCB_HIPRI | IOCB_DSYNC | IOCB_SYNC | IOCB_NOWAIT |
 			 IOCB_APPEND;
@@ -182,6 +186,10 @@ static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
 		kiocb.ki_flags &= ~IOCB_APPEND;
 	}
 	kiocb.ki_flags |= iocb->ki_flags & mask;
+	if (!(kiocb.ki_flags & IOCB_DIRECT) && lower->f_op->fsync) {
+		*out = kiocb.ki_flags & (IOCB_DSYNC | IOCB_SYNC);
+		kiocb.ki_flags &= ~*out;
+	}
 
 	old = fbpf_enter(fbpf_sb(file_inode(file)->i_sb));
 	ret = vfs_iocb_iter_write(lower, &kiocb, iter);
@@ -189,6 +197,18 @@ static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
 	iocb->ki_pos = kiocb.ki_pos;
 	fbpf_end_write(file);
 	return ret;
+}
+
+/* The end of a write that has to be on the disk, as generic_write_sync() */
+static ssize_t fbpf_write_out(struct kiocb *iocb, ssize_t done, int flags)
+{
+	int err;
+
+	if (done <= 0 || !flags)
+		return done;
+	err = fbpf_fsync_lower(iocb->ki_filp, iocb->ki_pos - done,
+			       iocb->ki_pos - 1, !(flags & IOCB_SYNC));
+	return err ?: done;
 }
 
 /* Also of no bytes may the lower file system say that they cannot be written */
@@ -228,6 +248,7 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	struct file *file = iocb->ki_filp;
 	struct inode *inode = file_inode(file);
 	struct file *lower;
+	int out = 0;
 	ssize_t ret;
 
 	if (!iov_iter_count(iter))
@@ -243,12 +264,13 @@ ssize_t fbpf_write_lower(struct kiocb *iocb, struct iov_iter *iter)
 	fbpf_seen_sxid(inode);
 	lower = fbpf_lower_to_write(file);
 	ret = IS_ERR(lower) ? PTR_ERR(lower) : fbpf_remove_hidden(file);
+	/* Only a direct one may end later than its call */
 	if (!ret)
-		ret = is_sync_kiocb(iocb) ?
-			      fbpf_write_sync(lower, iocb, iter) :
+		ret = is_sync_kiocb(iocb) || !(iocb->ki_flags & IOCB_DIRECT) ?
+			      fbpf_write_sync(lower, iocb, iter, &out) :
 			      fbpf_write_async(lower, iocb, iter);
 	inode_unlock(inode);
-	return ret;
+	return fbpf_write_out(iocb, ret, out);
 }
 
 static ssize_t fbpf_write_iter(struct kiocb *iocb, struct iov_iter *iter)
@@ -354,14 +376,15 @@ loff_t fbpf_llseek_lower(struct file *file, loff_t offset, int whence)
 		return generic_file_llseek_size(file, offset, whence,
 						inode->i_sb->s_maxbytes, 0);
 
-	inode_lock(inode);
+	/* The caller holds ours, and below another mount may be one of these */
+	mutex_lock_nested(&ff->lower->f_pos_lock, inode->i_sb->s_stack_depth);
 	ff->lower->f_pos = file->f_pos;
 	old = fbpf_enter(fbpf_sb(inode->i_sb));
 	ret = vfs_llseek(ff->lower, offset, whence);
 	fbpf_leave(old);
 	if (ret >= 0)
 		file->f_pos = ff->lower->f_pos;
-	inode_unlock(inode);
+	mutex_unlock(&ff->lower->f_pos_lock);
 	return ret;
 }
 

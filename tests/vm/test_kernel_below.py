@@ -9,13 +9,15 @@ import fcntl
 import os
 import struct
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fusebpf import USER_POSTFILTER, USER_PREFILTER, Name, SetxattrIn, Verdict
+from fusebpf import USER_POSTFILTER, USER_PREFILTER, FsyncIn, Name, SetxattrIn, Verdict
 from fusebpf.daemon import Call
 from fusebpf.runtime import mountinfo
 from fusebpf.runtime.fsmount import umount
@@ -174,6 +176,58 @@ def test_failed_writeback_is_told_by_syncfs(tmp_path: Path, mnt: Path) -> None:
             umount(low)
     finally:
         umount(store)
+
+
+class SlowDisk(daemonkit.Passthrough):
+    """A disk whose flushes wait for the test."""
+
+    def __init__(self, top: Path) -> None:
+        super().__init__(top)
+        self._slow, self._waits = threading.Event(), threading.Event()
+
+    async def fsync(  # type: ignore[override]  # methods may be either
+        self, call: Call, req: FsyncIn
+    ) -> None:
+        while self._slow.is_set():
+            self._waits.set()
+            await asyncio.sleep(0.01)
+        super().fsync(call, req)
+
+
+def test_who_waits_for_the_disk_keeps_nobody_from_the_file(tmp_path: Path, mnt: Path) -> None:
+    """Of many that write synchronously, all that came meanwhile share the next commit."""
+    store, disk, low = (tmp_path / name for name in ("store", "disk", "low"))
+    for path in (store, disk, low):
+        path.mkdir()
+    with (store / "image").open("wb") as image:
+        image.truncate(64 << 20)
+    subprocess.run(["modprobe", "loop"], check=False)
+    subprocess.run(["mkfs.ext4", "-q", "-E", "lazy_itable_init=1", store / "image"], check=True)
+    daemon = SlowDisk(store)
+    with daemonkit.served(daemon, disk):
+        subprocess.run(["mount", "-o", "loop", disk / "image", low], check=True)
+        try:
+            with kit.mounted(low, mnt), ThreadPoolExecutor(2) as pool:
+                (mnt / "file").write_bytes(bytes(1 << 16))
+                with (
+                    kit.opened(mnt / "file", os.O_WRONLY | os.O_SYNC) as waiting,
+                    kit.opened(mnt / "file", os.O_WRONLY) as other,
+                ):
+                    daemon._slow.set()
+                    first = pool.submit(os.write, waiting, b"first")
+                    try:
+                        assert daemon._waits.wait(30)
+                        moved = pool.submit(os.lseek, other, 1 << 15, os.SEEK_SET)
+                        assert moved.result(30) == 1 << 15
+                        assert pool.submit(os.write, other, b"other").result(30) == 5
+                        assert not first.done()
+                    finally:
+                        daemon._slow.clear()
+                    assert first.result(30) == 5
+                data = (mnt / "file").read_bytes()
+        finally:
+            umount(low)
+    assert (data[:5], data[1 << 15 : (1 << 15) + 5]) == (b"first", b"other")
 
 
 @pytest.mark.parametrize(("option", "kept"), [("relatime", False), ("noatime", True), ("ro", True)])
