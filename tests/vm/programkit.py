@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,24 +61,43 @@ class Done:
     errors: str
 
 
+def _waiting(pid: int) -> str:
+    """What a process and its children do in the kernel, while they are there."""
+    process = Path("/proc", str(pid))
+    said = ""
+    with suppress(OSError):
+        name, stack = (process / "comm").read_text(), (process / "stack").read_text()
+        said = f"{pid} {name}{stack}"
+        for child in (process / f"task/{pid}/children").read_text().split():
+            said += _waiting(int(child))
+    return said
+
+
 def side(where: Path, script: str, timeout: float = 280) -> Done:
     """Run a bash script in `where`, which it sees at HERE; it ends at the first error.
 
     Raises:
-        subprocess.TimeoutExpired: it ran longer than `timeout` seconds of the stock kernel.
+        subprocess.TimeoutExpired: it ran longer than `timeout` seconds of the stock kernel; its
+            `stderr` says what its processes were doing.
     """
     # Processes of its own: none stays behind, and their numbers are the same on both sides
     apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     enter = ["sh", "-c", _ENTER, "sh", str(where), str(HERE)]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*apart, *enter, "bash", "-euo", "pipefail", "-c", script],
         env=_ENVIRONMENT,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=timeout * SLOWNESS,
-        check=False,
-    )
-    return Done(done.returncode, *(os.fsdecode(text) for text in (done.stdout, done.stderr)))
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        try:
+            texts = process.communicate(timeout=timeout * SLOWNESS)
+        except subprocess.TimeoutExpired as error:
+            error.stderr = (error.stderr or b"") + _waiting(process.pid).encode()
+            raise
+        finally:
+            process.kill()
+    return Done(process.returncode, *(os.fsdecode(text) for text in texts))
 
 
 class Pair:

@@ -179,7 +179,8 @@ def _stress(base: Path, name: str) -> Done:
     try:
         return kit.side(base, script, timeout=seconds + 60)
     except subprocess.TimeoutExpired as error:
-        return Done(124, os.fsdecode(error.stdout or b""), f"{name} did not end")
+        said, waits = (os.fsdecode(text or b"") for text in (error.stdout, error.stderr))
+        return Done(124, said, f"{name} did not end\n{waits}")
 
 
 def _passed(done: Done) -> bool:
