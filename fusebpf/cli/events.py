@@ -12,13 +12,14 @@ import click
 
 from fusebpf.cli import arguments
 from fusebpf.cli.interrupts import interrupts
+from fusebpf.cli.options import Seconds
 from fusebpf.cli.output import count, json_out, record
 
 
 @click.command()
 @arguments.mountpoint()
 @click.option("--kind", "kinds", metavar="NAME", multiple=True, help="Only events of this name.")
-@click.option("--for", "seconds", metavar="S", type=click.FloatRange(0), help="Stop after S s.")
+@click.option("--for", "seconds", metavar="S", type=Seconds(), help="Stop after S s.")
 @click.option("--count", "most", metavar="N", type=click.IntRange(1), help="Stop after N events.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line each (docs/json.md).")
 def events(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.options import Seconds
 
 if TYPE_CHECKING:
     from fusebpf.guard.audit import Refusal
@@ -197,7 +198,7 @@ def update(mountpoint: Path, rules_file: Path) -> None:
 @guard.command()
 @arguments.mountpoint()
 @_rules
-@click.option("--for", "seconds", metavar="S", type=click.FloatRange(0), help="Stop after S s.")
+@click.option("--for", "seconds", metavar="S", type=Seconds(), help="Stop after S s.")
 @click.option("--count", "most", metavar="N", type=click.IntRange(1), help="Stop after N.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line each (docs/json.md).")
 def audit(

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.options import Seconds
 from fusebpf.cli.output import columns, json_out
 
 
@@ -18,7 +19,7 @@ from fusebpf.cli.output import columns, json_out
     "--for",
     "seconds",
     metavar="S",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(above=True),
     default=1.0,
     show_default=True,
     help="How long to count.",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.options import Seconds
 from fusebpf.cli.output import columns, json_out, shown
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _Filters = tuple[Path, int]  # where, and the id of their link
 @click.option(
     "--interval",
     metavar="S",
-    type=click.FloatRange(0.1),
+    type=Seconds(0.1),
     default=1.0,
     show_default=True,
     help="Seconds between two looks.",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.options import Seconds
 from fusebpf.cli.output import count, json_out, shown
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @arguments.mountpoint()
-@click.option("--for", "seconds", metavar="S", type=click.FloatRange(0), help="Stop after S s.")
+@click.option("--for", "seconds", metavar="S", type=Seconds(), help="Stop after S s.")
 @click.option("--by-process", is_flag=True, help="Tell processes apart by their names.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/json.md).")
 def trace(mountpoint: Path, seconds: float | None, by_process: bool, as_json: bool) -> None:

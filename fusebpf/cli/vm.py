@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from fusebpf.cli.options import Seconds
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -91,7 +93,7 @@ def vm() -> None:
 @click.option(
     "--timeout",
     metavar="S",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(above=True),
     help="End the machine when the command ran for S seconds (status 124).",
 )
 @click.option("--append", metavar="ARGS", multiple=True, help="Add to the kernel's command line.")

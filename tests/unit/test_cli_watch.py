@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from fusebpf.cli import top
+from fusebpf.cli import cli, top
 from fusebpf.cli.output import shown
 from fusebpf.runtime import mountinfo, state, sysbpf
 from fusebpf.runtime.stats import HookStats
@@ -93,3 +94,11 @@ def test_filters_that_mounts_share_are_counted_once(monkeypatch: pytest.MonkeyPa
     found = list(mountinfo.parse(raw + dead))
     monkeypatch.setattr(mountinfo, "entries", lambda: found)
     assert top._in_force() == [(Path("/a"), 7), (Path("/b"), 8)]
+
+
+@pytest.mark.parametrize("command", ["events", "trace", "stats"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300", "-1", "soon"])
+def test_a_time_is_one_that_can_pass(command: str, seconds: str) -> None:
+    done = CliRunner().invoke(cli, [command, "/nowhere", "--for", seconds])
+    assert done.exit_code == 2
+    assert "'--for'" in done.output
