@@ -157,10 +157,22 @@ static int fbpf_d_revalidate(FBPF_REVALIDATE_ARGS)
 	return fbpf_revalidate_slow(dentry, flags);
 }
 
+/*
+ * A path that ends where it began, as those below /proc/self/fd do: the filters
+ * may be others by now. What has no name any more is as it was when opened.
+ */
+static int fbpf_d_weak_revalidate(struct dentry *dentry, unsigned int flags)
+{
+	int err = d_unlinked(dentry) ? 0 : fbpf_settle(dentry);
+
+	return err ?: 1;
+}
+
 const struct dentry_operations fbpf_dentry_operations = {
-	.d_init		= fbpf_d_init,
-	.d_release	= fbpf_d_release,
-	.d_revalidate	= fbpf_d_revalidate,
+	.d_init			= fbpf_d_init,
+	.d_release		= fbpf_d_release,
+	.d_revalidate		= fbpf_d_revalidate,
+	.d_weak_revalidate	= fbpf_d_weak_revalidate,
 };
 
 /* The root has no name that could change */

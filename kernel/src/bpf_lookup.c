@@ -403,6 +403,21 @@ static struct dentry *fbpf_first_stale(struct dentry *dentry, u32 gen,
 	return dentry;
 }
 
+/* A file of O_TMPFILE never had a name: it has the tag of its directory */
+static int fbpf_settle_nameless(struct dentry *dentry)
+{
+	u32 gen = fbpf_gen(fbpf_sb(dentry->d_sb));
+	struct dentry *parent = dget_parent(dentry);
+	int err = fbpf_settle(parent);
+
+	if (!err && fbpf_i(d_inode(parent))->tag != fbpf_i(d_inode(dentry))->tag)
+		err = -ESTALE;
+	dput(parent);
+	if (!err)
+		WRITE_ONCE(fbpf_i(d_inode(dentry))->gen, gen);
+	return err;
+}
+
 /**
  * fbpf_settle_slow - make a tag hold under the current set of filters
  * @dentry: positive dentry, held by the caller
@@ -423,6 +438,8 @@ int fbpf_settle_slow(struct dentry *dentry)
 	/* What is the daemon's own has no tag */
 	if (!fuse_is_backed(d_inode(dentry)))
 		return 0;
+	if (inode_state_read_once(d_inode(dentry)) & I_LINKABLE)
+		return fbpf_settle_nameless(dentry);
 	/* Nobody is asked about the root: its tag is no filter's */
 	if (IS_ROOT(dentry))
 		WRITE_ONCE(fbpf_i(d_inode(dentry))->gen, fbpf_gen(fb));

@@ -483,6 +483,11 @@ static int fbpf_symlink(struct mnt_idmap *idmap, struct inode *dir,
 static int fbpf_link(struct dentry *old, struct inode *dir,
 		     struct dentry *dentry)
 {
+	/* By a descriptor, no path walk has settled it */
+	int err = fbpf_settle(old);
+
+	if (err)
+		return err;
 	/* The filters of the file decide, which a daemon's does not have */
 	if (fbpf_name_hooked(d_inode(old), FBPF_LINK))
 		return fbpf_filter_link(old, dir, dentry);

@@ -27,6 +27,11 @@ def allow(ctx: Context, req: MkdirIn, name: Name) -> Verdict:
     return CONTINUE
 
 
+def link(descriptor: str, target: Path) -> None:
+    """Link what a path below /proc/self/fd leads to; a directory to begin at has Python follow."""
+    os.link(descriptor, target, src_dir_fd=0, follow_symlinks=True)
+
+
 def opened(path: str | Path, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> None:
     os.close(os.open(path, flags, 0o600, dir_fd=dir_fd))
 
@@ -216,6 +221,44 @@ def test_o_path_gives_no_right_of_the_old_rules(guarded: Guarded) -> None:
     guarded.rules("")
     assert outcome(lambda: opened(path, os.O_WRONLY)) == "yes"
     os.close(fd)
+
+
+def test_o_path_makes_no_link_by_the_old_rules(guarded: Guarded) -> None:
+    """Nor any other change by way of its path; the owner of a file needs no more to link it."""
+    guarded.rules("")
+    fd = os.open(guarded.mnt / "x", os.O_PATH)
+    path, copy = f"/proc/self/fd/{fd}", guarded.mnt / "copy"
+    guarded.rules("deny x\n")
+    for change in (
+        lambda: link(path, copy),
+        lambda: os.chmod(path, 0o644),
+        lambda: os.utime(path),
+        lambda: os.setxattr(path, "user.a", b"x"),
+    ):
+        assert outcome(change) == "ESTALE"
+    guarded.rules("")
+    link(path, copy)
+    assert copy.read_text() == "content"
+    os.close(fd)
+
+
+def test_a_file_without_a_name_outlives_an_update(guarded: Guarded) -> None:
+    """One of O_TMPFILE has the rules of its directory, and is linked by them."""
+    guarded.rules("")
+    fd = os.open(guarded.mnt / "a", os.O_TMPFILE | os.O_RDWR)
+    gone = os.open(guarded.mnt / "x", os.O_RDONLY)
+    (guarded.mnt / "x").unlink()
+    path = f"/proc/self/fd/{fd}"
+    guarded.rules("deny elsewhere\n")
+    assert os.stat(f"/proc/self/fd/{gone}").st_nlink == 0
+    assert outcome(lambda: opened(path, os.O_RDWR)) == "yes"
+    guarded.rules("read-only /a\n")
+    assert outcome(lambda: opened(path, os.O_RDWR)) == "ESTALE"
+    guarded.rules("")
+    link(path, guarded.mnt / "a/made")
+    assert (guarded.mnt / "a/made").read_bytes() == b""
+    os.close(fd)
+    os.close(gone)
 
 
 def test_watches_and_locks_stay_on_what_the_rules_leave_alike(guarded: Guarded) -> None:
