@@ -132,6 +132,10 @@ static noinline int fbpf_revalidate_slow(struct dentry *dentry,
 					    fbpf_relookup(dentry, flags);
 
 	inode = d_inode_rcu(dentry);
+	/* Made by the daemon since it was looked at: nothing below is its own */
+	if (inode && unlikely(!fuse_is_backed(inode)))
+		return flags & LOOKUP_RCU ? -ECHILD :
+					    fbpf_relookup(dentry, flags);
 	if (inode && unlikely(fbpf_attr_stale(inode))) {
 		if (flags & LOOKUP_RCU)
 			return -ECHILD;

@@ -477,10 +477,12 @@ int fbpf_settle_inode(struct inode *inode)
  * fbpf_check_again() for ->d_revalidate(). A dentry that was moved meanwhile was
  * asked about a name that it has no more: to drop it under its new one would
  * detach what is mounted there. One that nobody finds any more can be dropped.
+ * Of a name where a file was made meanwhile, filters said that it may be free.
  */
 int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 {
 	struct dentry *parent;
+	struct inode *inode;
 	unsigned int seq;
 	int ret;
 
@@ -488,13 +490,15 @@ int fbpf_relookup(struct dentry *dentry, unsigned int flags)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		seq = raw_read_seqcount(&dentry->d_seq);
+		inode = READ_ONCE(dentry->d_inode);
 		parent = dget_parent(dentry);
 		ret = fbpf_settle(parent);
 		if (!ret)
 			ret = fbpf_check_again(dentry, parent, flags);
 		dput(parent);
-	} while (!ret && !d_unhashed(dentry) &&
-		 (seq & 1 || read_seqcount_retry(&dentry->d_seq, seq)));
+	} while ((ret > 0 && READ_ONCE(dentry->d_inode) != inode) ||
+		 (!ret && !d_unhashed(dentry) &&
+		  (seq & 1 || read_seqcount_retry(&dentry->d_seq, seq))));
 	return ret;
 }
 

@@ -299,6 +299,34 @@ def test_another_file_is_not_moved_in_the_place_of_a_moved_one(world: daemonkit.
     assert kept.read_text() == "the report"
 
 
+def test_a_file_made_while_its_name_is_asked_about_is_asked_about(world: daemonkit.Mount) -> None:
+    """Filters that hide files by what they are had agreed that the name is free."""
+    made = world.mnt / "made"
+    makers: list[subprocess.Popen[bytes]] = []
+    makes = False
+
+    async def hide(call: Call, name: Name, *_args: object) -> int | None:
+        if name.raw != b"made":
+            return None
+        if call.error_in == 0 and call.pid == os.getpid():
+            return -errno.ENOENT
+        if makes and not makers:
+            makers.append(subprocess.Popen(["touch", made]))
+            while makers[0].poll() is None:
+                await asyncio.sleep(0.01)
+        return None
+
+    asked(world, "lookup", USER_POSTFILTER, {"lookup_post": hide})
+    try:
+        assert not made.exists()
+        makes = True
+        assert not made.exists()
+        assert makers[0].wait() == 0
+    finally:
+        world.verdicts.reset()
+    assert (world.lower / "made").exists()
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_rename_under_way_detaches_no_mount(world: daemonkit.Mount, fails: bool) -> None:
     """Who walks by after the rename below and before that above finds the old name."""
