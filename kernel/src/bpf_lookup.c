@@ -242,6 +242,8 @@ static int fbpf_lookup_finish(struct fbpf_op *op, void *data, int err)
 
 	call->set = fbpf_i(call->dir)->set;
 	call->link = fbpf_i(call->dir)->link;
+	if (op && err < 0)
+		fbpf_forget(call->dir->i_sb, op->out.entry.nodeid);
 	if (op && !err) {
 		if (op->out.entry.nodeid == FUSE_ROOT_ID) {
 			op->out.entry.nodeid = 0;
@@ -369,11 +371,13 @@ static int fbpf_check_again(struct dentry *dentry, struct dentry *parent,
 			fbpf_count_lookup(inode);
 		WRITE_ONCE(fbpf_i(inode)->gen, gen);
 		fbpf_refresh(inode);
+	} else {
+		fbpf_forget(dentry->d_sb, call.nodeid);
 	}
 	fd->tag = call.tag;
+	WRITE_ONCE(fd->expires, call.expires);
 	fbpf_set_seq(fb, fd, call.seq);
 	WRITE_ONCE(fd->gen, gen);
-	WRITE_ONCE(fd->expires, call.expires);
 	ret = 1;
 out:
 	fbpf_put_entries(&call.entries);

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fusebpf import USER, USER_POSTFILTER, USER_PREFILTER, Dirents, Name
+from fusebpf import USER, USER_POSTFILTER, USER_PREFILTER, Dirents, EntryOut, Name
 from fusebpf.abi import HOOKS, OPS
 from fusebpf.daemon import Call
 from tests.vm import daemonkit as kit
@@ -329,6 +329,24 @@ def test_requests_carry_the_nodeid_that_was_given(world: World) -> None:
     os.stat(world.mnt / "file")
     world.verdicts.reset()
     assert world.daemon._seen("getattr_post")[-1][0].nodeid == 4242  # type: ignore[union-attr]
+
+
+def test_a_nodeid_for_a_free_name_is_forgotten_each_time(world: World) -> None:
+    given = 0
+
+    def give(_call: Call, name: Name, out: EntryOut, _entries: object) -> None:
+        nonlocal given
+        if name.raw == b"free":
+            out.nodeid = 4242
+            given += 1
+
+    world.daemon._answers["lookup_post"] = give
+    world.verdicts.set("lookup", USER_POSTFILTER.value)
+    for _ in range(3):
+        assert not (world.mnt / "free").exists()
+    world.verdicts.reset()
+    assert given == 3
+    assert eventually(lambda: len(world.daemon._seen("forget")) == given)
 
 
 def test_access_that_is_left_to_the_daemon_opens_no_directory(world: World) -> None:
