@@ -171,6 +171,9 @@ int fbpf_setattr_lower(struct dentry *dentry, struct iattr *attr)
 	int err;
 
 	fbpf_refresh(inode);
+	/* The VFS looked at the copy, and the lower file system leaves it to the VFS */
+	if (size && IS_APPEND(inode))
+		return -EPERM;
 	fbpf_ask_for_hidden(inode, attr);
 	err = setattr_prepare(&nop_mnt_idmap, dentry, attr);
 	if (err)
@@ -261,6 +264,9 @@ const char *fbpf_get_link_lower(struct dentry *dentry, struct inode *inode,
 	const char *link;
 
 	lower = fbpf_lower_path(dentry);
+	/* It leads somewhere without a text, from a walk below that there is not */
+	if (d_inode(lower.dentry)->i_op->readlink)
+		return ERR_PTR(-EINVAL);
 	old = fbpf_enter(fbpf_sb(inode->i_sb));
 	touch_atime(&lower);
 	link = vfs_get_link(lower.dentry, done);

@@ -533,7 +533,8 @@ static const char *fbpf_copy_link(struct dentry *lower,
 
 	if (d_is_negative(lower))
 		return ERR_PTR(-ENOENT);
-	if (!d_is_symlink(lower))
+	/* As in fbpf_get_link_lower() */
+	if (!d_is_symlink(lower) || d_inode(lower)->i_op->readlink)
 		return ERR_PTR(-EINVAL);
 	text = vfs_get_link(lower, &lower_done);
 	if (IS_ERR(text))

@@ -432,8 +432,13 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 		err = fbpf_rename_locked(fb, old, new, flags);
 		fbpf_leave(cred);
 	}
+	/* Of two links of one file nothing moves below, and no count says so */
 	if (err)
 		fbpf_rename_failed(old, new);
+	else
+		fbpf_set_seq(fb, fbpf_d(old), FBPF_SEQ_NONE);
+	if (!err && flags & RENAME_EXCHANGE)
+		fbpf_set_seq(fb, fbpf_d(new), FBPF_SEQ_NONE);
 	mnt_drop_write(fb->mnt);
 
 	fbpf_copy_attr(old_dir);

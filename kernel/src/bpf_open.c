@@ -420,7 +420,8 @@ static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 	call->op = op;
 	call->file->private_data = call;
 	err = finish_open(call->file, call->dentry, fbpf_created_open);
-	if (err)
+	/* Otherwise the VFS calls ->release() */
+	if (err && !(call->file->f_mode & FMODE_OPENED))
 		call->file->private_data = NULL;
 	return err;
 }

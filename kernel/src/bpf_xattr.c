@@ -120,7 +120,9 @@ static ssize_t fbpf_filter_names(char *list, ssize_t size)
 	char *from = list, *to = list;
 
 	while (from < list + size) {
-		size_t len = strnlen(from, list + size - from) + 1;
+		size_t rest = list + size - from;
+		/* The last one may have no end, from a server's file system */
+		size_t len = min(strnlen(from, rest) + 1, rest);
 
 		if (strncmp(from, XATTR_TRUSTED_PREFIX,
 			    XATTR_TRUSTED_PREFIX_LEN)) {
@@ -145,6 +147,9 @@ static ssize_t fbpf_list_some(struct dentry *lower, char *list, size_t size)
 		room = vfs_listxattr(lower, NULL, 0);
 		if (room <= 0)
 			return room;
+		/* As the VFS says to who has that much room */
+		if (room > XATTR_LIST_MAX)
+			return -E2BIG;
 		names = kvmalloc(room, GFP_KERNEL);
 		if (!names)
 			return -ENOMEM;

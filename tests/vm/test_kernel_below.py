@@ -125,6 +125,17 @@ def test_the_owner_is_the_one_below(lower: Path, mnt: Path) -> None:
     assert ACL not in os.listxattr(file)
 
 
+def test_what_only_grows_now_is_not_cut(lower: Path, mnt: Path) -> None:
+    with kit.mounted(lower, mnt), kit.opened(mnt / "file", os.O_WRONLY | os.O_APPEND) as fd:
+        subprocess.run(["chattr", "+a", lower / "file"], check=True)
+        try:
+            assert kit.code_of(lambda: os.ftruncate(fd, 0)) == errno.EPERM
+            assert os.write(fd, b"more") == 4
+        finally:
+            subprocess.run(["chattr", "-a", lower / "file"], check=True)
+    assert (lower / "file").read_text() == "content\nmore"
+
+
 def test_capabilities_go_with_the_content(lower: Path, mnt: Path) -> None:
     """Also when they came below, after the mount had seen that there are none."""
     with kit.mounted(lower, mnt):
