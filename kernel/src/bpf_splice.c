@@ -49,14 +49,18 @@ static ssize_t fbpf_splice_once(struct pipe_inode_info *pipe, struct file *file,
 				fbpf_splice_fn *splice)
 {
 	struct inode *inode = file_inode(file);
+	bool writers;
 	ssize_t ret;
 
 	inode_lock(inode);
+	writers = READ_ONCE(pipe->writers);
+	/* Pairs with the pipe's lock: who is gone had written all before */
+	smp_rmb();
 	/* Set-id bits go for something that is written */
 	if (!fbpf_pipe_empty(pipe))
 		ret = splice(pipe, file, ppos, len, flags | SPLICE_F_NONBLOCK);
 	else
-		ret = READ_ONCE(pipe->writers) ? -EAGAIN : 0;
+		ret = writers ? -EAGAIN : 0;
 	inode_unlock(inode);
 	return ret;
 }
@@ -93,7 +97,7 @@ ssize_t fbpf_splice_to(struct pipe_inode_info *pipe, struct file *file,
 		tail = READ_ONCE(pipe->tail);
 		ret = fbpf_splice_once(pipe, file, ppos, len, flags, splice);
 	} while (ret == -EAGAIN &&
-		 (fbpf_pipe_waits(pipe) || head != READ_ONCE(pipe->head) ||
+		 (fbpf_pipe_empty(pipe) || head != READ_ONCE(pipe->head) ||
 		  tail != READ_ONCE(pipe->tail)));
 	return ret;
 }
