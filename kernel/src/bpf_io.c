@@ -17,6 +17,7 @@
 #include <linux/file.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/splice.h>
 
@@ -159,6 +160,17 @@ static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 }
 
 /*
+ * Does a synchronous write below end with a commit or a flush, for which those
+ * that came meanwhile need not wait in turn? A server's file system may send
+ * one request for both.
+ */
+static bool fbpf_commits(const struct super_block *sb)
+{
+	return (sb->s_bdev || sb->s_magic == BTRFS_SUPER_MAGIC) &&
+	       sb->s_magic != FUSE_SUPER_MAGIC;
+}
+
+/*
  * What backing_file_write_iter() does of a call that waits, by a shorter way,
  * and with RWF_NOAPPEND, which that does not know. What is in the page cache is
  * left to fbpf_write_out(), without the inode's lock: writers of one file share
@@ -186,7 +198,9 @@ static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
 		kiocb.ki_flags &= ~IOCB_APPEND;
 	}
 	kiocb.ki_flags |= iocb->ki_flags & mask;
-	if (!(kiocb.ki_flags & IOCB_DIRECT) && lower->f_op->fsync) {
+	if (unlikely(kiocb.ki_flags & IOCB_DSYNC) &&
+	    !(kiocb.ki_flags & IOCB_DIRECT) &&
+	    fbpf_commits(file_inode(lower)->i_sb)) {
 		*out = kiocb.ki_flags & (IOCB_DSYNC | IOCB_SYNC);
 		kiocb.ki_flags &= ~*out;
 	}

@@ -3,8 +3,8 @@
  * Filters of open files but for their data: LSEEK, FLUSH, FSYNC, FSYNCDIR and
  * FALLOCATE.
  *
- * Locking: none around programs, but for the position lock of a descriptor. What
- * changes a position takes it as the operation without filters does.
+ * Locking: none around programs, but for the position lock of a descriptor, which
+ * is all that a position needs.
  */
 #include <linux/fs.h>
 
@@ -46,14 +46,11 @@ static int fbpf_lseek_backing(struct fbpf_op *op, void *data)
 static int fbpf_lseek_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_lseek_call *call = data;
-	struct inode *inode = file_inode(call->file);
 
 	if (err)
 		return err;
-	inode_lock(inode);
 	call->ret = vfs_setpos(call->file, op->out.lseek.offset,
-			       inode->i_sb->s_maxbytes);
-	inode_unlock(inode);
+			       file_inode(call->file)->i_sb->s_maxbytes);
 	return call->ret < 0 ? call->ret : 0;
 }
 
@@ -64,18 +61,14 @@ static int fbpf_lseek_user(void *data)
 {
 	struct fbpf_lseek_call *call = data;
 	struct file *classic = fbpf_classic_file(call->file);
-	struct inode *inode = file_inode(call->file);
 
 	if (IS_ERR(classic))
 		return PTR_ERR(classic);
 	classic->f_pos = call->file->f_pos;
 	call->ret = classic->f_op->llseek(classic, call->offset, call->whence);
-	fbpf_restore_attr(inode);
-	if (call->ret >= 0) {
-		inode_lock(inode);
+	fbpf_restore_attr(file_inode(call->file));
+	if (call->ret >= 0)
 		call->file->f_pos = call->ret;
-		inode_unlock(inode);
-	}
 	return min_t(loff_t, call->ret, 0);
 }
 
