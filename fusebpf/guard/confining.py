@@ -18,9 +18,8 @@ from fusebpf.errors import FusebpfError, PrivilegeError
 from fusebpf.frozen import dataclass
 from fusebpf.guard import system
 from fusebpf.runtime import fsmount, mountinfo
+from fusebpf.runtime.fsmount import MOUNT_ATTR_NODEV, MOUNT_ATTR_RDONLY
 from fusebpf.runtime.mountinfo import MountEntry
-
-_RDONLY, _NODEV = 1, 4  # MOUNT_ATTR_* of mount_setattr(2)
 
 #: The devices that stay; any other could be the disk that the tree is on, or drive a terminal.
 DEVICES = {
@@ -38,19 +37,21 @@ _MACHINE = ("acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger")
 #: File systems that do.
 _KERNELS = frozenset(
     {
-        *("bpf", "cgroup", "cgroup2", "configfs", "debugfs", "efivarfs", "pstore", "securityfs"),
-        *("sysfs", "tracefs"),
+        *("cgroup", "cgroup2", "configfs", "debugfs", "efivarfs", "fusectl", "pstore"),
+        *("securityfs", "selinuxfs", "sysfs", "tracefs"),
     }
 )
 #: Directories with sockets of services that run commands for who connects, outside. A cover lasts
 #: as long as what it is on: a service that starts again makes its socket anew, not the directory.
 SERVICES = (
     *("/run/buildkit", "/run/containerd", "/run/crio", "/run/dbus", "/run/libvirt", "/run/podman"),
-    *("/var/lib/incus", "/var/lib/lxd"),
+    *("/run/docker", "/run/k3s/containerd", "/var/lib/incus", "/var/lib/lxd"),
+    *("/var/snap/lxd/common/lxd", "/var/snap/lxd/common/lxd-user"),
     *("/run/user/{uid}", "/tmp/tmux-{uid}", "/run/screen/S-{name}"),
+    *("{home}/.docker/run", "{home}/.docker/desktop"),
 )
 #: Such sockets that lie among other things.
-SOCKETS = ("/run/docker.sock", "/run/systemd/private")
+SOCKETS = ("/run/docker.sock", "/run/snapd.socket", "/run/systemd/private")
 
 
 @dataclass(frozen=True)
@@ -116,23 +117,39 @@ def isolate(user: User) -> None:
     _processes(entries)
     for entry in entries:
         if entry.fs_type in _KERNELS and _is_reached(entry):
-            fsmount.set_attributes(entry.mount_point, _RDONLY, 0)
+            fsmount.set_attributes(entry.mount_point, MOUNT_ATTR_RDONLY, 0)
+        elif entry.fs_type == "bpf" and _is_reached(entry):
+            _empty(entry.mount_point)  # what is pinned there can be opened and changed all the same
     _services(user)
 
 
 def drop_privileges(user: User) -> None:
-    """Become the user, without any capability and any way to get one. Raises OSError."""
+    """Become the user, without any capability and any way to get one.
+
+    Raises OSError, and FusebpfError where the kernel cannot keep processes apart.
+    """
     system.bound_capabilities()
     os.setgroups(user.groups)
     os.setresgid(user.gid, user.gid, user.gid)
     os.setresuid(user.uid, user.uid, user.uid)
     system.drop_capabilities()
     system.no_new_privileges()
+    try:
+        system.keep_to_own_processes()
+    except OSError as error:
+        raise FusebpfError(
+            "the kernel does not keep the command from processes outside (Landlock of Linux 6.12): "
+            f"{error.strerror}",
+            "boot with landlock among the security modules (lsm=), or allow its system calls",
+        ) from None
 
 
 def _is_reached(entry: MountEntry) -> bool:
     """Whether its path leads to a mount of the list; it may lie under another one."""
-    fd = mountinfo.reached(entry.mount_point, entry.mount_id)
+    try:
+        fd = mountinfo.reached(entry.mount_point, entry.mount_id)
+    except PermissionError:
+        return False  # in a directory that the rules refuse
     if fd is None:
         return False
     os.close(fd)
@@ -142,8 +159,13 @@ def _is_reached(entry: MountEntry) -> bool:
 def _devices() -> None:
     """A /dev of its own; device nodes elsewhere are of no use."""
     top = Path("/dev")
-    kept = {name: fsmount.clone_mount(top / name) for name in _DIRECTORIES if (top / name).is_dir()}
-    fsmount.set_attributes("/", _NODEV, 0, recursive=True)
+    # With what is mounted there, which may be the tree
+    kept = {
+        name: fsmount.clone_mount(top / name, recursive=True)
+        for name in _DIRECTORIES
+        if (top / name).is_dir() and not (top / name).is_symlink()
+    }
+    fsmount.set_attributes("/", MOUNT_ATTR_NODEV, 0, recursive=True)
     system.mount("tmpfs", top, "tmpfs", system.MS_NOSUID | system.MS_NOEXEC, "mode=0755")
     for name, number in DEVICES.items():
         os.mknod(top / name, stat.S_IFCHR, os.makedev(*number))
@@ -155,8 +177,8 @@ def _devices() -> None:
         fsmount.move_mount(fd, top / name)
         os.close(fd)
         if name != "pts":
-            fsmount.set_attributes(top / name, _NODEV, 0)
-    fsmount.set_attributes(top, _RDONLY, 0)
+            fsmount.set_attributes(top / name, MOUNT_ATTR_NODEV, 0, recursive=True)
+    fsmount.set_attributes(top, MOUNT_ATTR_RDONLY, 0)
 
 
 def _processes(entries: Sequence[MountEntry]) -> None:
@@ -166,7 +188,11 @@ def _processes(entries: Sequence[MountEntry]) -> None:
     there = [entry for entry in reversed(entries) if entry.fs_type == "proc"]
     there.sort(key=lambda entry: entry.mount_point == proc)
     for entry in there:
-        if _is_reached(entry):  # else what lies over it would be taken off
+        if not _is_reached(entry):
+            continue  # what lies over it would be taken off
+        if entry.mount_point.is_dir() and not entry.mount_point.is_relative_to(proc):
+            _empty(entry.mount_point)  # another way to the tree may lie under it
+        else:
             fsmount.umount(entry.mount_point, lazy=True)
     flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
     system.mount("proc", proc, "proc", flags)
@@ -174,7 +200,7 @@ def _processes(entries: Sequence[MountEntry]) -> None:
         path = proc / name
         if path.exists():
             system.bind(path, path)
-            fsmount.set_attributes(path, _RDONLY, 0)
+            fsmount.set_attributes(path, MOUNT_ATTR_RDONLY, 0)
 
 
 def _services(user: User) -> None:
@@ -183,8 +209,22 @@ def _services(user: User) -> None:
         if path.exists():
             system.bind("/dev/null", path)
     for name in SERVICES:
-        path = Path(name.format(uid=user.uid, name=user.name))
-        if path.is_dir() and not path.is_symlink():
+        path = Path(name.format(uid=user.uid, name=user.name, home=user.home))
+        if _may_serve(path):
             options = f"mode=0700,uid={user.uid},gid={user.gid}"
             flags = system.MS_NOSUID | system.MS_NODEV
             system.mount("tmpfs", path, "tmpfs", flags, options)
+
+
+def _may_serve(path: Path) -> bool:
+    """Whether it is a directory, and no link that a user made to have another one covered."""
+    try:
+        return path.is_dir() and not (path.is_symlink() and path.lstat().st_uid != 0)
+    except PermissionError:
+        return False  # in a directory that the rules refuse
+
+
+def _empty(path: Path) -> None:
+    """Cover a directory with an empty one."""
+    flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC | system.MS_RDONLY
+    system.mount("tmpfs", path, "tmpfs", flags, "mode=0755")

@@ -17,6 +17,8 @@ from fusebpf.frozen import dataclass
 from fusebpf.runtime import fsmount, mountinfo
 from fusebpf.runtime.mountinfo import MountEntry
 
+#: File systems whose mounts all say that they show the root.
+_ROOTLESS = ("nfs", "nfs4")
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -30,7 +32,10 @@ class Way:
 
 
 def ways(entries: Iterable[MountEntry], own: MountEntry, tree: Path) -> list[Way]:
-    """The mounts besides ``own`` that show something of the tree, which is reached through it."""
+    """The mounts besides ``own`` that show something of the tree, which is reached through it.
+
+    Raises FusebpfError when the mounts do not tell what they show.
+    """
     inside = own.root / tree.relative_to(own.mount_point)
     found = []
     for entry in entries:
@@ -38,6 +43,12 @@ def ways(entries: Iterable[MountEntry], own: MountEntry, tree: Path) -> list[Way
             continue
         if entry.mount_point == tree or tree in entry.mount_point.parents:
             continue  # what is mounted over the tree covers it
+        if own.fs_type in _ROOTLESS:
+            raise FusebpfError(
+                f"{entry.mount_point} may show the tree, too: of {own.fs_type}, the kernel does "
+                "not tell which directory is mounted",
+                f"umount {entry.mount_point}, or start from a mount namespace without it",
+            )
         if inside.is_relative_to(entry.root):
             path = entry.mount_point / inside.relative_to(entry.root)
             found.append(Way(entry.mount_id, path, Path()))
@@ -51,7 +62,8 @@ def cover(tree: Path, found: Iterable[Way]) -> None:
 
     A part that its rules refuse is not there any more. Raises FusebpfError.
     """
-    for way in found:
+    # The last ones first: under one that is taken off another may lie.
+    for way in reversed(list(found)):
         try:
             _cover(tree, way)
         except OSError as error:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import stat
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from fusebpf.guard.confining import User
 from fusebpf.guard.mounting import mount
 from fusebpf.guard.rules import MAX_ID, Rules
 from fusebpf.guard.tree import root
-from fusebpf.runtime import features, mountinfo
+from fusebpf.runtime import features, fsmount, mountinfo
 
 if TYPE_CHECKING:
     from fusebpf.guard.audit import Refusal
@@ -52,6 +53,7 @@ def run(
         _enter(directory, user)
 
     with ExitStack() as stack:
+        stack.enter_context(_read_only_stdin(real))
         with confining.namespace():
             guarded = _guard(rules, real, tell is not None)
             stack.callback(guarded.close)
@@ -120,6 +122,52 @@ def _check_stdio() -> None:
                 f"{name} is a directory, from which the command could go around the rules",
                 f"redirect it: {fd}{'<' if fd == 0 else '>'}/dev/null",
             )
+
+
+@contextmanager
+def _read_only_stdin(tree: Path) -> Iterator[None]:
+    """See that a file of the tree that is there to be read is not opened anew for writing.
+
+    Its path below /proc/self/fd leads to the mount that it was opened through, which has no rules:
+    that is a read-only one inside the block, where the position is one of its own.
+    """
+    status = os.fstat(0)
+    flags = fcntl.fcntl(0, fcntl.F_GETFL)
+    writable = flags & os.O_ACCMODE != os.O_RDONLY
+    elsewhere = status.st_dev != tree.stat().st_dev or not status.st_nlink
+    if not stat.S_ISREG(status.st_mode) or writable or elsewhere:
+        yield
+        return
+    before = os.dup(0)
+    try:
+        _move(0, _opened_read_only(0))
+        yield
+        os.lseek(before, os.lseek(0, 0, os.SEEK_CUR), os.SEEK_SET)
+    finally:
+        _move(0, before)
+
+
+def _opened_read_only(fd: int) -> int:
+    try:
+        shown = fsmount.clone_mount(fd)
+        try:
+            fsmount.set_attributes(shown, fsmount.MOUNT_ATTR_RDONLY, 0)
+            opened = os.open(f"/proc/self/fd/{shown}", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            os.close(shown)
+    except OSError as error:
+        raise FusebpfError(
+            "standard input is a file on the file system of the tree, and cannot be made "
+            f"read-only: {error.strerror}",
+            "pipe it: cat FILE | fusebpf guard run …",
+        ) from None
+    os.lseek(opened, os.lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
+    return opened
+
+
+def _move(to: int, fd: int) -> None:
+    os.dup2(fd, to)
+    os.close(fd)
 
 
 def _check_terminal() -> None:

@@ -34,10 +34,12 @@ _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 _OPEN_TREE_CLONE = 1
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW = 0x100
+_AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _LOG_LINE_BYTES = 4096
 _STRING_BYTES = 255  # fsconfig(2) takes no longer string
 
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NODEV = 1, 4  # linux/mount.h
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
@@ -137,22 +139,35 @@ def move_mount(mount_fd: int, target: str | os.PathLike[str] | int) -> None:
     syscall(_NR_MOVE_MOUNT, mount_fd, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
 
 
-def clone_mount(path: str | os.PathLike[str]) -> int:
-    """What a path shows, as a mount of its own that hangs on a descriptor. Raises OSError."""
+def clone_mount(path: str | os.PathLike[str] | int, recursive: bool = False) -> int:
+    """What a path or an open file shows, as a mount of its own that hangs on a descriptor.
+
+    `recursive`: with what is mounted below it. Raises OSError.
+    """
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_SYMLINK_NOFOLLOW
+    if recursive:
+        flags |= _AT_RECURSIVE
+    if isinstance(path, int):
+        return syscall(_NR_OPEN_TREE, path, b"", flags | _AT_EMPTY_PATH)
     return syscall(_NR_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
 
 
 def set_attributes(
-    target: str | os.PathLike[str], attributes: int, clear: int, recursive: bool = False
+    target: str | os.PathLike[str] | int, attributes: int, clear: int, recursive: bool = False
 ) -> None:
-    """Change MOUNT_ATTR_* of the mount at a path, all at once (mount_setattr(2)). OSError.
+    """Change MOUNT_ATTR_* of a mount, all at once (mount_setattr(2)). OSError.
+
+    `target` is its path, or a descriptor that it hangs on.
 
     `recursive`: and of all mounts below it.
     """
     change = ctypes.create_string_buffer(struct.pack("=QQQQ", attributes, clear, 0, 0), 32)
-    path, flags = os.fsencode(target), _AT_RECURSIVE if recursive else 0
-    syscall(_NR_MOUNT_SETATTR, _AT_FDCWD, path, flags, ctypes.addressof(change), len(change))
+    at, path, flags = _AT_FDCWD, b"", _AT_RECURSIVE if recursive else 0
+    if isinstance(target, int):
+        at, flags = target, flags | _AT_EMPTY_PATH
+    else:
+        path = os.fsencode(target)
+    syscall(_NR_MOUNT_SETATTR, at, path, flags, ctypes.addressof(change), len(change))
 
 
 def umount(target: str | os.PathLike[str], lazy: bool = False) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -130,6 +131,85 @@ def test_other_mounts_of_the_tree_are_covered(tree: Path) -> None:
         )
         assert done.stdout.split() == ["plain"] * 3
         assert done.stderr.count(os.strerror(errno.ENOENT)) == 3
+
+
+def test_what_lies_under_a_covered_mount_shows_nothing(tree: Path) -> None:
+    """A hidden part twice at one place; the tree under a /proc of somewhere else."""
+    elsewhere = tree.parent / "elsewhere"
+    with mounted_elsewhere(elsewhere, {"file": tree / ".env", "whole": tree}):
+        system.bind(tree / ".env", elsewhere / "file")
+        system.mount("proc", elsewhere / "whole", "proc", 0)
+        done = ran(tree, f"cat {elsewhere}/file; ls -A {elsewhere}/whole", Path("/"))
+    assert done.stdout == ""
+
+
+def test_a_tree_in_shared_memory(tree: Path) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as directory:
+        shared = Path(directory, "tree")
+        shared.mkdir()
+        Path(directory).chmod(0o755)
+        (shared / ".env").write_text("secret\n")
+        (shared / "plain").write_text("plain\n")
+        (shared.parent / "rules").write_text(RULES)
+        done = ran(shared, f"ls -A {shared}; cat {shared}/.env {shared}/plain", Path("/"))
+    assert done.stdout.split() == ["plain", "plain"]
+    assert os.strerror(errno.ENOENT) in done.stderr
+
+
+def test_a_file_to_read_from_cannot_be_opened_anew_to_write(tree: Path) -> None:
+    """What the shell reads afterwards goes on where the command stopped."""
+    kept = tree / "kept/file"
+    kept.write_text("one\ntwo\n")
+    kept.chmod(0o666)
+    with kept.open("rb", buffering=0) as file:
+        script = "read line; echo $line; echo x >/dev/stdin; echo x >/proc/self/fd/0"
+        done = subprocess.run(
+            guard_run(tree, "sh", "-c", script), stdin=file, capture_output=True, text=True
+        )
+        assert file.read() == b"two\n"
+    assert done.stdout == "one\n"
+    assert done.stderr.count(os.strerror(errno.EROFS)) == 2
+    assert kept.read_text() == "one\ntwo\n"
+
+
+SERVER = """
+import os, socket, sys
+os.open(sys.argv[1], os.O_RDONLY)
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[2])
+server.listen()
+print("ready", flush=True)
+peer, _ = server.accept()
+peer.recv(1)
+"""
+CLIENT = """
+import ctypes, socket, struct, sys
+peer = socket.socket(socket.AF_UNIX)
+peer.connect(sys.argv[1])
+pidfd = struct.unpack("i", peer.getsockopt(socket.SOL_SOCKET, 77, 4))[0]  # SO_PEERPIDFD
+libc = ctypes.CDLL(None, use_errno=True)
+for call in (lambda: libc.syscall(438, pidfd, 3, 0), lambda: libc.setns(pidfd, 0x00020000)):
+    print(call(), ctypes.get_errno())  # pidfd_getfd, setns
+"""
+
+
+def test_who_answers_at_a_socket_lends_neither_files_nor_namespaces(tree: Path) -> None:
+    """Of a process outside, a socket gives a descriptor, by which others take what it has."""
+    socket = tree.parent / "socket"
+    tree.parent.chmod(0o777)
+    command = [sys.executable, "-c", SERVER, str(tree / ".env"), str(socket)]
+    with subprocess.Popen(
+        command, user=UID, group=UID, extra_groups=[], stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        done = subprocess.run(
+            guard_run(tree, sys.executable, "-c", CLIENT, str(socket)),
+            capture_output=True,
+            text=True,
+        )
+        server.kill()
+    assert done.stdout.splitlines() == [f"-1 {errno.EPERM}"] * 2, done.stderr
 
 
 @contextmanager
