@@ -62,8 +62,22 @@ class Glob:
         return bytes(found)
 
     def regex(self) -> re.Pattern[bytes]:
-        """The names that it takes, for ``fullmatch``."""
-        return re.compile(b"".join(map(_regex, self.tokens)), re.DOTALL)
+        """The names that it takes, for ``fullmatch``.
+
+        What stands between two stars is taken where it is found first and stays there: another
+        place would leave less for the rest. So the time does not multiply with each star.
+        """
+        pieces = [b""]
+        for token in self.tokens:
+            if token is STAR:
+                pieces.append(b"")
+            else:
+                pieces[-1] += _regex(token)
+        first, *between = pieces
+        last = b".*" + between.pop() if between else b""
+        return re.compile(
+            first + b"".join(b"(?>.*?%b)" % piece for piece in between) + last, re.DOTALL
+        )
 
 
 #: Any number of components, also none. A pattern does not end in it.
@@ -250,9 +264,7 @@ def _folded(allowed: Iterable[int] | None) -> frozenset[int]:
     return frozenset(text + text.lower() + text.upper())
 
 
-def _regex(token: Token) -> bytes:
-    if token is None:
-        return b".*"
+def _regex(token: frozenset[int]) -> bytes:
     if token == EVERY:
         return b"."
     if len(token) == 1:

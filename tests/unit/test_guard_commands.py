@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fusebpf.cli import run
 from tests.unit import json_schemas
+from tests.unit.documents import ROOT
 
 RULES = """read-only *
 hidden *.key
@@ -64,6 +68,17 @@ def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[
     json_schemas.check("guard explain", told)
     assert isinstance(told, list)
     return told
+
+
+def test_stars_that_nearly_match_take_no_time(tree: Path) -> None:
+    name = "-" * 250
+    (tree.parent / "rules").write_text("hidden " + "*-" * 20 + "backup\nhidden *.key\n")
+    command = [sys.executable, "-m", "fusebpf.cli", "guard", "explain", "--rules", "../rules"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, f"./{name}"], cwd=tree, env=environment, stdout=subprocess.PIPE, timeout=60
+    )
+    assert done.stdout.startswith(f"{name}: allow\n".encode())
 
 
 def test_directories_bar_the_way(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
