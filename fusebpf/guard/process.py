@@ -203,7 +203,18 @@ def _terminal() -> int | None:
 
 
 def _take_back(terminal: int) -> None:
-    """Be in the foreground again: a shell in the namespace leaves it to a group that is gone."""
+    """Be in the foreground again: a shell in the namespace leaves it to a group that is gone.
+
+    Where the group is there, it is another's: this was moved to the background.
+    """
+    try:
+        os.killpg(os.tcgetpgrp(terminal), 0)
+    except ProcessLookupError:
+        pass
+    except OSError:
+        return
+    else:
+        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     with suppress(OSError):
         os.tcsetpgrp(terminal, os.getpgrp())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -364,6 +365,29 @@ def test_a_terminal(tmp_path: Path) -> None:
     os.close(terminal)
 
 
+@NEEDS_ROOT
+def test_the_terminal_stays_with_the_shell_that_has_it(tmp_path: Path) -> None:
+    """A command that was moved to the background ends there."""
+    os.mkfifo(tmp_path / "end")
+    command, environment = confining(tmp_path, "sh", "-c", f"echo started; cat {tmp_path}/end")
+    (tmp_path / "start").write_text(f"{shlex.join(command)}\n")
+    environment["PS1"] = "ready> "
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe("bash", ["bash", "--norc", "--noediting", "-i"], environment)
+    until(terminal, b"ready> ")
+    typed(terminal, f". {tmp_path}/start\n", b"started\r\n")
+    job = os.pidfd_open(os.tcgetpgrp(terminal))
+    typed(terminal, "\x1a", b"ready> ")
+    typed(terminal, "bg; echo all $((6 * 7))\n", b"all 42\r\nready> ")
+    (tmp_path / "end").write_text("")
+    until_ended(job)
+    typed(terminal, "echo all $((7 * 7))\n", b"all 49\r\n")
+    typed(terminal, "exit 5\n", b"exit\r\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
+    os.close(terminal)
+
+
 def typed(terminal: int, text: str, wanted: bytes) -> bytes:
     os.write(terminal, text.encode())
     return until(terminal, wanted)
@@ -376,6 +400,13 @@ def until(terminal: int, wanted: bytes) -> bytes:
         assert ready, f"no {wanted!r} after {seen!r}"
         seen += os.read(terminal, 1000)
     return seen
+
+
+def until_ended(process: int) -> None:
+    """Wait for a process, and close its descriptor."""
+    ready, _, _ = select.select([process], [], [], 60)
+    os.close(process)
+    assert ready
 
 
 def until_foreground(terminal: int, name: bytes) -> None:
