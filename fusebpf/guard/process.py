@@ -174,8 +174,9 @@ def _supervise(child: int, reaped: int) -> int:
             if (status := _reaped(child, reaped)) is not None:
                 code = os.waitstatus_to_exitcode(status)
                 return code if code >= 0 else 128 - code
-        # What a terminal sends (SI_KERNEL), it sends to the command as well.
-        elif info.si_code <= 0:
+        # What a terminal sends (SI_KERNEL), it sends to the command as well, but for its end: that
+        # it tells the leader of the session alone.
+        elif info.si_code <= 0 or (info.si_signo == signal.SIGHUP and os.getsid(0) == os.getpid()):
             with suppress(ProcessLookupError):
                 os.kill(child, info.si_signo)
 

@@ -388,6 +388,23 @@ def test_the_terminal_stays_with_the_shell_that_has_it(tmp_path: Path) -> None:
     os.close(terminal)
 
 
+@NEEDS_ROOT
+def test_it_ends_with_a_terminal_that_hangs_up(tmp_path: Path) -> None:
+    """The kernel tells the leader of the session alone, which is what ssh has run here."""
+    command, environment = confining(tmp_path, "sh", "-c", "echo started; exec sleep 1000")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvpe(command[0], command, environment)
+    process = os.pidfd_open(pid)
+    try:
+        until(terminal, b"started\r\n")
+        os.close(terminal)
+        until_ended(process)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGHUP
+
+
 def typed(terminal: int, text: str, wanted: bytes) -> bytes:
     os.write(terminal, text.encode())
     return until(terminal, wanted)
