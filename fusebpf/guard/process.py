@@ -8,6 +8,7 @@ ends when this process is killed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -154,12 +155,16 @@ def _execute(
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     status = NOT_EXECUTABLE
     try:
-        # execvp(3) would tell of a directory of PATH that may not be searched, instead.
-        found = shutil.which(command[0], path=environment.get("PATH"))
-        os.execve(found or command[0], [*command], environment)
+        program: str | None = command[0]
+        if "/" not in command[0]:
+            # execvp(3) would tell of a directory of PATH that may not be searched, instead.
+            program = shutil.which(command[0], path=environment.get("PATH"))
+        if program is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such program in PATH")
+        os.execve(program, [*command], environment)
     except FileNotFoundError as error:
         status = NOT_FOUND
-        help = "name a program in PATH, or by its path"
+        help = "name a program in PATH, or by its path, e.g. ./program"
         _tell(telling, f"cannot run {command[0]}: {error.strerror}", help, status)
     except OSError as error:
         _tell(telling, f"cannot run {command[0]}: {error.strerror}", None, status)

@@ -244,7 +244,8 @@ def test_devices_and_what_is_the_machines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "status", "message"),
     [
-        (["no-such-program"], 127, "cannot run no-such-program: No such file or directory"),
+        (["no-such-program"], 127, "cannot run no-such-program: there is no such program"),
+        (["./no/such"], 127, "cannot run ./no/such: No such file or directory"),
         (["/etc/passwd"], 126, "cannot run /etc/passwd: Permission denied"),
         (["sh", "-c", "exit 9"], 9, ""),
         (["sh", "-c", "kill -HUP $$"], 128 + signal.SIGHUP, ""),
@@ -255,6 +256,19 @@ def test_status(tmp_path: Path, command: list[str], status: int, message: str) -
     _out, err = running.communicate(timeout=60)
     assert running.returncode == status
     assert err.startswith(message)
+
+
+@NEEDS_ROOT
+def test_a_name_is_not_looked_for_in_the_current_directory(tmp_path: Path) -> None:
+    command, environment = confining(tmp_path, "program")
+    program = tmp_path / "view/program"
+    program.write_text("#!/bin/sh\necho started\n")
+    program.chmod(0o755)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "cannot run program: there is no such program in PATH" in done.stderr
+    assert "./program" in done.stderr
+    assert told(confined(tmp_path, "./program")) == "started\n"
 
 
 @NEEDS_ROOT
