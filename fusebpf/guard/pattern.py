@@ -36,6 +36,10 @@ _CLASSES = {
 }
 
 
+# Past what quotes a brace: a backslash, a class.
+_BRACES = re.compile(r"\\.|\[[!^]?.[^\]]*\]|(\{([^{}]*,[^{}]*)\})", re.DOTALL)
+
+
 class PatternError(ValueError):
     """A pattern that cannot be meant: the bytes from ``start`` to ``end`` of it are why."""
 
@@ -99,6 +103,7 @@ def parse(text: str, ignore_case: bool = False) -> Pattern:
 
     Raises PatternError, also where git would take a pattern that never matches.
     """
+    _refuse_braces(text)
     rest, offset = text, 0
     takes_back = rest.startswith("!")
     if takes_back:
@@ -118,6 +123,19 @@ def parse(text: str, ignore_case: bool = False) -> Pattern:
     if components[-1] is ANY_DEPTH:  # at the end it is one component at least
         components.append(Glob((STAR,)))
     return Pattern(text, takes_back, directory, tuple(components))
+
+
+def _refuse_braces(text: str) -> None:
+    """Raise PatternError for what a shell takes for alternatives, and gitignore for a name."""
+    for found in _BRACES.finditer(text):
+        if found[1]:
+            before, after = text[: found.start()], text[found.end() :]
+            rules = " and ".join(before + part + after for part in found[2].split(","))
+            raise PatternError(
+                "braces are no alternatives, but part of a name",
+                f"write a rule for each: {rules}; in a name there is a backslash before the '{{'",
+                *found.span(),
+            )
 
 
 def _pieces(text: str) -> list[tuple[int, str]]:

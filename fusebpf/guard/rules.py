@@ -289,28 +289,54 @@ def _take_line(reader: Reader, number: int, line: str) -> bool:
     return True
 
 
-_CONDITION = re.compile(r"(\w+)=\S*(?<!\\)[ \t]")
-_COMMENT = re.compile(r"(?<!\\)[ \t]#")
+# What reads as something else than a name; a backslash before what is matched last undoes each.
+_CALLER = re.compile(r"(?:^!?|(?<!\\)[ \t]!?)((?:[\w-]*-)?[ug]id[ \t]*[=:])")
+_CONDITION = re.compile(r"!?([\w-]+)(?:=\S*(?<!\\)|[ \t]*[=:][ \t]*\d[\d,]*)[ \t]")
+_COMMENT = re.compile(r"(?:^(?=#(?:[ \t]|$))|(?<!\\)[ \t])(#.*)")
+_SECOND = re.compile(
+    r"(?:(?:^!?|/)\*?\.[^ \t/\\]+[ \t]+(?=\*\.|\.\S|!)"  # *.pem *.key, .env .npmrc
+    r"|[^ \t\\][ \t]+(?=/))(.*)"
+)
 
 
 def _refuse_slips(text: str, at: int) -> None:
     """Raise Mistake for what reads as part of the rule, and would silently be part of a name."""
+    if slip := _CALLER.search(text):
+        raise _slip(
+            slip,
+            at,
+            f"{slip[1]!r} is no condition, but part of a name",
+            "a condition stands before the pattern, without blanks: hidden uid=1000 *.pem; "
+            "for all but a user: hidden *.pem, then hidden uid=1000 !*.pem; "
+            "in a name there is a backslash before the '=' or ':'",
+        )
     if slip := _CONDITION.match(text):
         near = closest(slip[1], ["uid", "gid"])
-        raise Mistake(
+        raise _slip(
+            slip,
+            at,
             f"there is no condition {slip[1]!r}",
             (f"did you mean {near}=? " if near else "conditions are uid= and gid=; ")
-            + "a name that begins so has its blank quoted: '\\ '",
-            at,
-            at + len(slip[1]),
+            + "in a name there is a backslash before the '=' or ':'",
         )
     if slip := _COMMENT.search(text):
-        raise Mistake(
+        raise _slip(
+            slip,
+            at,
             "a comment has a line of its own",
-            "put it above the rule; a name with ' #' in it is written ' \\#'",
-            at + slip.start() + 1,
-            at + len(text),
+            "put it above the rule; a name with a '#' there has a backslash before it: '\\#'",
         )
+    if slip := _SECOND.search(text):
+        raise _slip(
+            slip,
+            at,
+            "a rule has one pattern",
+            "write a rule for each; in a name there is a backslash before the blank: '\\ '",
+        )
+
+
+def _slip(slip: re.Match[str], at: int, message: str, help: str) -> Mistake:
+    return Mistake(message, help, at + slip.start(1), at + slip.end(1))
 
 
 def _ids(listed: str, at: int, kind: str) -> frozenset[int]:

@@ -36,13 +36,36 @@ def test_lines_are_rules() -> None:
         ("user=1000\\ x", "user=1000 x"),
         ("a \\#b", "a #b"),
         ("a\\ #b", "a #b"),
+        ("user\\=1000 x", "user=1000 x"),
+        ("\\uid=1000 x", "uid=1000 x"),
+        ("uid\\=1000 x", "uid=1000 x"),
+        ("uid\\ =1000 x", "uid =1000 x"),
+        ("uid\\:1000 x", "uid:1000 x"),
+        ("x uid\\=1", "x uid=1"),
+        ("x\\ uid=1", "x uid=1"),
+        ("Part\\: 1 x", "Part: 1 x"),
+        ("\\# x", "# x"),
+        ("*.pem\\ *.key", "a.pem b.key"),
+        ("a\\ /b\\ /", "a /b "),
+        ("\\{a,b}", "{a,b}"),
+        ("[{]a,b}", "{a,b}"),
         ("a=b", "a=b"),
         ("a#b", "a#b"),
+        ("#a#", "#a#"),
+        ("12:30*", "12:30.log"),
+        ("Part: one", "Part: one"),
+        ("fluid: x", "fluid: x"),
+        ("a uid", "a uid"),
+        ("My Documents/", "My Documents"),
+        ("* - *.mp3", "me - it.mp3"),
+        ("[0-9] *.mp3", "1 it.mp3"),
+        (".a b", ".a b"),
+        ("{a}", "{a}"),
     ],
 )
-def test_names_that_look_like_conditions_or_comments_are_quoted(pattern: str, name: str) -> None:
+def test_names_that_look_like_something_else_are_quoted(pattern: str, name: str) -> None:
     matcher = Matcher(parse_text(f"hidden {pattern}", "rules"), 0, 0)
-    assert matcher.find([name.encode()], directory=False).state == "hidden"
+    assert matcher.find(name.encode().split(b"/"), directory=True).state == "hidden"
 
 
 def rejected(text: str, read: object = parse_text) -> str:
@@ -94,7 +117,23 @@ def test_all_errors_are_shown_at_their_places() -> None:
         ),
         ("deny uid=1 gids=1 x", 12, "there is no condition 'gids'", "did you mean gid=?"),
         ("hidden *.key # keys", 14, "a comment has a line of its own", "put it above the rule"),
-        ("hidden a\t#b", 10, "a comment has a line of its own", "is written ' \\#'"),
+        ("hidden a\t#b", 10, "a comment has a line of its own", "backslash before it: '\\#'"),
+        ("hidden # keys", 8, "a comment has a line of its own", "put it above the rule"),
+        ("hidden uid =1000 x", 8, "'uid =' is no condition", "hidden uid=1000 *.pem"),
+        ("hidden uid:1000 x", 8, "'uid:' is no condition", "without blanks"),
+        ("hidden !uid=1000 x", 9, "'uid=' is no condition", "hidden uid=1000 !*.pem"),
+        ("hidden not-uid=7 x", 8, "'not-uid=' is no condition", "hidden uid=1000 !*.pem"),
+        ("hidden x uid=1000", 10, "'uid=' is no condition", "before the pattern"),
+        ("deny user: 1000 x", 6, "there is no condition 'user'", "conditions are uid= and gid="),
+        ("hidden *.pem *.key", 14, "a rule has one pattern", "write a rule for each"),
+        ("hidden .env  .npmrc", 14, "a rule has one pattern", "a backslash before the blank"),
+        ("hidden /src/*.pem /lib", 19, "a rule has one pattern", "write a rule for each"),
+        (
+            "hidden *.{pem,key}",
+            10,
+            "braces are no alternatives",
+            "a rule for each: *.pem and *.key; in a name there is a backslash before the '{'",
+        ),
         ("preset secret", 8, "there is no preset 'secret'", "did you mean 'secrets'?"),
         ("option ignorecase", 8, "there is no option 'ignorecase'", "did you mean 'ignore-case'?"),
     ],
@@ -147,6 +186,11 @@ def test_toml_is_the_same() -> None:
         ("version = 1\nrule = [3]\n", "rules:1:1", "3 is no rule"),
         (f"version = {'9' * 5000}\n", "rules:", "this is no TOML"),
         (f"version = {'[' * 3000}\n", "rules:", "this is no TOML"),
+        (
+            "version = 1\n[[rule]]\nstate='deny'\npattern='{a,b/c}'\n",
+            "rules:2:1",
+            "braces are no alternatives",
+        ),
         (
             'version = 1\n[[rule]]\nstate="deny"\npattern="a\\u0000b"\n',
             "rules:2:2",
