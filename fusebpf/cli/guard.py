@@ -152,8 +152,8 @@ def run(
     command, 126: it cannot be run. Root is needed, COMMAND does not have it: run it by sudo.
     """
     from fusebpf.guard.rules import load
+    from fusebpf.guard.run import Audience, user_named
     from fusebpf.guard.run import run as run_guarded
-    from fusebpf.guard.run import user_named
 
     rules, who = load(rules_file), user_named(user)
     # Not while the arguments are read, as another one may be wrong.
@@ -174,7 +174,7 @@ def run(
         except OSError as error:
             failures.append(error)
 
-    status = run_guarded(rules, tree, command, who, tell if record else None)
+    status = run_guarded(rules, tree, command, who, Audience(tell, _lost) if record else None)
     for failure in failures:
         click.echo(f"the record {audit} is not complete: {failure.strerror}", err=True)
     raise click.exceptions.Exit(status)
@@ -210,7 +210,7 @@ def audit(
     to one reader. --rules are those that it was mounted with.
     """
     from fusebpf.cli.interrupts import interrupts
-    from fusebpf.cli.output import count, json_out
+    from fusebpf.cli.output import json_out
     from fusebpf.guard.audit import EVENTS, Refusals
     from fusebpf.guard.rules import load
     from fusebpf.runtime.following import Follower
@@ -224,8 +224,14 @@ def audit(
                 else:
                     click.echo(_refused_text(refusal))
             sys.stdout.flush()
-    if lost := follower.dropped.get(EVENTS):
-        click.echo(f"{count(lost, 'event')} lost, as the ring was full", err=True)
+    _lost(follower.dropped.get(EVENTS, 0))
+
+
+def _lost(number: int) -> None:
+    from fusebpf.cli.output import count
+
+    if number:
+        click.echo(f"{count(number, 'event')} lost, as the ring was full", err=True)
 
 
 def _refused(refusal: Refusal) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.frozen import dataclass
 from fusebpf.guard import confining, covering, process
 from fusebpf.guard.confining import User
 from fusebpf.guard.mounting import mount
@@ -28,16 +29,22 @@ _STDIO = ("standard input", "standard output", "standard error")
 _TYPING = Path("/proc/sys/dev/tty/legacy_tiocsti")
 
 
+@dataclass(frozen=True)
+class Audience:
+    """Who is told what is refused, from a thread; and at the end, how many could not be told."""
+
+    refused: Callable[[Refusal], None]
+    lost: Callable[[int], None]
+
+
 def run(
     rules: Rules,
     tree: Path,
     command: Sequence[str],
     user: User,
-    tell: Callable[[Refusal], None] | None = None,
+    audience: Audience | None = None,
 ) -> int:
     """Run a command as `user` with `tree` held to rules; its status, or 128 and its signal.
-
-    `tell` is called, from a thread, with what is refused.
 
     Raises UsageError, PrivilegeError, StartError, and what `guard mount` raises.
     """
@@ -55,16 +62,26 @@ def run(
     with ExitStack() as stack:
         stack.enter_context(_read_only_stdin(real))
         with confining.namespace():
-            guarded = _guard(rules, real, tell is not None)
+            guarded = _guard(rules, real, audience is not None)
             stack.callback(guarded.close)
             running = process.start(command, _environment(user), confine)
-        if tell is not None:
-            from fusebpf.guard.audit import EVENTS, Recorder, Refusals
-
-            # Out here the tree is seen as it is.
-            recorder = Recorder(guarded.events[EVENTS], Refusals(rules, real), tell)
-            stack.callback(recorder.close)
+        if audience is not None:
+            stack.enter_context(_told(audience, rules, real, guarded))
         return running.wait()
+
+
+@contextmanager
+def _told(audience: Audience, rules: Rules, tree: Path, guarded: Mount) -> Iterator[None]:
+    """Tell what is refused, until the end. Out here the tree is seen as it is."""
+    from fusebpf.guard.audit import EVENTS, Recorder, Refusals
+
+    stream = guarded.events[EVENTS]
+    recorder = Recorder(stream, Refusals(rules, tree), audience.refused)
+    try:
+        yield
+    finally:
+        recorder.close()
+        audience.lost(stream.dropped)
 
 
 def user_named(text: str | None) -> User:

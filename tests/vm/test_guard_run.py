@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -249,3 +251,32 @@ def test_a_record_that_ends_early_is_told(tree: Path) -> None:
     assert done.returncode == 7
     last = done.stderr.splitlines()[-1]
     assert last == "the record /dev/full is not complete: No space left on device"
+
+
+def test_what_the_record_does_not_have_is_told(tree: Path) -> None:
+    """Nobody reads the events while the command makes more than there is room for."""
+    record = tree.parent / "refused"
+    script = "echo ready; read go; seq 3000 | while read n; do true <payroll; done 2>/dev/null;"
+    script += "echo made"
+    command = guard_run(tree, "sh", "-c", script, audit=record)
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tree,
+    ) as running:
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGSTOP)
+        running.stdin.write("go\n")
+        running.stdin.flush()
+        assert running.stdout.readline() == "made\n"
+        running.send_signal(signal.SIGCONT)
+        _out, err = running.communicate()
+    assert running.returncode == 0
+    lost = re.fullmatch(r"(\d+) events lost, as the ring was full", err.splitlines()[-1])
+    assert lost is not None
+    assert len(record.read_text().splitlines()) + int(lost[1]) == 3000
