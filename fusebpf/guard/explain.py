@@ -64,7 +64,7 @@ def components(tree: Path, path: str) -> list[str]:
     real = root(tree)
     try:
         full = Path(os.path.normpath(Path.cwd() / path))
-        bases = (real, tree.absolute())
+        bases = (real, Path(os.path.normpath(tree.absolute())))
     except FileNotFoundError:
         raise FusebpfError(
             "the current directory is not there any more", "cd to one, or give absolute paths"

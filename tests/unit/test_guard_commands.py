@@ -108,6 +108,14 @@ def test_the_tree_may_be_elsewhere(
         assert explained(capsys, "pub.key", "--tree", top)[0]["path"] == "src/pub.key"
 
 
+def test_the_path_may_lead_by_the_link_to_the_tree(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree.parent / "link").symlink_to(tree)
+    (told,) = explained(capsys, "../link/src/a.key", "--tree", "../link")
+    assert told["path"] == "src/a.key"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
