@@ -54,8 +54,9 @@ def explain(
 ) -> None:
     """Tell what PATHs are by the rules: which rule says so, and what each operation gives.
 
-    A PATH need not exist; it counts as a directory when it ends in a slash. Nothing is mounted, and
-    the tree itself is asked for kinds of files alone: no root is needed.
+    A PATH need not exist; it counts as a directory when it ends in a slash. Symbolic links in it
+    are followed, but for the last name without a slash behind it. Nothing is mounted, and the tree
+    itself is asked for links and kinds of files alone: no root is needed.
     """
     from fusebpf.guard.explain import explain as told
     from fusebpf.guard.match import Matcher
@@ -79,6 +80,8 @@ def _shape(explanation: Explanation) -> dict[str, Any]:
     return {
         "path": explanation.path,
         "directory": explanation.directory,
+        "links": list(explanation.links),
+        "target": explanation.target,
         "state": str(explanation.state),
         "above": explanation.above,
         "rules": [
@@ -95,6 +98,10 @@ def _text(explanation: Explanation) -> str:
     lines = [f"{shown(explanation.path)}: {explanation.state}"]
     if explanation.above is not None:
         lines[0] += f", as {shown(explanation.above)} is"
+    if explanation.links:
+        lines.append(f"  reached by the symbolic link {', '.join(map(shown, explanation.links))}")
+    if explanation.target is not None:
+        lines.append(f"  the symbolic link itself; {shown(explanation.target)} has its own state")
     for number, rule in enumerate(explanation.rules):
         lines.append(f"  {'by' if number == 0 else 'before'} {rule.where}: {shown(str(rule))}")
     if not explanation.rules:

@@ -23,3 +23,13 @@ def root(tree: Path) -> Path:
     if not real.is_dir():
         raise UsageError(f"the tree {tree} is not a directory", "name its root: --tree DIR")
     return real
+
+
+def absolute(path: Path) -> Path:
+    """A path from the current directory on. Raises FusebpfError when that is gone."""
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise FusebpfError(
+            "the current directory is not there any more", "cd to one, or give absolute paths"
+        ) from None

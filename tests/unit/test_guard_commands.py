@@ -104,7 +104,7 @@ def test_the_tree_may_be_elsewhere(
     (tree.parent / "link").symlink_to(tree)
     monkeypatch.chdir(tree / "src")
     (tree / "rules").write_text(RULES)  # ../rules from there
-    for top in ("..", str(tree), str(tree.parent / "link")):
+    for top in ("..", str(tree), str(tree.parent / "link"), "../../link"):
         assert explained(capsys, "pub.key", "--tree", top)[0]["path"] == "src/pub.key"
 
 
@@ -113,7 +113,50 @@ def test_the_path_may_lead_by_the_link_to_the_tree(
 ) -> None:
     (tree.parent / "link").symlink_to(tree)
     (told,) = explained(capsys, "../link/src/a.key", "--tree", "../link")
-    assert told["path"] == "src/a.key"
+    assert (told["path"], told["links"]) == ("src/a.key", [])
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "path", "found", "state"),
+    [
+        ("lnk", "build", "lnk/x", "build/x", "hidden"),
+        ("src/lnk", "../build", "src/lnk/x", "build/x", "hidden"),
+        ("lnk", "{tree}/payroll", "lnk/may", "payroll/may", "deny"),
+        ("lnk", "../{tree.name}/log", "lnk/", "log", "empty"),
+        ("lnk", "src", "lnk/../notes", "notes", "read-only"),
+        ("build/lnk", "../src", "build/lnk/x", "build/lnk/x", "hidden"),  # nobody gets that far
+        ("a.key", "src", "a.key/x", "a.key/x", "hidden"),
+    ],
+)
+def test_links_are_followed(
+    tree: Path,
+    capsys: pytest.CaptureFixture[str],
+    link: str,
+    target: str,
+    path: str,
+    found: str,
+    state: str,
+) -> None:
+    (tree / link).symlink_to(target.format(tree=tree))
+    (told,) = explained(capsys, path)
+    assert (told["path"], told["state"]) == (found, state)
+    assert told["links"] == ([link] if found != path else [])
+
+
+def test_links_are_told_of(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "lnk").symlink_to("build")
+    (tree / "away").symlink_to("/etc")
+    assert out(capsys, "explain", "lnk/x").startswith(
+        "build/x: hidden, as build is\n  reached by the symbolic link lnk\n  by ../rules:7: hidden"
+    )
+    assert out(capsys, "explain", "lnk").startswith(
+        "lnk: read-only\n  the symbolic link itself; build has its own state\n  by ../rules:1: "
+    )
+    assert explained(capsys, "lnk")[0]["target"] == "build"
+    assert run(["guard", "explain", "--rules", "../rules", "away/passwd"]) == 2
+    assert "leads out of the tree, to /etc/passwd, by the symbolic link away" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
@@ -144,6 +187,7 @@ def test_a_path_need_not_be_in_reach(tree: Path, capsys: pytest.CaptureFixture[s
     ("command", "told"),
     [
         (["explain", "x"], "cannot reach the tree ."),
+        (["explain", "--tree", "/tmp", "/etc/passwd"], "/etc/passwd is not in the tree /tmp"),
         (["explain", "--tree", "/tmp", "x"], "the current directory is not there any more"),
         (["lint"], "cannot reach the tree ."),
     ],
@@ -160,7 +204,7 @@ def test_a_directory_that_is_gone_is_told(
     monkeypatch.chdir(gone)
     gone.rmdir()
     name, *rest = command
-    assert run(["guard", name, "--rules", str(tree.parent / "rules"), *rest]) == 1
+    assert run(["guard", name, "--rules", str(tree.parent / "rules"), *rest]) in (1, 2)
     assert told in capsys.readouterr().err
 
 
