@@ -18,7 +18,7 @@ from fusebpf.guard import confining, covering, process
 from fusebpf.guard.confining import User
 from fusebpf.guard.mounting import mount
 from fusebpf.guard.rules import MAX_ID, Rules
-from fusebpf.guard.tree import root
+from fusebpf.guard.tree import absolute, root
 from fusebpf.runtime import features, fsmount, mountinfo
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(
     real = _checked(tree)
     _check_stdio()
     _check_terminal()
-    directory = Path.cwd()
+    directory = absolute(Path())
 
     def confine() -> None:
         confining.isolate(user)

@@ -31,5 +31,5 @@ def absolute(path: Path) -> Path:
         return path.absolute()
     except FileNotFoundError:
         raise FusebpfError(
-            "the current directory is not there any more", "cd to one, or give absolute paths"
+            "the current directory is not there any more", "cd to one that is there"
         ) from None

@@ -104,6 +104,20 @@ def test_others_than_root_are_told_so(tmp_path: Path, rules: Path) -> None:
 
 
 @NEEDS_ROOT
+def test_a_current_directory_that_is_gone_is_told(
+    tmp_path: Path, rules: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(["guard", "run", "--rules", str(rules), "--tree", str(tmp_path), "true"]) == 1
+    told = capfd.readouterr().err
+    assert "the current directory is not there any more" in told
+    assert "help: cd to one that is there" in told
+
+
+@NEEDS_ROOT
 @pytest.mark.parametrize("fd", [0, 1])
 def test_a_directory_is_no_input_or_output(rules: Path, fd: int) -> None:
     script = (
