@@ -139,7 +139,11 @@ def _refuse_braces(text: str) -> None:
 
 
 def _pieces(text: str) -> list[tuple[int, str]]:
-    """What stands between slashes, and where. A slash within brackets is one, too, as in git."""
+    """What stands between slashes, and where.
+
+    A slash within brackets is one, too, so that the class is not closed. To git it is part of the
+    class, where it takes nothing.
+    """
     found, at = [], 0
     for piece in text.split("/"):
         found.append((at, piece))

@@ -96,6 +96,7 @@ def test_all_errors_are_shown_at_their_places() -> None:
         (".env", 1, "'.env' is no state", "e.g. hidden .env"),
         ("hidden", 1, "hidden stands without a pattern", "e.g. hidden *.pem"),
         ("hidden /", 8, "the pattern has an empty component", "'*' is everything in it"),
+        ("hidden a[b/c]d", 9, "'[' begins a class that is not closed", "write \\[ for a bracket"),
         ("hidden a//b", 10, "the pattern has an empty component", "one slash between two"),
         ("hidden ../x", 8, "'..' is no name that a path of the tree has", "/src/main.c"),
         ("hidden x\\", 9, "the pattern ends in a backslash", "write \\\\ for a backslash"),
