@@ -34,7 +34,7 @@ _LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Refusal:
-    """Something refused. ``command`` is empty when the process has ended.
+    """Something refused. ``command`` is empty when the process has ended, or is not seen here.
 
     ``path`` is that in the tree, or None when nothing there has the inode any more; then ``name``
     may be known. ``when`` is seconds since 1970.
@@ -108,7 +108,7 @@ class Refusals:
 
     def of(self, events: Iterable[Any]) -> Iterator[Refusal]:
         """What was refused to others than this process."""
-        own = os.getpid()
+        own = os.getpid() if _pids_are_ours() else None
         offset = time.time() - time.monotonic()
         for event in events:
             if event.pid != own:
@@ -153,7 +153,17 @@ def _joined(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
 
 
+def _pids_are_ours() -> bool:
+    """Whether events have the numbers of processes that are seen here: those of no container.
+
+    Theirs are of the initial pid namespace, whose own number never changes (linux/nsfs.h).
+    """
+    return str(Path("/proc/self/ns/pid").readlink()) == "pid:[4026531836]"
+
+
 def _command(pid: int) -> str:
+    if not _pids_are_ours():
+        return ""  # another process has the number
     try:
         return Path(f"/proc/{pid}/comm").read_bytes().decode("utf-8", "replace").strip()
     except OSError:
