@@ -405,6 +405,18 @@ static __always_inline int fusebpf_open_bytes(struct fusebpf_buf *buf, __u64 arg
 	return 0;
 }
 
+/* A text that the kernel hands over with its NUL, and that filters store without. */
+static __always_inline int fusebpf_open_text(struct fusebpf_buf *buf, __u64 arg)
+{
+	const __u8 *data;
+
+	fusebpf_open_bytes(buf, arg);
+	data = bpf_fuse_get_ro(buf->kernel, FUSEBPF_BYTES_MASK + 1);
+	if (data && buf->len && !data[(buf->len - 1) & FUSEBPF_BYTES_MASK])
+		buf->len--;
+	return 0;
+}
+
 /* Make the bytes of such a buffer readable: 0, or a refusal where they cannot all be seen. */
 static __always_inline int fusebpf_read_bytes(const struct fusebpf_buf *from)
 {
@@ -580,6 +592,9 @@ static __always_inline void fusebpf_dirent_drop(struct fusebpf_dirent *e)
 #define FUSEBPF_OPS_BYTES(var, index, slot) \
 	struct fusebpf_buf var; \
 	fusebpf_open_bytes(&var, args[index]);
+#define FUSEBPF_OPS_TEXT(var, index, slot) \
+	struct fusebpf_buf var; \
+	fusebpf_open_text(&var, args[index]);
 #define FUSEBPF_OPS_DIRENTS(var, index, slot) FUSEBPF_OPS_BYTES(var, index, slot)
 #define FUSEBPF_OPS_ENTRIES(var, index, slot) FUSEBPF_OPS_BYTES(var, index, slot)
 #define FUSEBPF_OPS_END(call) \
@@ -611,6 +626,7 @@ static __always_inline void fusebpf_dirent_drop(struct fusebpf_dirent *e)
 #define FUSEBPF_STANDIN_BYTES(var, index, slot) \
 	struct fusebpf_buf var; \
 	fusebpf_open_test(&var, _test, &_test->buf[slot]);
+#define FUSEBPF_STANDIN_TEXT(var, index, slot) FUSEBPF_STANDIN_BYTES(var, index, slot)
 #define FUSEBPF_STANDIN_DIRENTS(var, index, slot) FUSEBPF_STANDIN_BYTES(var, index, slot)
 #define FUSEBPF_STANDIN_ENTRIES(var, index, slot) FUSEBPF_STANDIN_BYTES(var, index, slot)
 #define FUSEBPF_STANDIN_END(call) \

@@ -1041,11 +1041,11 @@ struct fuse_ops {
 	static __always_inline int fn(struct fusebpf_ctx *ctx, const struct fusebpf_buf *a0, struct fusebpf_buf *a1); \
 	FUSEBPF_OPS_BEGIN(fn, symlink_prefilter) \
 		FUSEBPF_OPS_NAME(_a0, 1, 0) \
-		FUSEBPF_OPS_BYTES(_a1, 2, 1) \
+		FUSEBPF_OPS_TEXT(_a1, 2, 1) \
 	FUSEBPF_OPS_END(fn(&_ctx, &_a0, &_a1)) \
 	FUSEBPF_STANDIN_BEGIN(fn, symlink_prefilter) \
 		FUSEBPF_STANDIN_NAME(_a0, 1, 0) \
-		FUSEBPF_STANDIN_BYTES(_a1, 2, 1) \
+		FUSEBPF_STANDIN_TEXT(_a1, 2, 1) \
 	FUSEBPF_STANDIN_END(fn(&_ctx, &_a0, &_a1)) \
 	static __always_inline int fn(__fusebpf_unused struct fusebpf_ctx *ctx, const struct fusebpf_buf *a0 __fusebpf_unused, struct fusebpf_buf *a1 __fusebpf_unused)
 
@@ -1053,11 +1053,11 @@ struct fuse_ops {
 	static __always_inline int fn(struct fusebpf_ctx *ctx, const struct fusebpf_buf *a0, const struct fusebpf_buf *a1); \
 	FUSEBPF_OPS_BEGIN(fn, symlink_postfilter) \
 		FUSEBPF_OPS_NAME(_a0, 1, 0) \
-		FUSEBPF_OPS_BYTES(_a1, 2, 1) \
+		FUSEBPF_OPS_TEXT(_a1, 2, 1) \
 	FUSEBPF_OPS_END(fn(&_ctx, &_a0, &_a1)) \
 	FUSEBPF_STANDIN_BEGIN(fn, symlink_postfilter) \
 		FUSEBPF_STANDIN_NAME(_a0, 1, 0) \
-		FUSEBPF_STANDIN_BYTES(_a1, 2, 1) \
+		FUSEBPF_STANDIN_TEXT(_a1, 2, 1) \
 	FUSEBPF_STANDIN_END(fn(&_ctx, &_a0, &_a1)) \
 	static __always_inline int fn(__fusebpf_unused struct fusebpf_ctx *ctx, const struct fusebpf_buf *a0 __fusebpf_unused, const struct fusebpf_buf *a1 __fusebpf_unused)
 

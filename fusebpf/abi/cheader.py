@@ -118,9 +118,9 @@ def _hook_macro(hook: Hook) -> Iterator[str]:
                 )
                 call.append(f"_{name}")
             else:
-                lines.append(
-                    f"\tFUSEBPF_{form}_{arg.kind.upper()}(_{name}, {index + 1}, {slots['buf']})"
-                )
+                # The target of a link alone comes with a NUL that is no part of it.
+                kind = "TEXT" if arg.name == "path" else arg.kind.upper()
+                lines.append(f"\tFUSEBPF_{form}_{kind}(_{name}, {index + 1}, {slots['buf']})")
                 slots["buf"] += 1
                 call.append(f"&_{name}")
         args = ", ".join(["&_ctx", *call])

@@ -122,3 +122,38 @@ def test_globs_and_searches_on_a_mount(places: tuple[Path, Path, Path]) -> None:
     with fusebpf.attach(filters, lower, mnt):
         seen = [name for name in names if (mnt / name).exists()]
     assert seen == ["a.secret", "b.sxcret", "plain"]
+
+
+LINKS = """
+from fusebpf import *
+from fusebpf.constants import EBADMSG, EPERM
+
+filters = FilterSet("links")
+
+@filters.symlink.pre
+def inside(ctx: Context, name: Name, path: Buffer):
+    if path == ".." or path.endswith("/..") or path.glob("/*key") or path[-1] == 0x7E:
+        return -EPERM
+    if path.startswith("old/"):
+        path[:] = path[4:]
+    return POSTFILTER
+
+@filters.symlink.post
+def made(ctx: Context, name: Name, path: Buffer):
+    if len(path) != 5 and len(path) < 4095:
+        return -EBADMSG
+"""
+
+
+def test_the_target_of_a_link_is_its_text_alone(places: tuple[Path, Path, Path]) -> None:
+    filters, lower, mnt = places
+    filters.write_text(LINKS)
+    longest = "d/" * 2047 + "e"
+    with fusebpf.attach(filters, lower, mnt):
+        for target in ("..", "./..", "/etc/key", "file~"):
+            with pytest.raises(PermissionError):
+                (mnt / "link").symlink_to(target)
+        for number, target in enumerate(("five5", "old/five5", longest)):
+            (mnt / f"link{number}").symlink_to(target)
+    made = [os.readlink(lower / f"link{number}") for number in range(3)]
+    assert made == ["five5", "five5", longest]
