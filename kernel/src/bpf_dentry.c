@@ -163,13 +163,17 @@ static int fbpf_d_revalidate(FBPF_REVALIDATE_ARGS)
 
 /*
  * A path that ends where it began, as those below /proc/self/fd do: the filters
- * may be others by now. What has no name any more is as it was when opened.
+ * may be others by now. What has no name any more is as it was when opened: the
+ * file, as anybody can have the dentry dropped.
  */
 static int fbpf_d_weak_revalidate(struct dentry *dentry, unsigned int flags)
 {
-	int err = d_unlinked(dentry) ? 0 : fbpf_settle(dentry);
+	struct inode *inode = d_inode(dentry);
 
-	return err ?: 1;
+	if (fuse_is_backed(inode) &&
+	    !READ_ONCE(fbpf_lower_inode(inode)->i_nlink))
+		return 1;
+	return fbpf_settle(dentry) ?: 1;
 }
 
 const struct dentry_operations fbpf_dentry_operations = {

@@ -442,7 +442,8 @@ int fbpf_settle_slow(struct dentry *dentry)
 	/* What is the daemon's own has no tag */
 	if (!fuse_is_backed(d_inode(dentry)))
 		return 0;
-	if (inode_state_read_once(d_inode(dentry)) & I_LINKABLE)
+	if (d_unlinked(dentry) &&
+	    inode_state_read_once(d_inode(dentry)) & I_LINKABLE)
 		return fbpf_settle_nameless(dentry);
 	/* Nobody is asked about the root: its tag is no filter's */
 	if (IS_ROOT(dentry))
