@@ -160,14 +160,21 @@ static ssize_t fbpf_read_iter(struct kiocb *iocb, struct iov_iter *iter)
 }
 
 /*
- * Does a synchronous write below end with a commit or a flush, for which those
- * that came meanwhile need not wait in turn? A server's file system may send
- * one request for both.
+ * Does a synchronous write below end with a sync of what it wrote and no more,
+ * which those that came meanwhile share? exFAT syncs more than that, FUSE may
+ * send one request for both.
  */
-static bool fbpf_commits(const struct super_block *sb)
+static bool fbpf_commits(const struct inode *lower)
 {
-	return (sb->s_bdev || sb->s_magic == BTRFS_SUPER_MAGIC) &&
-	       sb->s_magic != FUSE_SUPER_MAGIC;
+	switch (lower->i_sb->s_magic) {
+	case BTRFS_SUPER_MAGIC:
+	case EXT4_SUPER_MAGIC:
+	case F2FS_SUPER_MAGIC:
+	case XFS_SUPER_MAGIC:
+		return !IS_SYNC(lower);
+	default:
+		return false;
+	}
 }
 
 /*
@@ -200,7 +207,7 @@ static ssize_t fbpf_write_sync(struct file *lower, struct kiocb *iocb,
 	kiocb.ki_flags |= iocb->ki_flags & mask;
 	if (unlikely(kiocb.ki_flags & IOCB_DSYNC) &&
 	    !(kiocb.ki_flags & IOCB_DIRECT) &&
-	    fbpf_commits(file_inode(lower)->i_sb)) {
+	    fbpf_commits(file_inode(lower))) {
 		*out = kiocb.ki_flags & (IOCB_DSYNC | IOCB_SYNC);
 		kiocb.ki_flags &= ~*out;
 	}
