@@ -137,7 +137,8 @@ void fbpf_forget(struct super_block *sb, u64 nodeid)
 {
 	struct fuse_forget_link *forget;
 
-	if (!nodeid || !fbpf_sb(sb)->daemon)
+	/* The root's is no filter's to give */
+	if (!nodeid || nodeid == FUSE_ROOT_ID || !fbpf_sb(sb)->daemon)
 		return;
 	forget = fuse_alloc_forget();
 	if (forget)

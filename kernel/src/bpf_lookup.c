@@ -141,6 +141,7 @@ static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
 	struct qstr name = fbpf_lookup_name(op, call->name);
 	const struct fbpf_mount *fb = fbpf_sb(call->dir->i_sb);
 	const struct cred *old = fbpf_enter(fb);
+	bool same;
 	int err = 0;
 
 	if (!call->again) {
@@ -149,10 +150,14 @@ static int fbpf_lookup_backing(struct fbpf_op *op, void *data)
 		err = FBPF_STALE;
 	} else if (call->given) {
 		call->seq = FBPF_SEQ_NONE;
-	} else if (!fbpf_same_lower(call->lower, call->lower_dir, &name,
-				    call->lower_inode, &call->seq) &&
-		   !fbpf_being_moved(call->dentry)) {
-		err = FBPF_STALE;
+	} else {
+		same = fbpf_same_lower(call->lower, call->lower_dir, &name,
+				       call->lower_inode, &call->seq);
+		/* Until it has its new name, nothing is noted of the old one */
+		if (fbpf_being_moved(call->dentry))
+			call->seq = FBPF_SEQ_NONE;
+		else if (!same)
+			err = FBPF_STALE;
 	}
 	if (!err && op && op->post) {
 		if (!call->lower_inode)

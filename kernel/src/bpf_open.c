@@ -401,7 +401,7 @@ static int fbpf_create_backing(struct fbpf_op *op, void *data)
 static int fbpf_create_finish(struct fbpf_op *op, void *data, int err)
 {
 	struct fbpf_create_call *call = data;
-	u64 nodeid = op && !err ? op->out.create.entry.nodeid : 0;
+	u64 nodeid = op ? op->out.create.entry.nodeid : 0;
 
 	if (nodeid == FUSE_ROOT_ID)
 		nodeid = 0;

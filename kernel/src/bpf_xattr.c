@@ -124,7 +124,8 @@ static ssize_t fbpf_filter_names(char *list, ssize_t size)
 		/* The last one may have no end, from a server's file system */
 		size_t len = min(strnlen(from, rest) + 1, rest);
 
-		if (strncmp(from, XATTR_TRUSTED_PREFIX,
+		if (rest < XATTR_TRUSTED_PREFIX_LEN ||
+		    strncmp(from, XATTR_TRUSTED_PREFIX,
 			    XATTR_TRUSTED_PREFIX_LEN)) {
 			memmove(to, from, len);
 			to += len;
