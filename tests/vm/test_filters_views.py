@@ -47,6 +47,7 @@ def as_user(uid: int, code: str, directory: Path) -> str:
 def test_masked_files_are_empty_whatever_reads_them(tmp_path: Path) -> None:
     mnt, lower = tmp_path / "mnt", tmp_path / "lower"
     files = {".env": "KEY=1\n", "app/.env.local": "KEY=2\n", "app/main": "print()\n"}
+    (lower / "venv/.env").mkdir(parents=True)
     with shown(tmp_path, files, EXAMPLES / "masked_env.py"):
         assert sorted(os.listdir(mnt / "app")) == [".env.local", "main"]
         sink = os.open(tmp_path / "sink", os.O_CREAT | os.O_WRONLY)
@@ -69,6 +70,16 @@ def test_masked_files_are_empty_whatever_reads_them(tmp_path: Path) -> None:
                 lambda path=path: os.open(path, os.O_RDONLY | os.O_TRUNC),
             ):
                 assert failing(change) == "EACCES"
+            for change in (
+                lambda path=path: path.rename(mnt / "moved"),
+                lambda path=path: os.link(path, mnt / "linked"),
+                lambda path=path: path.unlink(),
+                lambda path=path: (mnt / "app/main").rename(path),
+                lambda path=path: path.with_name(".env.new").write_text("x"),
+            ):
+                assert failing(change) == "EPERM"
+        (mnt / "venv/.env/new").write_text("made")
+        assert (mnt / "venv/.env/new").read_text() == "made"
         assert (mnt / "app/main").read_text() == "print()\n"
         (mnt / "app/main").write_text("pass\n")
     assert (lower / ".env").read_text() == "KEY=1\n"
