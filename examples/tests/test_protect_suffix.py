@@ -11,18 +11,27 @@ from fusebpf import CONTINUE, OpenIn, SetattrIn
 from fusebpf.constants import EACCES, EROFS, FATTR_MODE, FATTR_SIZE
 from fusebpf.testing import FilterRun, LoadFilters
 
-NAMES = [("app.DB", 1), ("x.journal", 1), ("app.txt", 0), ("db", 0)]
+NAMES = [
+    *(("app.DB", 1), ("x.journal", 1), ("app.txt", 0), ("db", 0)),
+    *(("app.db-journal", 1), ("app.db-wal", 1), ("x.SQLITE3-shm", 1), ("wal", 0)),
+]
 
 
 @pytest.mark.parametrize(("name", "protected"), NAMES)
-def test_only_root_removes_or_moves_a_database(
+def test_only_root_makes_or_moves_or_removes_a_database(
     filters: FilterRun, name: str, protected: int
 ) -> None:
     assert filters.call("lookup.pre", name=name, tag=1 - protected).tag == protected
     for uid, verdict in ((1000, -EACCES if protected else CONTINUE), (0, CONTINUE)):
-        assert filters.call("unlink.pre", name=name, uid=uid).verdict == verdict
+        for op in ("create_open", "mknod", "symlink", "link", "unlink"):
+            assert filters.call(f"{op}.pre", name=name, uid=uid).verdict == verdict
         for old, new in (("a", name), (name, "a")):
             assert filters.call("rename.pre", old=old, new=new, uid=uid).verdict == verdict
+
+
+def test_nobody_else_gives_one_another_name(filters: FilterRun) -> None:
+    for tag, uid, verdict in ((1, 1000, -EACCES), (1, 0, CONTINUE), (0, 1000, CONTINUE)):
+        assert filters.call("link.pre", name="x", uid=uid, tag=tag).verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -297,6 +297,10 @@ def test_parts_of_a_tree_are_protected(tree: tuple[Path, Path]) -> None:
                 "rm -f app.db",
                 "mv app.db app.txt",
                 "mv -f app.txt app.db",
+                "ln app.db x",
+                "ln app.txt new.db",
+                "echo x > app.db-journal",
+                "ln -s app.txt app.db-wal",
             ):
                 assert shell(mnt, change, 1000) == said, change
             assert shell(mnt, "cat app.db; echo y > app.txt; cat app.txt", 1000) == "oldy"
