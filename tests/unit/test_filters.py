@@ -69,6 +69,14 @@ def test_hide_whatever_the_case(runs: Runs) -> None:
         assert runs.verdict("lookup", name) == verdict
 
 
+@of("hide('É*', 'x[!A-C_].B', 'Y[A-Z0-9]', 'Z?', ignore_case=True)")
+def test_case_is_that_of_ascii_letters(runs: Runs) -> None:
+    hidden = ("École", "xd.b", "XD.B", "y7", "yq", "YQ", "z_")
+    assert {name: runs.verdict("lookup", name) for name in hidden} == dict.fromkeys(hidden, -2)
+    for name in ("école", "xb.b", "XB.B", "x_.b", "y_", "z"):
+        assert runs.verdict("lookup", name) == 0
+
+
 @of("hide('*.PEM', 'README')")
 def test_hide_with_capital_letters(runs: Runs) -> None:
     for name, verdict in (("a.PEM", -2), ("README", -2), ("a.pem", 0), ("readme", 0)):
@@ -220,6 +228,8 @@ def test_a_part_twice(runs: Runs) -> None:
         ("read_only(below=['vendor', 1.5])", "[E130]"),
         ("read_only(writers=['root'])", "[E130]"),
         ("hide('a/b')", "[E232]"),
+        ("hide('[Z-a]x', ignore_case=True)", "[E130]"),
+        ("deny('[!0-Z]', ignore_case=True)", "[E130]"),
         ("rate_limit(0)", "[E125]"),
         ("audit(size=3)", "[E123]"),
         ("audit(name='much_too_long_for_it')", "[E120]"),
