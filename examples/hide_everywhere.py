@@ -5,7 +5,7 @@ from fusebpf import Context, FilterSet, Name
 
 filters = FilterSet("hide_everywhere")
 
-PATTERNS = ("*.pem", "*.key", "*.p12", "id_[de]*", ".env*")
+PATTERNS = ("*.pem", "*.key", "*.p12", "id_[der]*", ".env*")
 
 
 @filters.visible

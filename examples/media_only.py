@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files that are no pictures do not exist; directories have no dot and stay visible."""
+"""Names with a dot that are no pictures do not exist; those without one are for directories."""
 
 from fusebpf import Context, FilterSet, Name
 

@@ -7,7 +7,7 @@ from fusebpf import CONTINUE
 from fusebpf.constants import ENOENT
 from fusebpf.testing import FilterRun
 
-HIDDEN = ("a.pem", "id_ed25519", ".env.local")
+HIDDEN = ("a.pem", "id_ed25519", "id_rsa", ".env.local")
 SHOWN = ("id_ed25519.pub", "id_")
 
 

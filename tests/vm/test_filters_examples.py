@@ -314,8 +314,8 @@ def test_what_is_hidden_by_patterns_and_types(tree: tuple[Path, Path]) -> None:
         (lower / name).write_text(name)
     with fusebpf.attach(EXAMPLES / "hide_everywhere.py", lower, mnt):
         assert {"b.JPG", "id_ed25519.pub", "pem"} <= set(os.listdir(mnt))
-        assert not {"a.key", "id_ed25519", ".env"} & set(os.listdir(mnt))
-        for name in ("a.key", "id_ed25519", ".env.new"):
+        assert not {"a.key", "id_ed25519", "id_rsa", ".env"} & set(os.listdir(mnt))
+        for name in ("a.key", "id_ed25519", "id_rsa", ".env.new"):
             assert failing((mnt / name).read_text) == "ENOENT"
     with fusebpf.attach(EXAMPLES / "media_only.py", lower, mnt):
         assert listed(mnt) == {"README", "b.JPG", "id_ed25519", "id_rsa", "pem"}
