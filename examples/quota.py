@@ -5,6 +5,10 @@
 rewriting a file in place uses up quota, removing one gives none back, and space that fallocate(2)
 reserves counts when it is written. A write filter is not told the size of the file, nor where its
 end is with O_APPEND; to keep sizes in a map takes filters of all that changes them.
+
+Not counted is what is written through a shared mapping, which no filter sees. Writes that run at
+the same time are all measured by what was written before them, and may pass the limit together.
+Users that there is no room for in the map write nothing.
 """
 
 from fusebpf import POSTFILTER, Context, FilterSet, StatfsOut, Verdict, WriteIn, WriteIterOut
@@ -18,7 +22,9 @@ written = filters.hash("written", key=u32, value=u64, max_entries=4096)
 
 @filters.write_iter.pre
 def write(ctx: Context, req: WriteIn) -> Verdict:
-    return POSTFILTER if written.get(ctx.uid, 0) + req.size <= limit else -EDQUOT
+    written[ctx.uid] += 0  # takes a place for the user
+    room = ctx.uid in written and written.get(ctx.uid, 0) + req.size <= limit
+    return POSTFILTER if room else -EDQUOT
 
 
 @filters.write_iter.post

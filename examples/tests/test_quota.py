@@ -15,6 +15,13 @@ def test_writes_stop_at_the_limit(load_filters: LoadFilters) -> None:
         assert filters.call("write_iter.pre", req=WriteIn(size=4000), uid=5).verdict == verdict
 
 
+def test_who_cannot_be_counted_writes_nothing(filters: FilterRun) -> None:
+    for uid in range(4096):
+        filters.maps["written"][uid] = 0
+    for uid, verdict in ((4095, POSTFILTER), (4096, -EDQUOT)):
+        assert filters.call("write_iter.pre", req=WriteIn(size=1), uid=uid).verdict == verdict
+
+
 def test_what_was_written_counts(filters: FilterRun) -> None:
     filters.call("write_iter.post", out=WriteIterOut(ret=7), uid=5)
     filters.call("write_iter.post", error_in=-ENOSPC, uid=5)
