@@ -41,9 +41,11 @@ def read_only(
     """Every change is refused with ``errno``: of contents, names, attributes and xattrs.
 
     ``writers`` are user ids (fsuid, initial user namespace) that the mount is writable for.
-    ``below`` are names of directories: then those alone are meant, with all that lies in them, and
-    ``ctx.tag`` says so. What access(2) says is left to the modes below. Changes below the mount
-    stay possible. Raises ``DslError`` for others.
+    ``below`` are names, at whatever depth: then those alone are meant, with all that lies in them,
+    and ``ctx.tag`` says so. They can be made anew, and are read-only at once: with ``.git`` among
+    them, git init and git clone fail. What access(2) says is left to the modes below. Flags of
+    chattr(1), FS_IOC_SETVERSION and changes below the mount stay possible. Raises ``DslError`` for
+    others.
     """
     allowed, tops = tuple(writers), tuple(below)
     if not all(isinstance(top, str) and top for top in tops) or not all(
@@ -100,11 +102,11 @@ def read_only(
 
     @filters.unlink.pre
     def removed(ctx: Context, name: Name) -> Verdict:
-        return changed(ctx)
+        return refused(ctx, READ_ONLY if name in tops else ctx.tag)
 
     @filters.rmdir.pre
     def directory_removed(ctx: Context, name: Name) -> Verdict:
-        return changed(ctx)
+        return refused(ctx, READ_ONLY if name in tops else ctx.tag)
 
     @filters.rename.pre
     def moved(ctx: Context, req: Rename2In, old: Name, new: Name) -> Verdict:

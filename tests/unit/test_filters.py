@@ -121,6 +121,16 @@ def test_read_only(runs: Runs) -> None:
     assert [opened(Context(), OpenIn(flags=flags)).value for flags in (0, 1)] == [0, -30]
 
 
+@of("read_only(below=['vendor'])")
+def test_read_only_below(runs: Runs) -> None:
+    for op in ("unlink", "rmdir"):
+        assert [runs.verdict(op, name) for name in ("vendor", "vendors")] == [-30, 0]
+    assert runs.verdict("mkdir", "vendor") == 0
+    for tag, verdict in ((1, -30), (0, 0)):
+        case = Case(tag=tag, buffers={"name": b"x"})
+        assert runs.run("unlink_prefilter", case).verdict == verdict
+
+
 def _named(op: str) -> bool:
     return any(arg.name == "name" for arg in HOOKS[f"{op}_prefilter"].args)
 

@@ -268,10 +268,12 @@ def test_parts_of_a_tree_are_protected(tree: tuple[Path, Path]) -> None:
     for directory in (lower, *lower.parents):
         if directory != Path("/"):
             directory.chmod(0o755)
-    for name in ("vendor/lib/a", "app.db", "app.txt"):
+    for name in ("vendor/lib/a", "app.db", "app.txt", "tree/.git"):
         (lower / name).parent.mkdir(parents=True, exist_ok=True)
         (lower / name).write_text("old")
-    subprocess.run(["chown", "-R", "1000", str(lower)], check=True)
+    (lower / "tree/vendor").symlink_to("../vendor")
+    (lower / "deploy/vendor").mkdir()
+    subprocess.run(["chown", "-hR", "1000", str(lower)], check=True)
     frozen = "Read-only file system"
     with fusebpf.attach(EXAMPLES / "frozen_subtree.py", lower, mnt):
         for change in (
@@ -282,6 +284,11 @@ def test_parts_of_a_tree_are_protected(tree: tuple[Path, Path]) -> None:
             "ln app.txt vendor/lib/b",
             "ln vendor/lib/a b",
             "mv vendor elsewhere",
+            "rm tree/.git",
+            "echo x > tree/.git",
+            "rm tree/vendor",
+            "ln -sfn ../deploy tree/vendor",
+            "rmdir deploy/vendor",
             "chmod 0 vendor/lib",
         ):
             assert shell(mnt, change, 1000) == frozen, change
