@@ -78,7 +78,6 @@ _FILTERS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "create_open_prefilter": ("ctx, req, name", _WRITING),
         "file_fallocate_prefilter": ("ctx, req", _WRITING),
-        "copy_file_range_prefilter": ("ctx, req", _WRITING),
         "setattr_prefilter": (
             "ctx, req",
             "if req.valid & _FATTR_SIZE:\n" + textwrap.indent(_WRITING, "    "),

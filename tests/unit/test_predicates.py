@@ -107,6 +107,8 @@ def test_who_may_write(runs: Runs) -> None:
     for valid, verdict in ((8, -13), (1, 0)):  # FATTR_SIZE, FATTR_MODE
         case = Case(structs={"setattr_in": {"valid": valid}})
         assert runs.run("setattr_prefilter", case).verdict == verdict
+    # What is copied from is read only, and what is copied to was opened for writing.
+    assert "copy_file_range_prefilter" not in {f.hook for f in runs.program.filters}
 
 
 @pytest.mark.parametrize("runs", [VISIBLE + COUNT], indirect=True)
