@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from fusebpf import CONTINUE
+from fusebpf import CONTINUE, OpenIn
 from fusebpf.constants import EROFS
 from fusebpf.testing import FilterRun
 
@@ -26,8 +28,14 @@ def test_others_than_root_change_nothing_there(filters: FilterRun, op: str) -> N
 
 def test_nothing_comes_in_and_contents_may_be_copied_out(filters: FilterRun) -> None:
     assert filters.call("link.pre", tag2=1, uid=5).verdict == -EROFS
-    assert filters.call("copy_file_range.pre", tag2=1, uid=5).verdict == -EROFS
+    # To copy to a file, one opens it for writing.
+    assert filters.call("open.pre", req=OpenIn(flags=os.O_WRONLY), tag=1, uid=5).verdict == -EROFS
     assert filters.call("copy_file_range.pre", tag=1, uid=5).verdict == CONTINUE
+
+
+def test_a_link_of_such_a_name_is_not_replaced(filters: FilterRun) -> None:
+    for op in ("unlink", "rmdir"):
+        assert filters.call(f"{op}.pre", name=".git", uid=5).verdict == -EROFS
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from fusebpf.constants import EROFS, O_ACCMODE, O_RDONLY, O_TRUNC
 from fusebpf.dsl import (
     Buffer,
     Context,
-    CopyFileRangeIn,
     CreateIn,
     DslError,
     FallocateIn,
@@ -128,9 +127,5 @@ def read_only(
     @filters.file_fallocate.pre
     def allocated(ctx: Context, req: FallocateIn) -> Verdict:
         return changed(ctx)
-
-    @filters.copy_file_range.pre
-    def copied(ctx: Context, req: CopyFileRangeIn) -> Verdict:
-        return refused(ctx, ctx.tag2)
 
     return filters

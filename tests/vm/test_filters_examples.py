@@ -113,6 +113,20 @@ def test_read_only_refuses_every_way_to_write(tree: tuple[Path, Path]) -> None:
     assert not (lower / "new").exists()
 
 
+def test_what_is_read_only_is_copied_from(tree: tuple[Path, Path], tmp_path: Path) -> None:
+    lower, mnt = tree
+    other = tmp_path / "other"
+    other.mkdir()
+    with (
+        fusebpf.attach(EXAMPLES / "read_only.py", lower, mnt),
+        fusebpf.attach(EXAMPLES / "audit_opens.py", lower, other),
+        (mnt / "README").open("rb") as source,
+        (other / "copy").open("wb") as target,
+    ):
+        assert os.copy_file_range(source.fileno(), target.fileno(), 7) == 7
+    assert (lower / "copy").read_text() == "content"
+
+
 def test_audit_opens_counts_exactly(tree: tuple[Path, Path]) -> None:
     lower, mnt = tree
     for directory in (*tree[0].parents,):
