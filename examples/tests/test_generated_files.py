@@ -18,7 +18,9 @@ def test_two_names_of_the_top_directory_are_the_daemons(filters: FilterRun) -> N
 
 
 def test_the_first_page_of_the_top_directory_leaves_room(filters: FilterRun) -> None:
-    result = filters.call("readdir.pre", req=ReadIn(size=4096))
+    result = filters.call("readdir.pre", req=ReadIn(size=4096), nodeid=1)
     assert result.verdict == USER_POSTFILTER
     assert result.changed == {"req.size": 3072}
-    assert filters.call("readdir.pre", req=ReadIn(size=4096, offset=7)).verdict == CONTINUE
+    second = ReadIn(size=4096, offset=7)
+    assert filters.call("readdir.pre", req=second, nodeid=1).verdict == CONTINUE
+    assert filters.call("readdir.pre", req=ReadIn(size=4096)).verdict == CONTINUE

@@ -57,7 +57,7 @@ class Case:
     buffers: dict[str, bytes] = field(default_factory=dict)
     listing: tuple[Entry, ...] = ()
     caller: Caller = Caller()
-    nodeid: int = 1
+    nodeid: int = 0
     error_in: int = 0
     tag: int = 0
     tag2: int = 0
