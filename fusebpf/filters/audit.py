@@ -26,8 +26,10 @@ from fusebpf.types import bytes256, s32, u32, u64
 class Audited:
     """One operation. ``when`` is monotonic time in ns; ``error`` 0 or a negated errno.
 
-    ``opcode`` is that of docs/hooks.md; ``nodeid`` of the inode that decides. A rename makes two:
-    the one with ``new`` 1 has the new name. An open has no name, its inode's number alone.
+    ``opcode`` is that of docs/hooks.md, 51 for a file made without a name (O_TMPFILE). A rename
+    makes two: the one with ``new`` 1 has the new name. ``nodeid`` is that of the directory, or of
+    the file opened: 1 for the root, for others 0 unless a filter or daemon numbers them. An open
+    has no name: it tells who opened, not what.
     """
 
     when: u64
@@ -46,7 +48,9 @@ def audit(*, size: int = 1 << 20, name: str = "audit") -> FilterSet:
 
     They are read with ``mount.events[name]``; ``size`` is that of the ring in bytes (a power of
     2), and what found it full is in ``.dropped``. What another set refuses was not done and is not
-    seen. Raises ``DslError`` for a size or name that cannot be.
+    seen, nor is what the permissions below refuse. Opens of directories, FIFOs and devices are not
+    among them, nor changes of size, mode, owner and xattrs. Raises ``DslError`` for a size or name
+    that cannot be.
     """
     filters = FilterSet(name)
     done = filters.events(name, Audited, size=size)
