@@ -61,7 +61,10 @@ _FILTERS: dict[str, dict[str, tuple[str, str]]] = {
         "readdir_prefilter": ("ctx, req", "return _POSTFILTER"),
         "readdir_postfilter": (
             "ctx, req, out, entries",
-            "for entry in entries:\n    if not _P(ctx, entry.name):\n        entry.drop()",
+            # "." and ".." are looked up nowhere: they are in every listing.
+            "for entry in entries:\n"
+            '    if entry.name not in (".", "..") and not _P(ctx, entry.name):\n'
+            "        entry.drop()",
         ),
         # A name is looked up before it is made: the same answer from both.
         **_refusing({**_MAKING, **_REMOVING}, "_ENOENT"),

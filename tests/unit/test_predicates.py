@@ -23,7 +23,7 @@ hits = filters.array("hits", value=u64, max_entries=2)
 VISIBLE = """
 @filters.visible
 def shown(ctx: Context, name: Name) -> bool:
-    return not name.endswith(".pem")
+    return not name.endswith('.pem')
 """
 DELETABLE = """
 @filters.deletable
@@ -75,6 +75,13 @@ def test_what_is_not_visible_is_nowhere(runs: Runs) -> None:
     entries = tuple(Entry(name) for name in (b".", b"a.pem", b"b", b".pem"))
     outcome = runs.run("readdir_postfilter", Case(listing=entries))
     assert [entry.name for entry in outcome.listing] == [b".", b"b"]
+
+
+@pytest.mark.parametrize("runs", [VISIBLE.replace("endswith('.pem')", "glob('.*')")], indirect=True)
+def test_a_directory_and_its_parent_are_listed_whatever_is_hidden(runs: Runs) -> None:
+    names = (b".", b"..", b"...", b".env", b"a")
+    kept = runs.run("readdir_postfilter", Case(listing=tuple(Entry(name) for name in names)))
+    assert [entry.name for entry in kept.listing] == [b".", b"..", b"a"]
 
 
 @pytest.mark.parametrize("runs", [DELETABLE + CREATABLE], indirect=True)
