@@ -7,7 +7,7 @@ from fusebpf.filters import audit, deny, hide, read_only
 
 filters = FilterSet(
     "workspace",
-    hide(".env*", "*.pem", "*.key", "id_*"),
+    hide(".env*", "*.pem", "*.key", "id_rsa", "id_dsa", "id_ecdsa*", "id_ed25519*"),
     deny(".git", ".hg"),
     read_only(writers=[1000]),
     audit(),

@@ -11,7 +11,11 @@ from fusebpf.testing import FilterRun
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"), [(".env", -ENOENT), (".git", -EACCES), ("README", CONTINUE)]
+    ("name", "verdict"),
+    [
+        *((".env", -ENOENT), ("id_rsa", -ENOENT), ("id_ed25519_sk", -ENOENT)),
+        *((".git", -EACCES), ("README", CONTINUE), ("id_map.py", CONTINUE)),
+    ],
 )
 def test_secrets_and_history(filters: FilterRun, name: str, verdict: Verdict) -> None:
     assert filters.call("lookup.pre", name=name).verdict == verdict
