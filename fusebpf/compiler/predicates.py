@@ -71,7 +71,7 @@ _FILTERS: dict[str, dict[str, tuple[str, str]]] = {
         **_moving("_ENOENT", "_ENOENT"),
     },
     "creatable": {**_refusing(_MAKING, "_EPERM"), **_moving("", "_EPERM")},
-    # A rename takes the old name away, and what was at the new one.
+    # A rename takes the old name away, and what is at the new one, be there something or not.
     "deletable": {**_refusing(_REMOVING, "_EPERM"), **_moving("_EPERM", "_EPERM")},
     "writable": {
         "open_prefilter": (

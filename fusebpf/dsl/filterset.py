@@ -88,7 +88,10 @@ class FilterSet(GeneratedHooks):
         return self._predicate("creatable", function)
 
     def deletable(self, function: NamePredicate) -> NamePredicate:
-        """An entry is not removed, moved or replaced where ``function`` is false: EPERM."""
+        """An entry is not removed, moved or replaced where ``function`` is false: EPERM.
+
+        A move is asked with both names, also where nothing has the new one yet.
+        """
         return self._predicate("deletable", function)
 
     def writable(self, function: Callable[[Context], bool]) -> Callable[[Context], bool]:
