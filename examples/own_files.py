@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Each user sees their own entries, and those without an owner; root sees all.
 
-Who owns a name is set while the mount is in use: `mount.maps["owners"][NAME] = UID`.
+Who owns a name is set while the mount is in use: `mount.maps["owners"][(NAME,)] = UID`.
 """
 
 from dataclasses import dataclass
