@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What the caller may not look up looks as if it were not there: EACCES and EPERM become ENOENT."""
+"""What the file system below refuses to look up is not there: EACCES and EPERM become ENOENT.
+
+One over a network or a FUSE daemon may refuse single names. What modes and ACLs refuse is decided
+before a filter is asked, and stays EACCES.
+"""
 
 from fusebpf import CONTINUE, POSTFILTER, Buffer, Context, EntryOut, FilterSet, Name, Verdict
 from fusebpf.constants import EACCES, ENOENT, EPERM
