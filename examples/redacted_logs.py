@@ -5,6 +5,9 @@
 
 A filter sees no contents, so reads of logs are left to this daemon; everything else is served by
 the kernel. Sizes and offsets stay. Nobody writes, makes, moves, links or removes a log.
+
+Logs are what ends in `.log`: one that is rotated below, to `app.log.1`, is shown as it is. Files
+are told apart by st_ino alone, which subvolumes of btrfs have in common: mount one of them.
 """
 
 from __future__ import annotations

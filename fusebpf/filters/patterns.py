@@ -79,7 +79,8 @@ def hide_listed(*, states: int = 256, name: str = "hidden") -> FilterSet:
 
     ``for state, row in enumerate(transitions(patterns)): mount.maps[name][state] = row``, from the
     last state to the first, sets them; ``states`` is how many there can be. Where a row leads to a
-    state that there is none of, the name is hidden. Every lookup asks.
+    state that there is none of, the name is hidden. Every lookup asks. While other patterns are
+    stored, a name may be judged by rows of both, and be shown or hidden by neither alone.
     """
     filters = FilterSet(name)
     rules = filters.automaton(name, states=states)

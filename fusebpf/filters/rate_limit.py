@@ -26,6 +26,9 @@ def rate_limit(
     ``errno``.
 
     Both are config values, ``NAME_limit`` and ``NAME_window_ms``. The last 4,096 users are known.
+    A time begins with the first open after the last one, so that around its end twice as many can
+    follow each other. Users are those of the initial user namespace: who has subordinate ids has
+    the limit for each. mknod(2) does not count.
     """
     filters = FilterSet(name)
     most = filters.config(f"{name}_limit", u32, limit, least=1)

@@ -13,7 +13,7 @@ def uid_map(*, offset: int = 100000, name: str = "uid") -> FilterSet:
     """Owners and groups are shown ``offset`` higher than they are below, and stored lower again.
 
     A change to an id that is lower than the offset gives EOVERFLOW. The offset is the config value
-    ``NAME_offset``. Who may do what is decided by the ids below.
+    ``NAME_offset``. Who may do what is decided by the ids below. Ids in ACLs are not shifted.
     """
     filters = FilterSet(name)
     shift = filters.config(f"{name}_offset", u32, offset)
