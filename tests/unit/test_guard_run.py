@@ -207,7 +207,7 @@ def started(top: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
         running.wait(timeout=60)
     finally:
         running.kill()
-        running.communicate()
+        print(running.communicate()[1])  # what it says when it did not start, for a failed test
 
 
 def told(running: subprocess.Popen[str], status: int = 0) -> str:
