@@ -95,7 +95,7 @@ def _followed(matcher: Matcher, real: Path, path: Path, last: bool) -> tuple[Pat
 
     A link that the rules refuse is not followed: it is among the names that nobody gets past.
     """
-    at, links, left = Path(path.root), [], _LINKS
+    at, links, left = Path("/"), [], _LINKS
     waiting = list(reversed(path.parts[1:]))
     while waiting:
         name = waiting.pop()
@@ -112,6 +112,6 @@ def _followed(matcher: Matcher, real: Path, path: Path, last: bool) -> tuple[Pat
             links.append(str(at.relative_to(real)))
         left -= 1
         leads = Path(target)
-        at = Path(leads.root) if leads.is_absolute() else at.parent
+        at = Path("/") if leads.is_absolute() else at.parent
         waiting += reversed(leads.relative_to(leads.root).parts)
     return at, list(dict.fromkeys(links))

@@ -122,6 +122,7 @@ def test_the_path_may_lead_by_the_link_to_the_tree(
         ("lnk", "build", "lnk/x", "build/x", "hidden"),
         ("src/lnk", "../build", "src/lnk/x", "build/x", "hidden"),
         ("lnk", "{tree}/payroll", "lnk/may", "payroll/may", "deny"),
+        ("lnk", "/{tree}/payroll", "lnk/may", "payroll/may", "deny"),
         ("lnk", "../{tree.name}/log", "lnk/", "log", "empty"),
         ("lnk", "src", "lnk/../notes", "notes", "read-only"),
         ("build/lnk", "../src", "build/lnk/x", "build/lnk/x", "hidden"),  # nobody gets that far
