@@ -2,7 +2,8 @@
 """`.env` files are there and empty: they read, map and copy as such, and nobody writes them.
 
 Nor makes, moves, links or removes one: under another name it would be read, and another file in its
-place would be trusted. What lies in a directory of such a name (a venv) is used as ever.
+place would be trusted. What lies in a directory of such a name (a venv) is used as ever; it is not
+made or removed either, as only its name is known then.
 """
 
 from fusebpf import (

@@ -112,14 +112,18 @@ def _make_private() -> None:
 def isolate(user: User) -> None:
     """Take away what leads around the mounts of this process. Raises OSError."""
     system.unshare(system.CLONE_NEWNS)
-    entries = mountinfo.entries()
     _devices()
+    entries = mountinfo.entries()  # not before: what was mounted in /dev has come along
     _processes(entries)
     for entry in entries:
+        # Only root could change it; libselinux takes a read-only one for none.
+        if entry.fs_type == "selinuxfs" and user.uid != 0:
+            continue
         if entry.fs_type in _KERNELS and _is_reached(entry):
             fsmount.set_attributes(entry.mount_point, MOUNT_ATTR_RDONLY, 0)
         elif entry.fs_type == "bpf" and _is_reached(entry):
-            _empty(entry.mount_point)  # what is pinned there can be opened and changed all the same
+            # What is pinned there can be opened and changed also where it is read-only.
+            _take_away(entry.mount_point)
     _services(user)
 
 
@@ -190,10 +194,10 @@ def _processes(entries: Sequence[MountEntry]) -> None:
     for entry in there:
         if not _is_reached(entry):
             continue  # what lies over it would be taken off
-        if entry.mount_point.is_dir() and not entry.mount_point.is_relative_to(proc):
-            _empty(entry.mount_point)  # another way to the tree may lie under it
-        else:
+        if entry.mount_point.is_relative_to(proc):
             fsmount.umount(entry.mount_point, lazy=True)
+        else:
+            _take_away(entry.mount_point)
     flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC
     system.mount("proc", proc, "proc", flags)
     for name in _MACHINE:
@@ -206,7 +210,11 @@ def _processes(entries: Sequence[MountEntry]) -> None:
 def _services(user: User) -> None:
     for name in SOCKETS:
         path = Path(name)
-        if path.exists():
+        try:
+            there = path.exists()
+        except PermissionError:
+            continue  # in a directory that the rules refuse
+        if there:
             system.bind("/dev/null", path)
     for name in SERVICES:
         path = Path(name.format(uid=user.uid, name=user.name, home=user.home))
@@ -224,7 +232,10 @@ def _may_serve(path: Path) -> bool:
         return False  # in a directory that the rules refuse
 
 
-def _empty(path: Path) -> None:
-    """Cover a directory with an empty one."""
+def _take_away(path: Path) -> None:
+    """Cover a mount with nothing: another way to the tree may lie under it."""
+    if not path.is_dir():
+        fsmount.umount(path, lazy=True)
+        return
     flags = system.MS_NOSUID | system.MS_NODEV | system.MS_NOEXEC | system.MS_RDONLY
     system.mount("tmpfs", path, "tmpfs", flags, "mode=0755")

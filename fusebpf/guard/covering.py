@@ -44,9 +44,11 @@ def ways(entries: Iterable[MountEntry], own: MountEntry, tree: Path) -> list[Way
         if entry.mount_point == tree or tree in entry.mount_point.parents:
             continue  # what is mounted over the tree covers it
         if own.fs_type in _ROOTLESS:
+            if not _overlap(Path(entry.source), Path(own.source)):
+                continue
             raise FusebpfError(
-                f"{entry.mount_point} may show the tree, too: of {own.fs_type}, the kernel does "
-                "not tell which directory is mounted",
+                f"{entry.mount_point} shows the tree, too, or a part of it, and cannot be covered: "
+                f"of {own.fs_type}, the kernel does not tell which directory is bound where",
                 f"umount {entry.mount_point}, or start from a mount namespace without it",
             )
         if inside.is_relative_to(entry.root):
@@ -55,6 +57,11 @@ def ways(entries: Iterable[MountEntry], own: MountEntry, tree: Path) -> list[Way
         elif entry.root.is_relative_to(inside):
             found.append(Way(entry.mount_id, entry.mount_point, entry.root.relative_to(inside)))
     return found
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether SERVER:/DIRECTORY is the other one, or above or below it."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def cover(tree: Path, found: Iterable[Way]) -> None:

@@ -149,19 +149,29 @@ def _read_only_stdin(tree: Path) -> Iterator[None]:
     that is a read-only one inside the block, where the position is one of its own.
     """
     status = os.fstat(0)
-    flags = fcntl.fcntl(0, fcntl.F_GETFL)
-    writable = flags & os.O_ACCMODE != os.O_RDONLY
-    elsewhere = status.st_dev != tree.stat().st_dev or not status.st_nlink
-    if not stat.S_ISREG(status.st_mode) or writable or elsewhere:
+    writable = fcntl.fcntl(0, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    named = stat.S_ISREG(status.st_mode) and status.st_nlink
+    if writable or not named or not _is_beside(0, tree):
         yield
         return
     before = os.dup(0)
     try:
         _move(0, _opened_read_only(0))
+        began = os.lseek(0, 0, os.SEEK_CUR)
         yield
-        os.lseek(before, os.lseek(0, 0, os.SEEK_CUR), os.SEEK_SET)
+        # Others may have read from it meanwhile.
+        os.lseek(before, os.lseek(0, 0, os.SEEK_CUR) - began, os.SEEK_CUR)
     finally:
         _move(0, before)
+
+
+def _is_beside(fd: int, tree: Path) -> bool:
+    """Whether a file is on the tree's file system, where st_dev may be that of a subvolume."""
+    number, own = mountinfo.id_of(fd), mountinfo.on(tree)
+    shown = next((entry for entry in mountinfo.entries() if entry.mount_id == number), None)
+    if shown is None or own is None:
+        return os.fstat(fd).st_dev == tree.stat().st_dev
+    return shown.device == own.device
 
 
 def _opened_read_only(fd: int) -> int:
@@ -172,13 +182,13 @@ def _opened_read_only(fd: int) -> int:
             opened = os.open(f"/proc/self/fd/{shown}", os.O_RDONLY | os.O_CLOEXEC)
         finally:
             os.close(shown)
+        os.lseek(opened, os.lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
     except OSError as error:
         raise FusebpfError(
             "standard input is a file on the file system of the tree, and cannot be made "
             f"read-only: {error.strerror}",
             "pipe it: cat FILE | fusebpf guard run …",
         ) from None
-    os.lseek(opened, os.lseek(fd, 0, os.SEEK_CUR), os.SEEK_SET)
     return opened
 
 

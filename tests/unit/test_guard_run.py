@@ -12,13 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from fusebpf.cli import run
-from fusebpf.errors import UsageError
+from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.guard.confining import DEVICES
 from fusebpf.guard.covering import Way, ways
 from fusebpf.guard.run import user_named
@@ -50,6 +50,27 @@ def test_the_other_ways_to_a_tree() -> None:
         Way(25, Path("/srv/tree"), Path()),
         Way(26, Path("/srv/b"), Path("a/b")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "refused"),
+    [
+        ("server:/export/home/me", True),
+        ("server:/export", True),
+        ("server:/export/home/me/tree/sub", True),
+        ("server:/export/home/you", False),
+        ("other:/export/home/me", False),
+    ],
+)
+def test_another_mount_of_a_server_is_refused_where_it_may_show_the_tree(
+    source: str, refused: bool
+) -> None:
+    """All of them say that they show the root."""
+    line = "{} 21 0:50 / {} rw - nfs4 {} rw\n"
+    mounts = line.format(22, "/home/me", "server:/export/home/me") + line.format(23, "/mnt", source)
+    entries = list(parse(mounts.encode()))
+    with pytest.raises(FusebpfError, match="/mnt shows the tree") if refused else nullcontext():
+        assert ways(entries, entries[0], Path("/home/me/tree")) == []
 
 
 @pytest.fixture

@@ -153,25 +153,42 @@ def test_a_tree_in_shared_memory(tree: Path) -> None:
         (shared / ".env").write_text("secret\n")
         (shared / "plain").write_text("plain\n")
         (shared.parent / "rules").write_text(RULES)
-        done = ran(shared, f"ls -A {shared}; cat {shared}/.env {shared}/plain", Path("/"))
-    assert done.stdout.split() == ["plain", "plain"]
+        with mounted_elsewhere(Path(directory, "elsewhere"), {}) as elsewhere:
+            for kind in ("proc", "bpf"):
+                (elsewhere / kind).mkdir()
+                system.mount("none", elsewhere / kind, kind, 0)
+            done = ran(
+                shared,
+                f"ls -A {shared} {elsewhere}/*; cat {shared}/.env {shared}/plain;"
+                f"touch {elsewhere}/proc/x {elsewhere}/bpf/x",
+                Path("/"),
+            )
+    shown = [f"{elsewhere}/bpf:", f"{elsewhere}/proc:", f"{shared}:", "plain", "plain"]
+    assert done.stdout.split() == shown
     assert os.strerror(errno.ENOENT) in done.stderr
+    assert done.stderr.count(os.strerror(errno.EROFS)) == 2
 
 
 def test_a_file_to_read_from_cannot_be_opened_anew_to_write(tree: Path) -> None:
-    """What the shell reads afterwards goes on where the command stopped."""
+    """What is read afterwards goes on where the command, and who read meanwhile, stopped."""
     kept = tree / "kept/file"
-    kept.write_text("one\ntwo\n")
+    kept.write_text("one\ntwo\nthree\n")
     kept.chmod(0o666)
     with kept.open("rb", buffering=0) as file:
         script = "read line; echo $line; echo x >/dev/stdin; echo x >/proc/self/fd/0"
         done = subprocess.run(
             guard_run(tree, "sh", "-c", script), stdin=file, capture_output=True, text=True
         )
-        assert file.read() == b"two\n"
-    assert done.stdout == "one\n"
-    assert done.stderr.count(os.strerror(errno.EROFS)) == 2
-    assert kept.read_text() == "one\ntwo\n"
+        assert done.stdout == "one\n"
+        assert done.stderr.count(os.strerror(errno.EROFS)) == 2
+        waiting = guard_run(tree, "sh", "-c", "echo ready; exec sleep 1000")
+        with subprocess.Popen(waiting, stdin=file, stdout=subprocess.PIPE) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline() == b"ready\n"
+            assert os.read(file.fileno(), 4) == b"two\n"
+            running.terminate()
+        assert file.read() == b"three\n"
+    assert kept.read_text() == "one\ntwo\nthree\n"
 
 
 SERVER = """
@@ -215,7 +232,7 @@ def test_who_answers_at_a_socket_lends_neither_files_nor_namespaces(tree: Path) 
 
 
 @contextmanager
-def mounted_elsewhere(top: Path, shown: dict[str, Path]) -> Iterator[None]:
+def mounted_elsewhere(top: Path, shown: dict[str, Path]) -> Iterator[Path]:
     """Bind mounts below a directory."""
     top.mkdir()
     system.mount("none", top, "tmpfs", 0)
@@ -225,7 +242,7 @@ def mounted_elsewhere(top: Path, shown: dict[str, Path]) -> Iterator[None]:
         else:
             (top / name).write_text("")
         system.bind(source, top / name)
-    yield
+    yield top
     subprocess.run(["umount", "-R", top], check=True)
 
 
