@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,7 @@ def _joined(directory: bytes, name: bytes) -> bytes:
     return directory + b"/" + name if directory else name
 
 
+@cache
 def _pids_are_ours() -> bool:
     """Whether events have the numbers of processes that are seen here: those of no container.
 

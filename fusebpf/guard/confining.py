@@ -210,26 +210,23 @@ def _processes(entries: Sequence[MountEntry]) -> None:
 def _services(user: User) -> None:
     for name in SOCKETS:
         path = Path(name)
-        try:
-            there = path.exists()
-        except PermissionError:
-            continue  # in a directory that the rules refuse
-        if there:
+        if _is_seen(path):
             system.bind("/dev/null", path)
     for name in SERVICES:
         path = Path(name.format(uid=user.uid, name=user.name, home=user.home))
-        if _may_serve(path):
+        # Not by a link that a user made, to have another directory covered
+        if _is_seen(path) and path.is_dir() and not (path.is_symlink() and path.lstat().st_uid):
             options = f"mode=0700,uid={user.uid},gid={user.gid}"
             flags = system.MS_NOSUID | system.MS_NODEV
             system.mount("tmpfs", path, "tmpfs", flags, options)
 
 
-def _may_serve(path: Path) -> bool:
-    """Whether it is a directory, and no link that a user made to have another one covered."""
+def _is_seen(path: Path) -> bool:
+    """Whether it is there, and in no directory that the rules refuse."""
     try:
-        return path.is_dir() and not (path.is_symlink() and path.lstat().st_uid != 0)
+        return path.exists()
     except PermissionError:
-        return False  # in a directory that the rules refuse
+        return False
 
 
 def _take_away(path: Path) -> None:
