@@ -284,7 +284,8 @@ def link_detach(fd: int) -> None:
 def link_update_map(fd: int, new_map_fd: int, old_map_fd: int) -> None:
     """Put another struct_ops map behind a link, in one step (BPF_LINK_UPDATE).
 
-    Raises OSError: EPERM when the link's map is no longer the old one, or has been torn off.
+    Raises OSError: EPERM when the link's map is no longer the old one, ENOLINK when it has been
+    torn off (kernel/bpf/bpf_struct_ops.c).
     """
     bpf(LINK_UPDATE, struct.pack("=IIII", fd, new_map_fd, BPF_F_REPLACE, old_map_fd))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -20,6 +21,9 @@ from fusebpf.runtime.libbpf import Object
 from tests.vm import kernelkit as kit
 from tests.vm.kernelkit import code_of
 from tests.vm.racing import SECONDS
+
+ROUND_S = 1.5
+"""How long a mount lives until its filters are torn off and it is unmounted."""
 
 # What a path operation may give while its objects are moved about; ESTALE only after two retries
 EXPECTED = {
@@ -52,6 +56,17 @@ def replace(f: kit.Filters, other: Object) -> None:
     libbpf = ctypes.CDLL("libbpf.so.1")
     libbpf.bpf_link__update_map.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     assert libbpf.bpf_link__update_map(f.link._pointer, other.maps["ops"]._pointer) == 0
+
+
+def spare_of(f: kit.Filters, members: tuple[str, ...]) -> Object:
+    """The same programs loaded once more, to put in the place of those of `f`."""
+    spare = kit.open_ops(members, f.name)
+    try:
+        spare.load()
+    except BaseException:
+        spare.close()
+        raise
+    return spare
 
 
 def configure(opened: Object, cell: str, value: int) -> None:
@@ -104,8 +119,8 @@ def test_kept_directories_take_the_new_filters(lower: Path, mnt: Path) -> None:
 class Crowd:
     """Threads that run until the time is over; what one of them raised fails the test."""
 
-    def __init__(self) -> None:
-        self.end = time.monotonic() + SECONDS
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self.end = time.monotonic() + seconds
         self.threads: list[threading.Thread] = []
         self.problems: list[str] = []
 
@@ -179,9 +194,7 @@ def test_filters_come_and_go(lower: Path, mnt: Path) -> None:
     members = ("lookup_prefilter", "lookup_postfilter", "open_prefilter", "release_prefilter")
     with kit.filtered(lower, mnt, *members) as f:
         f.set(hide=1)
-        spare = kit.open_ops(members, f.name)
-        try:
-            spare.load()
+        with contextlib.closing(spare_of(f, members)) as spare:
             configure(spare, "CFG_HIDE", 1)
             turn = [spare, f.object]
 
@@ -211,31 +224,57 @@ def test_filters_come_and_go(lower: Path, mnt: Path) -> None:
             crowd.add(look)
             crowd.add(change)
             crowd.run()
-        finally:
-            spare.close()
 
 
 def test_torn_away_in_the_middle(lower: Path, mnt: Path) -> None:
-    with kit.filtered(lower, mnt, "lookup_prefilter", "release_prefilter") as f:
+    """A mount, load and replacement on it, the link torn off at some moment; and again."""
+    source = random.Random(len(os.fspath(mnt)))
+    end = time.monotonic() + SECONDS
+    rounds = 0
+    while not rounds or time.monotonic() < end:
+        tear_away(lower, mnt, source.random())
+        rounds += 1
+    print(f"torn off {rounds} times")
+
+
+def tear_away(lower: Path, mnt: Path, moment: float) -> None:
+    members = ("lookup_prefilter", "open_prefilter", "release_prefilter")
+    with kit.filtered(lower, mnt, *members) as f, contextlib.closing(spare_of(f, members)) as spare:
         f.set(hide=1)
-        crowd = Crowd()
+        configure(spare, "CFG_HIDE", 1)
+        turn = [spare, f.object]
+        crowd = Crowd(ROUND_S)
+        tearing = crowd.end - ROUND_S * (0.2 + 0.6 * moment)
         dead = threading.Event()
 
-        def look(_source: random.Random) -> None:
+        def gives(step: Callable[[], object], before: int, after: int) -> None:
+            """Whatever was asked after the tearing gives `after`; what it overtook, either."""
             late = dead.is_set()
-            code = code_of(lambda: os.stat(mnt / "hidden"))
-            assert code in ((errno.EIO,) if late else (errno.EIO, errno.ENOENT))
-            code = code_of(lambda: (mnt / "tagged/inner").read_text())
-            assert code in ((errno.EIO,) if late else (errno.EIO, 0))
+            code = code_of(step)
+            assert code in ((after,) if late else (before, after)), errno.errorcode.get(code)
+
+        def look(_source: random.Random) -> None:
+            gives(lambda: os.stat(mnt / "hidden"), errno.ENOENT, errno.EIO)
+            gives((mnt / "tagged/inner").read_text, 0, errno.EIO)
+            gives(lambda: os.listdir(mnt / "tagged"), 0, errno.EIO)
+
+        def change(source: random.Random) -> None:
+            gives(lambda: (mnt / "a/made").write_text(str(source.random())), 0, errno.EIO)
+            gives(lambda: os.rename(mnt / "a/made", mnt / "b/moved"), 0, errno.EIO)
+
+        def swap(_source: random.Random) -> None:
+            late = dead.is_set()
+            code = kit.link_update(f, turn[0])
+            assert code in ((-errno.ENOLINK,) if late else (0, -errno.ENOLINK)), code
+            turn.reverse()
 
         def tear(_source: random.Random) -> None:
-            if not dead.is_set() and time.monotonic() > crowd.end - SECONDS / 2:
+            if not dead.is_set() and time.monotonic() > tearing:
                 sysbpf.link_detach(f.link.fd)
                 dead.set()
             time.sleep(0.01)
 
-        crowd.add(look)
-        crowd.add(look)
-        crowd.add(tear)
+        for body in (look, look, change, swap, tear):
+            crowd.add(body)
         crowd.run()
         assert dead.is_set()
