@@ -48,8 +48,8 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 	FUSEBPF_GUARD_CASES=500000 $(PYTHON) -m pytest -o timeout=0 tests/unit/test_guard_match.py tests/unit/test_guard_automaton.py tests/unit/test_guard_tags.py $(ARGS)
 	$(PYTHON) scripts/costliest.py
 	rm -rf build/generated && $(PYTHON) -m tests.property.objects build/generated 4000
-	$(IN_GUEST) env FUSEBPF_OBJECTS=build/generated $(GUEST_PYTEST) -s tests/vm/test_generated.py
 	@mkdir -p build/junit
+	$(IN_GUEST) env FUSEBPF_OBJECTS=build/generated $(GUEST_PYTEST) -s tests/vm/test_generated.py
 	$(IN_GUEST) env FUSEBPF_STRESS_SECONDS=10 $(GUEST_PYTEST) -o timeout=900 \
 		--junitxml=build/junit/programs-long.xml tests/vm/test_programs.py tests/vm/test_programs_load.py \
 		tests/vm/test_filters_views.py tests/vm/test_filters_examples.py $(ARGS)
@@ -70,7 +70,7 @@ test-long: vm ## everything with a big count, and all tests on the other kernels
 	for mode in voluntary full; do \
 		$(VM) run --cpus 4 --append preempt=$$mode -- env FUSEBPF_RACE_SECONDS=60 $(GUEST_PYTEST) -o timeout=0 $(RACES) || exit; done
 
-test-unit: dev ## unit and golden tests: no guest, seconds
+test-unit: dev ## unit and golden tests: no guest, two minutes
 	@$(PYTHON) -m pytest -q tests/unit tests/golden examples/tests $(ARGS)
 
 test-vm: vm ## run tests in the guest: T=path of tests, ARGS=pytest options, KERNEL=debian12, backports, patched or debug

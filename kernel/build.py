@@ -68,13 +68,27 @@ def own_files(series: str, form: str) -> list[Path]:
     return [*patches_of(series, form), *sources_of(series)]
 
 
-def input_hash(root: Root, packages: list[str]) -> str:
+def input_hash(root: Root, texts: list[str], files: list[Path]) -> str:
+    """A hash of everything that a result is made of."""
     digest = hashlib.sha256()
-    for text in (root.kver, *packages):
+    for text in (root.kver, *texts):
         digest.update(text.encode() + b"\0")
-    for path in (*sorted(HERE.glob("*.py")), *own_files(root.series, "module")):
+    for path in (*sorted(HERE.glob("*.py")), *files):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
+
+
+def clean_before(base: Path, what: str, inputs: str) -> bool:
+    """Whether a check has found the same inputs clean; ``note_clean`` says so of it."""
+    found = (base / "clean" / f"{what}-{inputs}").is_file()
+    if found:
+        say(f"{what}: clean, as before")
+    return found
+
+
+def note_clean(base: Path, what: str, inputs: str) -> None:
+    (base / "clean").mkdir(parents=True, exist_ok=True)
+    (base / "clean" / f"{what}-{inputs}").touch()
 
 
 def run(command: list[str], what: str) -> None:
@@ -239,7 +253,7 @@ def prepare(arguments: argparse.Namespace) -> tuple[Root, dict[str, str], list[s
 
 def command_module(arguments: argparse.Namespace) -> None:
     root, versions, packages, base = prepare(arguments)
-    target = base / input_hash(root, packages) / "fusebpf.ko"
+    target = base / input_hash(root, packages, own_files(root.series, "module")) / "fusebpf.ko"
     if not target.is_file():
         work = base / "work"
         with locked(work):
@@ -255,26 +269,34 @@ def command_module(arguments: argparse.Namespace) -> None:
 
 
 def command_checkpatch(arguments: argparse.Namespace) -> None:
-    root, versions, _, base = prepare(arguments)
+    root, versions, packages, base = prepare(arguments)
+    ours = {path for series in SERIES for path in sources_of(series)}
+    files = sorted(p for p in ours if p.suffix in (".c", ".h"))
+    inputs = input_hash(root, packages, files)
+    if clean_before(base, "checkpatch --strict", inputs):
+        return
     work = base / "work"
     with locked(work):
         top = extract(root, versions, work)
-    ours = {path for series in SERIES for path in sources_of(series)}
-    files = sorted(p for p in ours if p.suffix in (".c", ".h"))
     command = ["perl", str(top / "scripts/checkpatch.pl"), "--no-tree", "--strict", "--terse"]
     command += ["--show-types", "--no-summary", "--ignore", ",".join(CHECKPATCH_IGNORE)]
     command += ["-f", *map(str, files)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode or done.stdout.strip():
         raise BuildError("checkpatch:\n" + done.stdout.decode(errors="replace"))
+    note_clean(base, "checkpatch --strict", inputs)
     say(f"checkpatch --strict: {len(files)} files clean")
 
 
 def command_sparse(arguments: argparse.Namespace) -> None:
-    root, versions, _, base = prepare(arguments)
+    root, versions, packages, base = prepare(arguments)
     sparse = shutil.which("sparse")
     if sparse is None:
         raise BuildError("sparse is not installed; run: apt-get install sparse")
+    version = subprocess.run([sparse, "--version"], stdout=subprocess.PIPE, text=True, check=True)
+    inputs = input_hash(root, [*packages, version.stdout], own_files(root.series, "module"))
+    if clean_before(base, "sparse", inputs):
+        return
     work = base / "work"
     with locked(work):
         top = extract(root, versions, work)
@@ -303,6 +325,7 @@ def command_sparse(arguments: argparse.Namespace) -> None:
     ]
     if found:
         raise BuildError("sparse:\n" + "\n".join(found))
+    note_clean(base, "sparse", inputs)
     say(f"sparse: {sum(path.suffix == '.c' for path in ours)} files clean")
 
 
@@ -315,7 +338,10 @@ def command_unset(arguments: argparse.Namespace) -> None:
 
     Its functions must be those of FUSE without the patches.
     """
-    root, versions, _, base = prepare(arguments)
+    root, versions, packages, base = prepare(arguments)
+    inputs = input_hash(root, packages, own_files(root.series, "unset"))
+    if clean_before(base, "unset", inputs):
+        return
     work = base / "work"
     functions = {}
     with locked(work):
@@ -330,6 +356,7 @@ def command_unset(arguments: argparse.Namespace) -> None:
     if len(set(map(frozenset, functions.values()))) != 1:
         ours, theirs = (functions[name] for name in trees)
         raise BuildError(f"without CONFIG_FUSE_BPF functions differ: {sorted(ours ^ theirs)}")
+    note_clean(base, "unset", inputs)
     say(f"unset: {len(functions['stock FUSE'])} functions, as in stock FUSE")
 
 

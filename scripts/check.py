@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""`make test`: every check in turn, then one summary; the last line is the plain test count.
+"""`make test`: every check, then one summary; the last line is the plain test count.
 
-A failed step does not stop the later ones, except those that need what it makes. Neighbours of one
-`lane` run side by side, as many as there are processors (an emulated guest keeps little more than
-one busy), but for those that need each other.
+A failed step does not stop the others, except those that need what it makes. As many run side by
+side as there are processors (an emulated guest keeps little more than one busy).
 """
 
 from __future__ import annotations
@@ -11,19 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
 
 import versions
+from stepping import TREE, Ended, Step, ToldToEndError, ending_by_signals, places, run_all
 
-TREE = Path(__file__).resolve().parent.parent
 PYTHON = str(TREE / ".venv/bin/python")
 JUNIT = TREE / "build/junit"
 
@@ -62,7 +56,11 @@ RACES = guest_tests("test_kernel_races*.py")
 KERNEL_TESTS = [path for path in guest_tests("test_kernel_*.py") if path not in RACES]
 COMPARING_TESTS = guest_tests("test_differential.py", "test_programs*.py", "test_daemon*.py")
 GUARD_TESTS = guest_tests("test_guard_*.py")
-ELSEWHERE = (*KERNEL_TESTS, *RACES, *COMPARING_TESTS, *GUARD_TESTS)
+ATTACH_TESTS = guest_tests(
+    *("test_attach.py", "test_replace.py", "test_any_moment.py", "test_watch.py", "test_trace.py")
+)
+"""With two processors: maps and events of each, and commands beside what they watch or replace."""
+ELSEWHERE = (*ATTACH_TESTS, *KERNEL_TESTS, *RACES, *COMPARING_TESTS, *GUARD_TESTS)
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,11 @@ ONE_CPU = ("--cpus", "1")
 
 PARTS = (
     # The longest first
-    Part("rest", ["tests/vm", *(f"--ignore={path}" for path in ELSEWHERE)]),
-    Part("kernel", KERNEL_TESTS, ONE_CPU),
+    Part("rest", ["tests/vm", *(f"--ignore={path}" for path in ELSEWHERE)], ONE_CPU),
     Part("compare", COMPARING_TESTS, ONE_CPU),
+    Part("kernel", KERNEL_TESTS, ONE_CPU),
     Part("guard", GUARD_TESTS, ONE_CPU),
+    Part("attach", ATTACH_TESTS),
     Part("races", RACES, ("--cpus", "4", "--append", "preempt=full")),
 )
 """All of tests/vm."""
@@ -96,32 +95,21 @@ WHY = 300
 
 
 @dataclass(frozen=True)
-class Step:
-    """One command. ``suite`` names its junit file when it is a pytest run."""
+class Counts:
+    """Tests of a suite."""
 
-    name: str
-    command: Sequence[str]
-    suite: str | None = None
-    needs: str | None = None
-    lane: str | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a step ended; ``status`` is None when what it needs was missing."""
-
-    step: Step
-    status: int | None
-    seconds: float
     passed: int = 0
     failed: int = 0
     skipped: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
-def pytest_step(name: str, lane: str, *arguments: str, needs: str | None = None) -> Step:
+
+def pytest_step(name: str, *arguments: str, needs: str | None = None) -> Step:
     """Return a pytest run on this machine."""
     report = f"--junitxml={JUNIT / name}.xml"
-    return Step(name, [PYTHON, "-m", "pytest", "-q", report, *arguments], name, needs, lane)
+    return Step(name, [PYTHON, "-m", "pytest", "-q", report, *arguments], name, needs)
 
 
 def guest_step(
@@ -152,27 +140,31 @@ def guest_step(
         ],
         suite=name,
         needs=needs,
-        lane="guests",
     )
 
 
+PART_STEPS = [guest_step(f"vm-{part.name}", *part.tests, boot=part.boot) for part in PARTS]
+
 STEPS: tuple[Step, ...] = (
+    # What others wait for, and then the longest first: nothing long is left alone at the end.
+    Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"]),
     Step("lint", ["scripts/lint.sh", "quick"]),
-    pytest_step("unit", "host", "tests/unit", "tests/golden", "examples/tests"),
-    # What the guests need is mostly fetched and unpacked
-    Step("guest", [PYTHON, "-m", "fusebpf.vm", "prepare"], lane="host"),
+    pytest_step("unit", "tests/unit", "tests/golden", "examples/tests"),
+    *PART_STEPS[:4],
+    # Mostly fetched and unpacked
     *(
         Step(
             f"guest-{kernel}",
             [PYTHON, "-m", "fusebpf.vm", "prepare", "--kernel", kernel],
             needs="guest",
-            lane="host",
         )
         for kernel in OTHER_KERNELS
     ),
-    Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest", lane="host"),
-    pytest_step("property", "host", "tests/property"),
-    *(guest_step(f"vm-{part.name}", *part.tests, boot=part.boot) for part in PARTS),
+    pytest_step("runner", "tests/vm_host", needs="guest"),
+    *PART_STEPS[4:],
+    # On this machine: what a newcomer types, which boots the guest itself.
+    pytest_step("e2e", "tests/e2e", needs="guest"),
+    pytest_step("property", "tests/property"),
     *(
         guest_step(
             f"vm-{kernel}",
@@ -183,25 +175,30 @@ STEPS: tuple[Step, ...] = (
         )
         for kernel, tests in OTHER_KERNELS.items()
     ),
-    pytest_step("runner", "guests", "tests/vm_host", needs="guest"),
-    # On this machine: what a newcomer types, which boots the guest itself.
-    pytest_step("e2e", "guests", "tests/e2e", needs="guest"),
+    Step("lint-kernel", ["scripts/lint.sh", "kernel"], needs="guest"),
 )
 
 
-def counts(suite: str) -> tuple[int, int, int]:
-    """Return passed, failed (with errors) and skipped of a junit file; none if it is missing."""
-    path = JUNIT / f"{suite}.xml"
-    if not path.is_file():
-        return 0, 0, 0
+def counts(outcome: Ended) -> Counts:
+    """Count what a suite's junit file has.
+
+    A suite that ended badly without a failed test, or whose report is missing, counts as one that
+    failed: its tests are not known.
+    """
+    path = JUNIT / f"{outcome.step.suite}.xml"
+    if outcome.step.suite is None:
+        return Counts()
     passed = failed = skipped = 0
-    for node in ET.parse(path).getroot().iter("testsuite"):
-        bad = int(node.get("failures", 0)) + int(node.get("errors", 0))
-        left_out = int(node.get("skipped", 0))
-        passed += int(node.get("tests", 0)) - bad - left_out
-        failed += bad
-        skipped += left_out
-    return passed, failed, skipped
+    if outcome.status is not None and path.is_file():
+        for node in ET.parse(path).getroot().iter("testsuite"):
+            bad = int(node.get("failures", 0)) + int(node.get("errors", 0))
+            left_out = int(node.get("skipped", 0))
+            passed += int(node.get("tests", 0)) - bad - left_out
+            failed += bad
+            skipped += left_out
+    if not failed and (outcome.status != 0 or not passed + skipped):
+        failed = 1
+    return Counts(passed, failed, skipped)
 
 
 def failures(suite: str) -> list[str]:
@@ -217,61 +214,6 @@ def failures(suite: str) -> list[str]:
     return found
 
 
-def run(step: Step, beside: bool) -> Outcome:
-    """Run one step; its output goes where ours goes, line by line under its name when `beside`."""
-    if step.suite:
-        (JUNIT / f"{step.suite}.xml").unlink(missing_ok=True)
-    print(f"\n=== {step.name} ===", flush=True)
-    started = time.monotonic()
-    with subprocess.Popen(
-        step.command,
-        cwd=TREE,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE if beside else None,
-        stderr=subprocess.STDOUT if beside else None,
-        text=True,
-        errors="replace",
-    ) as child:
-        for line in child.stdout or ():
-            print(f"{step.name}: {line}", end="", flush=True)
-    seconds = time.monotonic() - started
-    passed, failed, skipped = counts(step.suite) if step.suite else (0, 0, 0)
-    return Outcome(step, child.returncode, seconds, passed, failed, skipped)
-
-
-def run_all(steps: Sequence[Step]) -> Iterator[Outcome]:
-    """Run steps in their order, those of one lane side by side; yield how each ended."""
-    broken: set[str] = set()
-
-    def in_turn(chain: Sequence[Step], beside: bool) -> list[Outcome]:
-        outcomes = []
-        for step in chain:
-            outcome = Outcome(step, None, 0.0) if step.needs in broken else run(step, beside)
-            if outcome.status != 0:
-                broken.add(step.name)
-            outcomes.append(outcome)
-        return outcomes
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for _, group in groupby(steps, key=lambda step: step.lane or step.name):
-            now = chains(list(group))
-            started = [pool.submit(in_turn, chain, len(now) > 1) for chain in now]
-            for future in started:
-                yield from future.result()
-
-
-def chains(lane: Sequence[Step]) -> list[list[Step]]:
-    """The steps of a lane that have to wait for each other, and those that need not."""
-    found: list[list[Step]] = []
-    for step in lane:
-        chain = next((c for c in found if step.needs in {before.name for before in c}), None)
-        if chain is None:
-            found.append([step])
-        else:
-            chain.append(step)
-    return found
-
-
 def main() -> int:
     """Run the steps asked for (all by default); 1 when any did not end well."""
     known = [step.name for step in STEPS]
@@ -281,34 +223,47 @@ def main() -> int:
     if unknown := sorted(set(asked) - set(known)):
         parser.error(f"no step {', '.join(unknown)}: give some of {', '.join(known)}")
     JUNIT.mkdir(parents=True, exist_ok=True)
-    outcomes = list(run_all([step for step in STEPS if step.name in asked]))
+    steps = [step for step in STEPS if step.name in asked]
+    for step in steps:
+        if step.suite:
+            (JUNIT / f"{step.suite}.xml").unlink(missing_ok=True)
+    try:
+        with ending_by_signals():
+            outcomes = list(run_all(steps, places()))
+    except ToldToEndError as signal:
+        print(f"\nended by {signal}; nothing of it goes on", file=sys.stderr)
+        return 128 + signal.number
     versions.write(JUNIT / "versions.json")
     return summarize(outcomes)
 
 
-def summarize(outcomes: Sequence[Outcome]) -> int:
+def summarize(outcomes: Sequence[Ended]) -> int:
     """Print the table and the count; return the exit status."""
-    print(f"\n{'step':12} {'result':14} {'time':>7}  tests")
+    counted = {outcome.step.name: counts(outcome) for outcome in outcomes}
+    print(f"\n{'step':14} {'result':20} {'time':>6}  tests")
     for outcome in outcomes:
         if outcome.status is None:
             result = f"needs {outcome.step.needs}"
         else:
             result = "ok" if outcome.status == 0 else f"FAILED ({outcome.status})"
-        tests = ""
-        if outcome.step.suite and outcome.status is not None:
-            tests = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.skipped} skipped"
-        print(f"{outcome.step.name:12} {result:14} {outcome.seconds:6.0f}s  {tests}")
+        tests = counted[outcome.step.name] if outcome.step.suite else ""
+        print(f"{outcome.step.name:14} {result:20} {outcome.seconds:5.0f}s  {tests}")
     # Once more here, as all that a service shows of a long output may be its end
     for outcome in outcomes:
-        if outcome.step.suite and outcome.failed:
+        if outcome.step.suite and (found := failures(outcome.step.suite)):
             print(f"\nfailed of {outcome.step.name}:")
-            print("\n".join(f"  {line}" for line in failures(outcome.step.suite)))
-    passed, failed, skipped = (
-        sum(getattr(outcome, what) for outcome in outcomes)
-        for what in ("passed", "failed", "skipped")
+            print("\n".join(f"  {line}" for line in found))
+    bad = [outcome.step.name for outcome in outcomes if outcome.status != 0]
+    if bad:
+        print(f"\nsteps that failed or could not run: {', '.join(bad)}")
+    total = Counts(
+        *(
+            sum(getattr(one, what) for one in counted.values())
+            for what in ("passed", "failed", "skipped")
+        )
     )
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
-    return 0 if all(outcome.status == 0 for outcome in outcomes) else 1
+    print(f"\n{total}", flush=True)
+    return 1 if bad or total.failed else 0
 
 
 if __name__ == "__main__":

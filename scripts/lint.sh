@@ -19,7 +19,10 @@ step() {
 
 spdx() {
 	# The licence stands in the first line, or in the second below "#!".
-	git ls-files -z 2>/dev/null | "$bin/python" scripts/spdx.py
+	files=$(mktemp) && git ls-files -z >"$files" && "$bin/python" scripts/spdx.py <"$files"
+	checked=$?
+	rm -f "$files"
+	return "$checked"
 }
 
 shell_scripts() {

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import check
+import stepping
 
 TREE = Path(__file__).resolve().parent.parent
 JUNIT = TREE / "build/junit"
@@ -69,13 +70,18 @@ def run_tests(name: str) -> Result:
         for part in check.PARTS
     ]
     JUNIT.mkdir(parents=True, exist_ok=True)
-    outcomes = list(check.run_all(steps))
+    reports = [JUNIT / f"{step.name}.xml" for step in steps]
+    for report in reports:
+        report.unlink(missing_ok=True)
+    with stepping.ending_by_signals():
+        outcomes = list(stepping.run_all(steps, stepping.places()))
     check.summarize(outcomes)
-    reports = [JUNIT / f"{outcome.step.name}.xml" for outcome in outcomes]
-    for outcome, report in zip(outcomes, reports, strict=True):
-        if not report.is_file():
+    for outcome in outcomes:
+        # 1: pytest ended, tests failed
+        if outcome.status not in (0, 1) or not (JUNIT / f"{outcome.step.name}.xml").is_file():
             sys.exit(
-                f"matrix: {outcome.step.name} ended with status {outcome.status} and no report"
+                f"matrix: {outcome.step.name} ended with status {outcome.status}: its results"
+                " are not whole, and none are written down"
             )
     return read_reports(name, reports)
 
@@ -227,7 +233,11 @@ def main() -> int:
     failed = 0
     for name in names:
         suite = KERNELS[name].suite
-        result = try_patches(name, suite) if suite else run_tests(name)
+        try:
+            result = try_patches(name, suite) if suite else run_tests(name)
+        except stepping.ToldToEndError as signal:
+            print(f"matrix: ended by {signal}; nothing of it goes on", file=sys.stderr)
+            return 128 + signal.number
         save(result)
         failed += result.get("failed", 0)
         print(f"matrix: {name}: {result['release']}: {outcome(result)}", flush=True)

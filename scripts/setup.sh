@@ -18,13 +18,18 @@ python=/usr/bin/python3
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
 	die "Python 3.11 or newer is needed, $python is $("$python" -V)"
 
+# One at a time: another one may be making .venv.
+exec 9<pyproject.toml
+flock 9
+
 # Redone when the dependencies, the Python or the place of the tree change.
 wanted=$({ cat pyproject.toml && "$python" -V && pwd; } | sha256sum | cut -c1-16)
 if [ "$(cat .venv/.ready 2>/dev/null || :)" = "$wanted" ]; then
 	exit 0
 fi
 echo "make dev: making .venv"
-[ -x .venv/bin/python ] || "$python" -m venv --system-site-packages .venv
+# From nothing: what was left half made, or is of another Python or place, is not mended by pip.
+"$python" -m venv --clear --system-site-packages .venv
 # Versions of the system's packages do not count: what is pinned comes into .venv itself.
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' </dev/null
 echo "$wanted" >.venv/.ready

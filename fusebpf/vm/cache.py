@@ -114,13 +114,17 @@ def remove_tree(path: Path) -> None:
     Raises:
         PrepareError: something is mounted in it, or a file cannot be removed.
     """
-    mounted = [place for place in _mounts() if place.is_relative_to(path)]
-    if mounted:
-        raise PrepareError(f"{mounted[0]} is mounted, so {path} cannot be removed", "unmount it")
+    _refuse_mounts(path)
     try:
         shutil.rmtree(path)
     except OSError as error:
         raise PrepareError(f"cannot remove {path}: {error}") from error
+
+
+def _refuse_mounts(path: Path) -> None:
+    mounted = [place for place in _mounts() if place.is_relative_to(path)]
+    if mounted:
+        raise PrepareError(f"{mounted[0]} is mounted, so {path} cannot be removed", "unmount it")
 
 
 def _mounts() -> list[Path]:
@@ -142,20 +146,29 @@ def remove_unused(root_name: str, *others: str) -> list[Path]:
     current = cache_dir() / root_name
     for path in sorted(cache_dir().glob("root-*")):
         if path.is_dir() and path.name not in (root_name, *others) and ".tmp-" not in path.name:
-            with locked(path.name):
-                remove_tree(path)
+            _discard(path)
             removed.append(path)
     for path in sorted(cache_dir().glob("bytecode-*")):
         if not path.name.startswith(f"bytecode-{root_name}-"):
-            with locked(path.name):
-                remove_tree(path)
+            _discard(path)
             removed.append(path)
     kinds = ("boot-*", "disk-*", "box-*")
     made = [path for kind in kinds for path in cache_dir().glob(kind) if path.is_dir()]
     made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]
     for path in sorted(made):
         if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:
-            with locked(path.name):
-                remove_tree(path)
+            _discard(path)
             removed.append(path)
     return removed
+
+
+def _discard(path: Path) -> None:
+    """Remove an entry; what is half removed has the name of what was half made."""
+    with locked(path.name):
+        _refuse_mounts(path)
+        leaving = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        try:
+            path.rename(leaving)
+        except OSError as error:
+            raise PrepareError(f"cannot remove {path}: {error}") from error
+        remove_tree(leaving)

@@ -5,40 +5,43 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import pytest
 
 TREE = Path(__file__).resolve().parents[2]
 
 CODE = """
 import json, sys
-from check import Step, run_all
+from stepping import Step, run_all
 
-def step(name, body, needs=None, lane=None):
-    return Step(name, ["sh", "-c", body.format(directory=sys.argv[1])], needs=needs, lane=lane)
+def step(name, body, needs=None):
+    return Step(name, ["sh", "-c", body.format(directory=sys.argv[1])], needs=needs)
 
 steps = (
     step(
         "slow",
         "until [ -e {directory}/beside ]; do sleep 0.01; done; touch {directory}/slow",
-        lane="one",
     ),
-    step("behind it", "test -e {directory}/slow", "slow", "one"),
-    step("beside it", "touch {directory}/beside; exit 3", lane="one"),
-    step("behind that", "true", "beside it", "one"),
-    step("later", "true", "slow"),
-    step("not later", "true", "beside it"),
+    step("behind it", "test -e {directory}/slow", "slow"),
+    step("beside it", "touch {directory}/beside; exit 3"),
+    step("behind that", "true", "beside it"),
+    step("behind what never was", "true", "behind that"),
+    step("of another run", "true", "not of these"),
 )
-found = [(outcome.step.name, outcome.status) for outcome in run_all(steps)]
+found = [(ended.step.name, ended.status) for ended in run_all(steps, 2)]
 print(json.dumps(found), file=sys.stderr)
 """
 
 
-def ran(code: str, directory: Path) -> subprocess.CompletedProcess[str]:
-    """Code that imports the checks, with a directory as its argument."""
+def ran(code: str, directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Code that imports the checks, with a directory as its first argument."""
     return subprocess.run(
-        [sys.executable, "-c", code, directory],
+        [sys.executable, "-c", code, directory, *more],
         env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
         capture_output=True,
         text=True,
@@ -54,9 +57,49 @@ def test_steps_wait_for_what_they_need(tmp_path: Path) -> None:
         "behind it": 0,
         "beside it": 3,
         "behind that": None,
-        "later": 0,
-        "not later": None,
+        "behind what never was": None,
+        "of another run": 0,
     }
+
+
+ENDLESS = """
+import sys
+from stepping import Step, ToldToEndError, ending_by_signals, run_all
+
+script = "trap 'touch {0}/told-$1; exit 9' TERM; touch {0}/began-$1; while :; do sleep 0.02; done"
+steps = [
+    Step(name, ["sh", "-c", script.format(sys.argv[1]), "sh", name]) for name in ("a", "b", "c")
+]
+try:
+    with ending_by_signals():
+        list(run_all(steps, 2))
+except ToldToEndError as signal:
+    sys.exit(128 + signal.number)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_what_runs_ends_with_it_and_nothing_more_begins(tmp_path: Path, number: int) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, tmp_path],
+        env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_for(tmp_path / "began-a", tmp_path / "began-b")
+    process.send_signal(number)
+    status = process.wait(timeout=60)
+    assert status == (-number if number == signal.SIGKILL else 128 + number)
+    wait_for(tmp_path / "told-a", tmp_path / "told-b")
+    assert not (tmp_path / "began-c").exists()
+
+
+def wait_for(*paths: Path) -> None:
+    """Until they exist, for a minute at most."""
+    end = time.monotonic() + 60
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < end, [path for path in paths if not path.exists()]
+        time.sleep(0.01)
 
 
 SUMMARY = """
@@ -66,9 +109,12 @@ from pathlib import Path
 import check
 
 check.JUNIT = Path(sys.argv[1])
-(step,) = check.STEPS[1:2]
-passed, failed, skipped = check.counts(step.suite)
-sys.exit(check.summarize([check.Outcome(step, 1, 2.0, passed, failed, skipped)]))
+steps = {step.name: step for step in check.STEPS}
+told = dict(word.split("=") for word in sys.argv[2:])
+outcomes = [
+    check.Ended(steps[name], int(status) if status else None, 2.0) for name, status in told.items()
+]
+sys.exit(check.summarize(outcomes))
 """
 
 REPORT = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1">
@@ -78,16 +124,29 @@ REPORT = """<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1"
   ><failure message="assert 1 == 2&#10;more of it">lines</failure></testcase>
 <testcase classname="tests.unit.test_b" name="test_set_up"><error message="no disk"/></testcase>
 </testsuite></testsuites>"""
+GOOD = """<testsuites><testsuite tests="1" failures="0" errors="0" skipped="0">
+<testcase classname="tests.unit.test_a" name="test_well"/></testsuite></testsuites>"""
 
 
 def test_the_summary_ends_with_what_failed_and_the_count(tmp_path: Path) -> None:
     (tmp_path / "unit.xml").write_text(REPORT)
-    done = ran(SUMMARY, tmp_path)
+    done = ran(SUMMARY, tmp_path, "lint=0", "unit=1")
     assert done.returncode == 1, done.stderr
-    assert done.stdout.splitlines()[-5:] == [
+    assert done.stdout.splitlines()[-7:] == [
         "failed of unit:",
         "  tests.unit.test_a::test_bad[x-y]: assert 1 == 2",
         "  tests.unit.test_b::test_set_up: no disk",
         "",
+        "steps that failed or could not run: unit",
+        "",
         "1 passed, 2 failed, 1 skipped",
     ]
+
+
+@pytest.mark.parametrize("told", ["vm-rest=125", "vm-rest=", "vm-rest=0"])
+def test_tests_that_nobody_knows_of_are_no_success(tmp_path: Path, told: str) -> None:
+    """A guest that died, one that was never booted, and one whose report is missing."""
+    (tmp_path / "unit.xml").write_text(GOOD)
+    done = ran(SUMMARY, tmp_path, "unit=0", told)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,6 +55,25 @@ def test_every_input_names_another_result(
     changed.write_text("CONFIG_OTHER=y\n")
     monkeypatch.setattr(image, "input_files", lambda variant: [changed])
     assert image.input_hash(variant, versions) != names["plain"]
+
+
+def test_what_was_found_clean_is_not_looked_at_again(image: Any, tmp_path: Path) -> None:
+    build = sys.modules["build"]
+    source = tmp_path / "source.c"
+    source.write_text("int a;\n")
+    root = SimpleNamespace(kver="6.12.1")
+
+    def inputs() -> str:
+        return str(build.input_hash(root, ["sparse 1"], [source]))
+
+    first = inputs()
+    assert not build.clean_before(tmp_path, "sparse", first)
+    build.note_clean(tmp_path, "sparse", first)
+    assert build.clean_before(tmp_path, "sparse", inputs())
+    assert not build.clean_before(tmp_path, "unset", first)
+    assert build.input_hash(root, ["sparse 2"], [source]) != first
+    source.write_text("int b;\n")
+    assert not build.clean_before(tmp_path, "sparse", inputs())
 
 
 def test_a_plain_kernel_has_nothing_of_ours(image: Any) -> None:

@@ -92,6 +92,24 @@ def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
     assert all((own_cache / name).is_dir() for name in kept)
 
 
+def test_what_gc_began_to_remove_is_nothing_whole(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_cache / "root-old/usr").mkdir(parents=True)
+
+    def killed(path: Path) -> None:
+        (path / "usr").rmdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cache.remove_unused("root-new")
+    made = cache.entry("root-old", lambda work: (work / "usr").mkdir())
+    assert (made / "usr").is_dir()
+    assert [path.name for path in own_cache.glob("root-*")] == ["root-old"]
+
+
 def test_directory_is_ones_own_and_kept() -> None:
     with cache.own_directory("thing") as first, cache.own_directory("thing") as second:
         assert first != second
@@ -218,6 +236,34 @@ def test_mirror_comes_from_the_environment_and_must_carry_the_suite(
     assert mirror.sources("trixie") == [f"deb [arch=amd64] file://{tmp_path} trixie main"]
     with pytest.raises(PrepareError, match="does not answer for sid"):
         mirror.sources("sid")
+
+
+def test_a_mirror_may_stand_in_a_list_and_have_security_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Debian's cloud images, of which not each has a line for security."""
+    if shutil.which("apt-get") is None:
+        pytest.skip("no apt here")
+    for place, suite in (("debian", "trixie"), ("debian-security", "trixie-security")):
+        (tmp_path / place / "dists" / suite).mkdir(parents=True)
+        (tmp_path / place / "dists" / suite / "InRelease").write_text("Codename: trixie\n")
+    (tmp_path / "mirrors.list").write_text(f"# of here\nfile://{tmp_path}/debian\tpriority:1\n")
+
+    def listed(uri: str) -> None:
+        (tmp_path / "apt-get").write_text(f"#!/bin/sh\necho '{uri}'\n")
+        (tmp_path / "apt-get").chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("FUSEBPF_MIRROR", raising=False)
+    listed(f"mirror+file:{tmp_path}/mirrors.list/")
+    assert mirror.sources("trixie") == [
+        f"deb [arch=amd64] file://{tmp_path}/debian trixie main",
+        f"deb [arch=amd64] file://{tmp_path}/debian-security trixie-security main",
+    ]
+    listed("")
+    with pytest.raises(PrepareError) as caught:
+        mirror.sources("trixie")
+    assert "apt-get update" in str(caught.value.help)
 
 
 # kernel images
