@@ -42,6 +42,8 @@ class Server:
         #: Set once INIT was answered.
         self.ready = asyncio.Event()
         self._running: dict[int, asyncio.Task[None]] = {}
+        #: Those of them that are postfilters: their operation is done.
+        self._done_below: set[int] = set()
 
     async def serve(self) -> None:
         """Serve until the mount, which has been made, is gone.
@@ -111,9 +113,12 @@ class Server:
             return
         task = asyncio.get_running_loop().create_task(self._finish(message, result))
         self._running[unique] = task
+        if message.call.phase == "post":
+            self._done_below.add(unique)
 
         def done(task: asyncio.Task[None]) -> None:
             self._running.pop(unique, None)
+            self._done_below.discard(unique)
             if task.cancelled():  # maybe before it began
                 result.close()
                 self._send(wire.reply(unique, -errno.EINTR))
@@ -129,9 +134,12 @@ class Server:
             self._answer(message, result)
 
     def _interrupt(self, unique: int) -> None:
-        """The caller gave up: cancel the handler. One that runs no more has answered already."""
+        """The caller got a signal: cancel the handler. One that runs no more has answered already.
+
+        After the operation EINTR would be untrue, and a caller that tries again would do it twice.
+        """
         task = self._running.get(unique)
-        if task is not None:
+        if task is not None and unique not in self._done_below:
             task.cancel()
 
     def _forget(self, nodeid: int, nlookup: int) -> None:

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from fusebpf import EntryOut
-from fusebpf.abi.opcodes import FUSE_PREFILTER
+from fusebpf.abi.opcodes import FUSE_POSTFILTER, FUSE_PREFILTER
 from fusebpf.abi.protocol import PROTOCOL_STRUCTS, REQUESTS
 from fusebpf.abi.structs import STRUCTS
 from fusebpf.daemon import Call, Daemon, Device, Server, records
 
 LOOKUP, GETATTR, STATFS, INIT, READDIR = 1, 3, 17, 26, 28
+FSYNC, INTERRUPT = 20, 36
 _READ_IN = struct.pack("<QQIIQII", 1, 0, 4096, 0, 0, 0, 0)
 
 
@@ -52,8 +53,8 @@ def kernel() -> Iterator[Kernel]:
 
 
 def test_numbers_of_the_requests_used_here() -> None:
-    used = (LOOKUP, GETATTR, STATFS, INIT, READDIR)
-    names = ["LOOKUP", "GETATTR", "STATFS", "INIT", "READDIR"]
+    used = (LOOKUP, GETATTR, STATFS, INIT, READDIR, FSYNC, INTERRUPT)
+    names = ["LOOKUP", "GETATTR", "STATFS", "INIT", "READDIR", "FSYNC", "INTERRUPT"]
     assert [REQUESTS[opcode].opcode_name for opcode in used] == names
 
 
@@ -105,6 +106,38 @@ def test_a_result_of_no_use_is_an_error_of_its_caller_alone(
 class Slow(Daemon):
     async def statfs(self, call: Call) -> Any:
         await asyncio.sleep(3600)
+
+
+class Waiting(Daemon):
+    """Waits before and after an fsync until it is let go."""
+
+    def __init__(self) -> None:
+        self._go = asyncio.Event()
+
+    async def fsync_pre(self, call: Call, request: Any) -> None:
+        await self._go.wait()
+
+    async def fsync_post(self, call: Call, request: Any) -> None:
+        await self._go.wait()
+
+
+def test_a_signal_ends_what_is_not_done_yet_alone(kernel: Kernel) -> None:
+    """INTERRUPT comes for each signal that its caller handles, and a postfilter's work is done."""
+
+    async def main() -> None:
+        daemon = Waiting()
+        serving = asyncio.create_task(Server(daemon, kernel.device).serve())
+        for unique, phase in ((2, FUSE_PREFILTER), (4, FUSE_POSTFILTER)):
+            kernel.ask(unique, FSYNC | phase, bytes(16))
+        for unique in (4, 2):
+            kernel.ask(unique + 1, INTERRUPT, struct.pack("<Q", unique))
+        assert await kernel.reply() == (2, -errno.EINTR)
+        daemon._go.set()
+        assert await kernel.reply() == (4, 0)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+    asyncio.run(main())
 
 
 class Large(Daemon):
