@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from typing import ClassVar
 
 from fusebpf.abi.opcodes import OPS
@@ -45,6 +46,9 @@ class Daemon:
         for name, value in vars(cls).items():
             if not name.startswith("_") and callable(value) and name not in HANDLERS:
                 raise DaemonError(f"{cls.__name__}.{name} is called by no request", _meant(name))
+        # Also that of a mixin, which is no daemon itself.
+        if inspect.iscoroutinefunction(getattr(cls, "forget", None)):
+            raise DaemonError(f"{cls.__name__}.forget is async", "make it a plain method")
         unknown = set(cls.init_flags) - set(INIT_FLAGS)
         if unknown:
             raise DaemonError(

@@ -44,6 +44,7 @@ class Server:
         self._running: dict[int, asyncio.Task[None]] = {}
         #: Those of them that are postfilters: their operation is done.
         self._done_below: set[int] = set()
+        self._told_forget = False
 
     async def serve(self) -> None:
         """Serve until the mount, which has been made, is gone.
@@ -151,10 +152,11 @@ class Server:
         except Exception:
             log.exception("forget(%d, %d)", nodeid, nlookup)
             return
-        if inspect.iscoroutine(result):
-            raise DaemonError(
-                f"{type(self.daemon).__name__}.forget is async", "make it a plain method"
-            )
+        if inspect.iscoroutine(result):  # of one that does not look async: a decorated one
+            result.close()
+            if not self._told_forget:
+                log.error("forget is async and was not called: make it a plain method")
+            self._told_forget = True
 
     def _refusal(self, message: wire.Message, error: BaseException) -> bytes:
         """The reply for an exception: its errno; what has none is a fault, logged, and EIO."""

@@ -99,6 +99,8 @@ BROKEN = {
     "from fusebpf.daemon import Daemon\nclass Mine(Daemon):\n    def mkdri(self): ...": (
         "Mine.mkdri is called by no request"
     ),
+    "from fusebpf.daemon import Daemon\nclass Counts:\n    async def forget(self, *a): ...\n"
+    "class Mine(Counts, Daemon):\n    def mkdir_pre(self, *a): ...": "Mine.forget is async",
 }
 
 

@@ -19,7 +19,7 @@ from fusebpf.abi.structs import STRUCTS
 from fusebpf.daemon import Call, Daemon, Device, Server, records
 
 LOOKUP, GETATTR, STATFS, INIT, READDIR = 1, 3, 17, 26, 28
-FSYNC, INTERRUPT = 20, 36
+FSYNC, INTERRUPT, BATCH_FORGET = 20, 36, 42
 _READ_IN = struct.pack("<QQIIQII", 1, 0, 4096, 0, 0, 0, 0)
 
 
@@ -53,8 +53,9 @@ def kernel() -> Iterator[Kernel]:
 
 
 def test_numbers_of_the_requests_used_here() -> None:
-    used = (LOOKUP, GETATTR, STATFS, INIT, READDIR, FSYNC, INTERRUPT)
+    used = (LOOKUP, GETATTR, STATFS, INIT, READDIR, FSYNC, INTERRUPT, BATCH_FORGET)
     names = ["LOOKUP", "GETATTR", "STATFS", "INIT", "READDIR", "FSYNC", "INTERRUPT"]
+    names += ["BATCH_FORGET"]
     assert [REQUESTS[opcode].opcode_name for opcode in used] == names
 
 
@@ -138,6 +139,34 @@ def test_a_signal_ends_what_is_not_done_yet_alone(kernel: Kernel) -> None:
         await asyncio.gather(serving, return_exceptions=True)
 
     asyncio.run(main())
+
+
+class Forgetful(Daemon):
+    """Its forget is async, which shows when it is called only."""
+
+    def __init__(self) -> None:
+        async def late(nodeid: int, nlookup: int) -> None: ...
+
+        self._seen: list[tuple[int, int]] = []
+        self._late = late
+
+    def forget(self, nodeid: int, nlookup: int) -> Any:
+        self._seen.append((nodeid, nlookup))
+        return self._late(nodeid, nlookup)
+
+
+def test_a_late_forget_ends_nothing(kernel: Kernel, caplog: pytest.LogCaptureFixture) -> None:
+    """Each node of a batch is told, the fault once; no coroutine is left behind."""
+    daemon = Forgetful()
+    server = Server(daemon, kernel.device)
+    nodes = struct.pack("<QQQQ", 5, 1, 6, 2)
+    for unique in (2, 4):
+        kernel.ask(unique, BATCH_FORGET, struct.pack("<II", 2, 0) + nodes)
+        server._begin(kernel.device.read() or b"")
+    assert daemon._seen == [(5, 1), (6, 2)] * 2
+    assert [entry.getMessage() for entry in caplog.records] == [
+        "forget is async and was not called: make it a plain method"
+    ]
 
 
 class Large(Daemon):
