@@ -36,7 +36,10 @@ BPF_ENTRY = PROTOCOL_STRUCTS["fuse_bpf_entry_out"]
 
 Phase = Literal["", "pre", "post"]
 
+_TMPFILE = 51
 _OPS_BY_OPCODE = {op.opcode: op for op in OPS.values()}
+# O_TMPFILE asks the filters of CREATE, with an empty name.
+_OPS_BY_OPCODE[_TMPFILE] = OPS["create_open"]
 
 
 @dataclass(frozen=True)

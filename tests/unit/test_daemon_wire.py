@@ -106,6 +106,18 @@ def filter_body(args: tuple[Arg, ...], op: Op) -> bytes:
     return body
 
 
+@pytest.mark.parametrize(("bit", "phase"), [(FUSE_PREFILTER, "pre"), (FUSE_POSTFILTER, "post")])
+def test_a_file_without_a_name_asks_as_a_new_one(bit: int, phase: str) -> None:
+    """O_TMPFILE: TMPFILE with the parts of CREATE, whose name is empty."""
+    (tmpfile,) = (r.opcode for r in REQUESTS.values() if r.opcode_name == "TMPFILE")
+    results = sample(128 + 16) if phase == "post" else b""
+    parsed = wire.parse(message(tmpfile | bit, sample(16) + b"\0" + results))
+    assert (parsed.name, parsed.call.opcode) == (f"create_open_{phase}", tmpfile)
+    assert parsed.args[1].raw == b""
+    reply, _entries = wire.pack_filter_reply(parsed)
+    assert len(reply) == (len(results) or 16)
+
+
 @pytest.mark.parametrize("op", OPS.values(), ids=OPS)
 def test_prefilter_gives_its_inputs_back(op: Op) -> None:
     """Structs as they are, buffers that may change padded but the last, the others left out."""

@@ -16,6 +16,7 @@ import pytest
 
 from fusebpf import USER, USER_POSTFILTER, USER_PREFILTER, Dirents, EntryOut, Name
 from fusebpf.abi import HOOKS, OPS
+from fusebpf.abi.protocol import REQUESTS
 from fusebpf.daemon import Call
 from tests.vm import daemonkit as kit
 from tests.vm import hook_calls, kernelkit
@@ -369,6 +370,31 @@ def test_access_that_is_left_to_the_daemon_opens_no_directory(world: World) -> N
             read()
         (world.lower / "dir/one").chmod(0o604)
         assert read()
+
+
+def test_a_file_without_a_name_is_asked_about(world: World) -> None:
+    """O_TMPFILE asks as CREATE does, by its own number; nothing of it has a name."""
+    (tmpfile,) = (r.opcode for r in REQUESTS.values() if r.opcode_name == "TMPFILE")
+
+    def made() -> int:
+        return os.open(world.mnt, os.O_TMPFILE | os.O_RDWR, 0o600)
+
+    world.daemon._reset(create_open_pre=-errno.EDOM)
+    world.verdicts.put(tmpfile, USER_PREFILTER.value)
+    with pytest.raises(OSError) as info:
+        made()
+    assert info.value.errno == errno.EDOM
+    for method in ("create_open_pre", "create_open_post"):
+        verdict = USER_PREFILTER if method.endswith("pre") else USER_POSTFILTER
+        world.daemon._reset()
+        world.verdicts.put(tmpfile, verdict.value)
+        fd = made()
+        world.verdicts.put(tmpfile, 0)
+        os.write(fd, b"x")
+        os.close(fd)
+        ((call, args),) = world.daemon._seen(method)
+        assert call is not None
+        assert (call.opcode, args[1].raw) == (tmpfile, b"")
 
 
 def test_postfilter_sees_inputs_results_and_the_error(world: World) -> None:
