@@ -14,10 +14,10 @@ from fusebpf.build import CompiledSet, build_compiled, compile_file, compile_fse
 from fusebpf.compiler import ir
 from fusebpf.dsl import FilterSet
 from fusebpf.dsl.parts import members
-from fusebpf.dsl.values import POSTFILTER
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.spelling import closest
 from fusebpf.testing.arguments import arguments_of, make_case, shown
+from fusebpf.testing.asking import Asked, ask
 from fusebpf.testing.case import Case, Outcome
 from fusebpf.testing.maps import MapView, record_value
 from fusebpf.testing.pyrun import PyRun, Step
@@ -79,44 +79,36 @@ class FilterRun:
         buffers, a struct (``OpenIn(flags=1)``) for structs, a list of names or of ``Entry`` for
         listings. ``uid``, ``gid``, ``pid``, ``tag``, ``error_in`` and the others of ``Context`` say
         who asks. What is left out is zero; a name is "x". Where the set has no filter of the
-        hook, the verdict is what the kernel makes of that. Raises UsageError.
+        hook, or that says CALL_DEFAULT, the default filter is asked as on a mount. Raises
+        UsageError.
         """
         table = _hook(hook)
-        function = self._loaded.find(table)
+        function = self._loaded.functions.get(table.name)
         names = {} if function is None else {p.arg: p.name for p in function.params if p.arg}
         cells = {name: view.cells for name, view in self.maps.items()}
         case = make_case(table, names, given, cells, table.opcode)
-        if function is None:
-            asks = table.phase == "pre" and f"{table.op}_postfilter" in self._loaded.functions
-            verdict = POSTFILTER.value if asks else 0
-            outcome = Outcome(verdict, case.structs, case.listing, None, cells)
-            decided, steps = None, []
-        else:
-            outcome = self._run(function, case)
-            decided, steps = self._python.decided, self._python.steps
-        result = self._result(hook, given, table, names, case, outcome, decided, steps)
+        asked = ask(self._loaded.functions, table, case, self._run)
+        result = self._result(hook, given, table, names, case, asked)
         for name, view in self.maps.items():
-            view.cells = dict(outcome.maps[name])
+            view.cells = dict(asked.outcome.maps[name])
         self.results.append(result)
         return result
 
-    def _run(self, function: ir.Function, case: Case) -> Outcome:
+    def _run(self, function: ir.Function, case: Case) -> Asked:
         expected = self._python.run(function, case)
-        if self._standin is None:
-            return expected
-        got = self._standin.run(function, case)
-        if got != expected and not self._forgetting():
+        got = expected if self._standin is None else self._standin.run(function, case)
+        if got != expected and not self._forgetting(case):
             raise DisagreementError(
                 f"{function.name}: the kernel did another thing than Python with {case}\n"
                 f"python: {expected}\nkernel: {got}",
                 "this is a defect of fusebpf: please report it with the filter file",
             )
-        return got
+        return Asked(got, self._python.decided, tuple(self._python.steps))
 
-    def _forgetting(self) -> bool:
+    def _forgetting(self, case: Case) -> bool:
         """Whether the call may have made a map forget an entry, which is the kernel's choice."""
         decls = (view.decl for view in self.maps.values() if view.decl.forgets)
-        return any(len(self.maps[decl.name]) >= decl.max_entries for decl in decls)
+        return any(len(case.maps[decl.name]) >= decl.max_entries for decl in decls)
 
     def _result(
         self,
@@ -125,10 +117,9 @@ class FilterRun:
         table: Hook,
         names: Mapping[str, str],
         case: Case,
-        outcome: Outcome,
-        decided: Step | None,
-        steps: list[Step],
+        asked: Asked,
     ) -> Result:
+        outcome = asked.outcome
         arguments, changed = arguments_of(table, names, case, outcome)
         written = ", ".join(f"{key}={shown(value)}" for key, value in given.items())
         verdict = Decision(outcome.verdict)
@@ -143,8 +134,8 @@ class FilterRun:
             cleared=outcome.cleared,
             kept_ns=outcome.kept_ns,
             events={name: self._loaded.events(name, outcome) for name in outcome.events},
-            decided=None if decided is None else self._loaded.place(decided),
-            trace=tuple(map(self._loaded.place, (s for s in steps if not s[0].composed))),
+            decided=None if asked.decided is None else self._loaded.place(asked.decided),
+            trace=tuple(map(self._loaded.place, (s for s in asked.steps if not s[0].composed))),
         )
         return result
 
@@ -175,7 +166,7 @@ class _Loaded:
         self.program: ir.Program = compiled.result.ir
         self.config = config
         _check_config(self.program, config)
-        self.functions = {f.hook: f for f in self.program.filters}
+        self.functions: dict[str | None, ir.Function] = {f.hook: f for f in self.program.filters}
         sets = members(compiled.fset)
         self.map_types = {m.name: (m.key, m.value) for s in sets for m in s.maps.values()}
         self._event_kinds = {k: v for s in sets for k, v in s.event_kinds.items()}
@@ -194,13 +185,6 @@ class _Loaded:
         if self._standin is not None:
             self._standin.close()
             self._standin = None
-
-    def find(self, hook: Hook) -> ir.Function | None:
-        """The filter that the kernel asks for a hook."""
-        found = self.functions.get(hook.name)
-        if found is None and hook.phase == "pre":
-            return self.functions.get(DEFAULT_FILTER.name)
-        return found
 
     def events(self, name: str, outcome: Outcome) -> tuple[Any, ...]:
         kind = self._event_kinds[name]

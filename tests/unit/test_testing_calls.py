@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 
 from fusebpf import (
+    CALL_DEFAULT,
     CONTINUE,
     POSTFILTER,
     Attr,
     AttrOut,
     Context,
     FilterSet,
+    FsyncIn,
     Name,
     OpenIn,
     Verdict,
 )
-from fusebpf.constants import EACCES, ENOENT
+from fusebpf.constants import EACCES, EIO, ENOENT, EPERM
 from fusebpf.errors import UsageError
 from fusebpf.testing import DisagreementError, Entry, FilterRun, load
 from fusebpf.testing.filterrun import Run
@@ -174,8 +176,11 @@ def test_a_hook_without_a_filter_does_what_the_kernel_does(guard: FilterRun) -> 
     # The default filter is asked, and sees which operation it is (RENAME2 is 45, MKNOD 8).
     assert repr(guard.call("rename.pre", old_name="a", new_name="b").verdict) == "-EPERM"
     assert guard.call("mknod.pre", name="a").verdict == CONTINUE
-    unasked = guard.call("mknod.post", name="a")
-    assert (unasked.verdict, unasked.decided, unasked.trace) == (CONTINUE, None, ())
+    # After the operation, too, once a postfilter was asked for.
+    assert guard.call("rename.post", old_name="a", new_name="b").verdict == -EPERM
+    asked = guard.call("mknod.post", name="a")
+    assert asked.verdict == CONTINUE
+    assert [place.line for place in asked.trace] == [line_of("if ctx.opcode == 45")]
 
 
 @pytest.mark.parametrize(
@@ -258,6 +263,77 @@ def test_a_set_of_the_running_program() -> None:
     assert result.events["opened"] == (Opened(uid=u32(3)),)
     # There is a postfilter and nothing before it: the kernel goes on to it.
     assert guard.call("unlink.pre", name="a").verdict == POSTFILTER
+
+
+deferring = FilterSet("deferring")
+noted = deferring.events("noted", Opened)
+turns = deferring.hash("turns", key=u32, value=u64, max_entries=4)
+
+
+@deferring.lookup.pre
+def deferred(ctx: Context, name: Name) -> Verdict:
+    turns[ctx.uid] += 1
+    noted.emit(Opened(uid=u32(1)))
+    ctx.tag = 7
+    if name == "A":
+        name[:] = name.lower()
+    return CALL_DEFAULT
+
+
+@deferring.fsync.post
+def synced_or_not(ctx: Context, req: FsyncIn) -> Verdict:
+    ctx.clear_error()
+    return CALL_DEFAULT
+
+
+@deferring.default
+def decides(ctx: Context) -> Verdict:
+    turns[ctx.uid] += 10
+    noted.emit(Opened(uid=u32(2)))
+    if ctx.uid == 9:
+        return CALL_DEFAULT
+    if ctx.tag == 7:
+        return -EPERM
+    return -EACCES if turns.get(ctx.uid, 0) >= 21 else POSTFILTER
+
+
+alone = FilterSet("alone")
+
+
+@alone.unlink.pre
+def nobody_decides(ctx: Context, name: Name) -> Verdict:
+    return CALL_DEFAULT
+
+
+@pytest.mark.parametrize("run", ["python", "kernel"])
+def test_a_filter_that_defers_is_decided_by_the_default_filter(run: Run) -> None:
+    if run == "kernel" and os.geteuid() != 0:
+        pytest.skip("loading BPF programs needs root (CAP_BPF)")
+    with load(deferring, run=run) as filters:
+        result = filters.call("lookup.pre", name="A", uid=5)
+        assert result.verdict == POSTFILTER
+        # What both did: the default filter finds the maps as they are by then, the tag as it was.
+        assert (result.tag, result.changed) == (7, {"name": b"a"})
+        assert filters.maps["turns"][5] == 11
+        assert result.events["noted"] == (Opened(uid=u32(1)), Opened(uid=u32(2)))
+        assert result.decided is not None
+        assert result.decided.text.startswith("return -EACCES if turns.get")
+        assert result.trace[-1] == result.decided
+        assert "return CALL_DEFAULT" in [place.text for place in result.trace]
+        assert filters.call("lookup.pre", name="a", uid=5).verdict == -EACCES
+        # The default filter has nobody to defer to.
+        assert filters.call("lookup.pre", name="a", uid=9).verdict == -EIO
+        assert filters.call("mkdir.pre", name="a", uid=9).verdict == -EIO
+        # After the operation it is the same.
+        result = filters.call("fsync.post", uid=1, error_in=-EPERM)
+        assert (result.verdict, result.cleared) == (POSTFILTER, True)
+
+
+def test_a_filter_that_defers_to_nobody_goes_on() -> None:
+    result = load(alone).call("unlink.pre", name="a")
+    assert result.verdict == CONTINUE
+    assert result.decided is not None
+    assert result.decided.text == "return CALL_DEFAULT"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="loading BPF programs needs root (CAP_BPF)")
