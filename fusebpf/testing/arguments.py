@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import fusebpf.dsl as dsl
-from fusebpf.abi import Arg, Hook, Struct
+from fusebpf.abi import DEFAULT_FILTER, Arg, Hook, Struct
 from fusebpf.dsl.objects import Bytes
 from fusebpf.dsl.objects import Struct as DslStruct
 from fusebpf.dsl.values import Errno, Verdict
 from fusebpf.errors import UsageError
 from fusebpf.spelling import closest
 from fusebpf.testing.case import Caller, Case, Cell, Entry, Outcome, Values, leaves
+from fusebpf.testing.opcodes import no_opcode, opcode_of
 
 _CALLER = ("uid", "gid", "euid", "egid", "pid", "tid")
 _CONTEXT = (*_CALLER, "nodeid", "tag", "tag2", "ktime", "error_in")
@@ -96,13 +97,19 @@ def make_case(
     names: Mapping[str, str],
     given: Mapping[str, Any],
     maps: dict[str, dict[Cell, Cell]],
-    opcode: int,
 ) -> Case:
     """The case of a call; ``names`` are the filter's own of arguments, by those of the table.
+    What the default filter decides is given as ``opcode``.
 
     Raises UsageError for what the hook does not have, or what does not fit it.
     """
     args = {names.get(arg.name, arg.name): arg for arg in hook.args}
+    opcode = hook.opcode
+    if hook is DEFAULT_FILTER:
+        if "opcode" not in given:
+            raise no_opcode()
+        given = dict(given)
+        opcode = opcode_of(given.pop("opcode"))
     context: dict[str, int] = {"ktime": _KTIME}
     structs: dict[str, Values] = {}
     buffers: dict[str, bytes] = {
@@ -114,10 +121,11 @@ def make_case(
         if arg is None and name in _CONTEXT:
             context[name] = _number(name, value)
         elif arg is None:
-            known = [*args, *_CONTEXT]
+            known = [*args, *_CONTEXT, *(["opcode"] if hook is DEFAULT_FILTER else [])]
             near = closest(name, known)
+            called = hook.op if hook is DEFAULT_FILTER else f"{hook.op}.{hook.phase}"
             raise UsageError(
-                f"{hook.op}.{hook.phase} has no argument {name!r}",
+                f"{called} has no argument {name!r}",
                 f"did you mean {near!r}?" if near else f"it has: {', '.join(known)}",
             )
         elif arg.struct is not None:

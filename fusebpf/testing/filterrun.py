@@ -78,7 +78,8 @@ class FilterRun:
         Arguments have the filter's own names, or those of docs/hooks.md: text for names and
         buffers, a struct (``OpenIn(flags=1)``) for structs, a list of names or of ``Entry`` for
         listings. ``uid``, ``gid``, ``pid``, ``tag``, ``error_in`` and the others of ``Context`` say
-        who asks. What is left out is zero; a name is "x". Where the set has no filter of the
+        who asks; ``opcode``, of ``call("default", …)`` alone, says for what: "mkdir", or a number.
+         What is left out is zero; a name is "x". Where the set has no filter of the
         hook, or that says CALL_DEFAULT, the default filter is asked as on a mount. Raises
         UsageError.
         """
@@ -86,7 +87,7 @@ class FilterRun:
         function = self._loaded.functions.get(table.name)
         names = {} if function is None else {p.arg: p.name for p in function.params if p.arg}
         cells = {name: view.cells for name, view in self.maps.items()}
-        case = make_case(table, names, given, cells, table.opcode)
+        case = make_case(table, names, given, cells)
         asked = ask(self._loaded.functions, table, case, self._run)
         result = self._result(hook, given, table, names, case, asked)
         for name, view in self.maps.items():

@@ -183,9 +183,27 @@ def test_a_hook_without_a_filter_does_what_the_kernel_does(guard: FilterRun) -> 
     assert [place.line for place in asked.trace] == [line_of("if ctx.opcode == 45")]
 
 
+def test_the_default_filter_is_told_the_operation(guard: FilterRun) -> None:
+    """By its name in the language or the protocol, or its number; one without hooks, too."""
+    for opcode in ("rename", "rename2", "RENAME2", 45):
+        assert guard.call("default", opcode=opcode).verdict == -EPERM
+    for opcode in ("mkdir", "create", "IOCTL", "read", 37, 12, 51):
+        result = guard.call("default", opcode=opcode, uid=1)
+        assert result.verdict == CONTINUE
+        assert [place.line for place in result.trace] == [line_of("if ctx.opcode == 45")]
+
+
 @pytest.mark.parametrize(
     ("hook", "given", "message"),
     [
+        ("default", {}, "say which operation it decides: opcode="),
+        ("default", {"opcode": 0}, "no default filter is asked about that"),
+        ("default", {"opcode": 26}, "no default filter is asked about that"),
+        ("default", {"opcode": None}, "no default filter is asked about that"),
+        ("default", {"opcode": "mkdri"}, "did you mean 'mkdir'"),
+        ("default", {"operation": 1}, "say which operation it decides: opcode="),
+        ("default", {"opcode": 1, "name": "x"}, "default has no argument 'name'"),
+        ("mkdir.pre", {"opcode": 9}, "mkdir.pre has no argument 'opcode'"),
         ("lookpu.pre", {}, "did you mean 'lookup'"),
         ("lookup", {}, '"lookup.pre" or "lookup.post"'),
         ("lookup.pre", {"fond": "x"}, "did you mean 'found'"),
