@@ -14,10 +14,13 @@ from fusebpf.dsl.values import Errno, Verdict
 from fusebpf.errors import UsageError
 from fusebpf.spelling import closest
 from fusebpf.testing.case import Caller, Case, Cell, Entry, Outcome, Values, leaves
-from fusebpf.testing.opcodes import no_opcode, opcode_of
+from fusebpf.testing.opcodes import TMPFILE, no_opcode, opcode_of
 
 _CALLER = ("uid", "gid", "euid", "egid", "pid", "tid")
 _CONTEXT = (*_CALLER, "nodeid", "tag", "tag2", "ktime", "error_in")
+
+#: Its filters are asked for a file without a name, too: O_TMPFILE.
+_CREATE = "create_open"
 
 #: Monotonic time where a test does not say: a second after boot. 0 would be the kernel's own.
 _KTIME = 1_000_000_000
@@ -68,11 +71,11 @@ def shown(value: object) -> str:
     return f"{type(value).__name__}({', '.join(f'{k}={v}' for k, v in members.items())})"
 
 
-def _text(shown: str, arg: Arg, given: object) -> bytes:
+def _text(shown: str, arg: Arg, given: object, nameless: bool) -> bytes:
     if not isinstance(given, str | bytes | Bytes):
         raise UsageError(f"{shown}={given!r} is no text", f'e.g. {shown}="a.txt"')
     raw = Bytes(given).raw if not isinstance(given, Bytes) else given.raw
-    if arg.kind == "name" and (not raw or b"\0" in raw):
+    if arg.kind == "name" and ((not raw and not nameless) or b"\0" in raw):
         raise UsageError(f"{shown}={given!r} cannot be a name", "names have 1 to 255 bytes, no NUL")
     most = min(arg.max_size - (arg.kind == "name"), 4095)
     if len(raw) > most:
@@ -138,7 +141,9 @@ def make_case(
         elif arg.kind == "dirents":
             listing = _entries(name, value)
         else:
-            buffers[arg.name] = _text(name, arg, value)
+            buffers[arg.name] = _text(name, arg, value, hook.op == _CREATE)
+    if hook.op == _CREATE and not buffers["name"]:
+        opcode = TMPFILE
     caller = {key: context.pop(key) for key in _CALLER if key in context}
     # Most callers run with one id.
     caller.setdefault("euid", caller.get("uid", 0))

@@ -50,7 +50,7 @@ class Case:
 
     ``maps`` holds the contents of maps before the call: name -> key -> value. ``ktime`` is the
     monotonic time in nanoseconds; 0 means the real one. ``opcode`` is that of the operation which a
-    default filter decides; 0 means the hook's own.
+    default filter decides, and of a file without a name; 0 means the hook's own.
     """
 
     structs: dict[str, Values] = field(default_factory=dict)

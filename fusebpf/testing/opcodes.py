@@ -9,6 +9,8 @@ from fusebpf.abi.protocol import REQUESTS
 from fusebpf.errors import UsageError
 from fusebpf.spelling import closest
 
+TMPFILE = next(r.opcode for r in REQUESTS.values() if r.opcode_name == "TMPFILE")
+
 #: Have no pair of hooks, and a default filter all the same.
 _UNPAIRED = ("IOCTL", "BMAP", "GETLK", "SETLK", "SETLKW", "SYNCFS", "TMPFILE")
 

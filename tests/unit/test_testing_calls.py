@@ -17,10 +17,13 @@ from fusebpf import (
     Attr,
     AttrOut,
     Context,
+    CreateIn,
+    EntryOut,
     FilterSet,
     FsyncIn,
     Name,
     OpenIn,
+    OpenOut,
     Verdict,
 )
 from fusebpf.constants import EACCES, EIO, ENOENT, EPERM
@@ -191,6 +194,33 @@ def test_the_default_filter_is_told_the_operation(guard: FilterRun) -> None:
         result = guard.call("default", opcode=opcode, uid=1)
         assert result.verdict == CONTINUE
         assert [place.line for place in result.trace] == [line_of("if ctx.opcode == 45")]
+
+
+nameless = FilterSet("nameless")
+
+
+@nameless.create_open.pre
+def made_by_name(ctx: Context, req: CreateIn, name: Name) -> Verdict:
+    if ctx.opcode == 51 and name == "":
+        return -EPERM
+    return POSTFILTER
+
+
+@nameless.create_open.post
+def opened_too(ctx: Context, req: CreateIn, name: Name, out: EntryOut, opened: OpenOut) -> Verdict:
+    return -EPERM if ctx.opcode == 51 else CONTINUE
+
+
+@pytest.mark.parametrize("run", ["python", "kernel"])
+def test_a_file_without_a_name(run: Run) -> None:
+    """O_TMPFILE asks the filters of CREATE, with an empty name and a number of its own."""
+    if run == "kernel" and os.geteuid() != 0:
+        pytest.skip("loading BPF programs needs root (CAP_BPF)")
+    with load(nameless, run=run) as filters:
+        for hook in ("create.pre", "create_open.post"):
+            for name in ("", b""):
+                assert filters.call(hook, name=name).verdict == -EPERM
+            assert filters.call(hook, name="a").verdict != -EPERM
 
 
 @pytest.mark.parametrize(
