@@ -9,6 +9,8 @@ the listing of the top directory.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import time
 
@@ -17,6 +19,7 @@ from fusebpf import (
     CONTINUE,
     USER,
     USER_POSTFILTER,
+    AccessIn,
     Attr,
     AttrOut,
     Context,
@@ -67,6 +70,9 @@ class Generated(Daemon):
 
     def getattr(self, _call: Call, _req: GetattrIn) -> AttrOut:
         return AttrOut(attr=Attr(mode=0o100444, nlink=1))
+
+    def access(self, _call: Call, req: AccessIn) -> int | None:
+        return -errno.EACCES if req.mask & os.W_OK else None
 
     def open(self, _call: Call, _req: OpenIn) -> OpenOut:
         return OpenOut(open_flags=DIRECT_IO)

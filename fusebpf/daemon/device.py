@@ -24,6 +24,9 @@ _MIN_READ_BYTES = 8192 + 65536
 class Device:
     """An open device; a descriptor, to be given to the mount as ``fd``. Use it in a `with`."""
 
+    #: Whether its mount has neither filters nor a lower directory; set by `mount`.
+    alone = False
+
     def __init__(self, max_write: int = MAX_WRITE, path: str | None = None) -> None:
         """Open. ``max_write`` is the largest write that will be negotiated, in bytes.
 

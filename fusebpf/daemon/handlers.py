@@ -28,8 +28,8 @@ class Daemon:
     ``lookup(self, call, name)`` serves a plain request; ``lookup_pre`` and ``lookup_post`` are
     asked where a filter says USER_PREFILTER or USER_POSTFILTER and get the hook's arguments.
     ``forget(self, nodeid, nlookup)`` drops so many lookups of a node. Methods may be ``async``, but
-    forget. An operation without a method gives ENOSYS. Other public methods are refused, so that a
-    misspelt one is not left out silently; helpers begin with an underscore.
+    forget. An operation without a method fails (docs/daemon.md). Other public methods are refused,
+    so that a misspelt one is not left out silently; helpers begin with an underscore.
 
     ``max_write`` is the largest write in bytes, if the device has room for it. ``init_flags`` names
     flags of FUSE_INIT to ask for beyond those that this package always uses.

@@ -47,6 +47,7 @@ def mount(
                 elif option is not False:
                     context.set_string(key, str(option))
             fd = context.mount()
+            device.alone = lower is None and root_bpf_link is None
         finally:
             if root >= 0:
                 os.close(root)

@@ -29,6 +29,10 @@ log = logging.getLogger("fusebpf.daemon")
 
 _ALWAYS = ("ASYNC_READ", "BIG_WRITES", "PARALLEL_DIROPS", "MAX_PAGES", "SETXATTR_EXT", "INIT_EXT")
 _PAGE = 4096
+# FUSE takes ENOSYS of these for success, and asks no more while the connection lasts. Beside
+# filters that let pass what they left to the daemon. FLUSH is not among them: a close should not
+# fail where nothing is to be done.
+_NEVER_UNASKED = frozenset({"open", "opendir", "access", "fsync", "dir_fsync"})
 _FORGET_ONE = PROTOCOL_STRUCTS["fuse_forget_one"]
 
 
@@ -102,7 +106,8 @@ class Server:
         unique = message.call.unique
         handler = getattr(self.daemon, message.name, None) if message.name else None
         if handler is None:
-            self._send(wire.reply(unique, -errno.ENOSYS))
+            refused = not self.device.alone and message.name in _NEVER_UNASKED
+            self._send(wire.reply(unique, -errno.EOPNOTSUPP if refused else -errno.ENOSYS))
             return
         try:
             result = handler(message.call, *message.args)

@@ -20,6 +20,7 @@ from fusebpf.daemon import Call, Daemon, Device, Server, records
 
 LOOKUP, GETATTR, STATFS, INIT, READDIR = 1, 3, 17, 26, 28
 FSYNC, INTERRUPT, BATCH_FORGET = 20, 36, 42
+OPEN, FLUSH, OPENDIR, FSYNCDIR, ACCESS, MKDIR = 14, 25, 27, 30, 34, 9
 _READ_IN = struct.pack("<QQIIQII", 1, 0, 4096, 0, 0, 0, 0)
 
 
@@ -53,10 +54,23 @@ def kernel() -> Iterator[Kernel]:
 
 
 def test_numbers_of_the_requests_used_here() -> None:
-    used = (LOOKUP, GETATTR, STATFS, INIT, READDIR, FSYNC, INTERRUPT, BATCH_FORGET)
-    names = ["LOOKUP", "GETATTR", "STATFS", "INIT", "READDIR", "FSYNC", "INTERRUPT"]
-    names += ["BATCH_FORGET"]
-    assert [REQUESTS[opcode].opcode_name for opcode in used] == names
+    used = {
+        "LOOKUP": LOOKUP,
+        "GETATTR": GETATTR,
+        "STATFS": STATFS,
+        "INIT": INIT,
+        "READDIR": READDIR,
+        "FSYNC": FSYNC,
+        "INTERRUPT": INTERRUPT,
+        "BATCH_FORGET": BATCH_FORGET,
+        "OPEN": OPEN,
+        "FLUSH": FLUSH,
+        "OPENDIR": OPENDIR,
+        "FSYNCDIR": FSYNCDIR,
+        "ACCESS": ACCESS,
+        "MKDIR": MKDIR,
+    }
+    assert used == {REQUESTS[opcode].opcode_name: opcode for opcode in used.values()}
 
 
 class Wrong(Daemon):
@@ -167,6 +181,35 @@ def test_a_late_forget_ends_nothing(kernel: Kernel, caplog: pytest.LogCaptureFix
     assert [entry.getMessage() for entry in caplog.records] == [
         "forget is async and was not called: make it a plain method"
     ]
+
+
+class Bare(Daemon):
+    """Has no method at all."""
+
+
+def test_no_method_is_no_success_beside_filters(kernel: Kernel) -> None:
+    """FUSE takes ENOSYS for success of some, which a filter has left to the daemon."""
+    asked = {
+        OPEN: bytes(8),
+        OPENDIR: bytes(8),
+        ACCESS: bytes(8),
+        FSYNC: bytes(16),
+        FSYNCDIR: bytes(16),
+        FLUSH: bytes(24),
+        MKDIR: bytes(8) + b"name\0",
+        OPEN | FUSE_PREFILTER: bytes(8),
+    }
+    told: dict[bool, list[int]] = {}
+    for alone in (False, True):
+        kernel.device.alone = alone
+        server = Server(Bare(), kernel.device)
+        told[alone] = []
+        for opcode, body in asked.items():
+            kernel.ask(2, opcode, body)
+            server._begin(kernel.device.read() or b"")
+            told[alone].append(-struct.unpack_from("<i", kernel.raw(), 4)[0])
+    assert told[False] == [errno.EOPNOTSUPP] * 5 + [errno.ENOSYS] * 3
+    assert told[True] == [errno.ENOSYS] * 8
 
 
 class Large(Daemon):

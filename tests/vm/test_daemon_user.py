@@ -18,8 +18,18 @@ from typing import Any
 
 import pytest
 
-from fusebpf import CONTINUE, USER, USER_PREFILTER, Attr, AttrOut, OpenIn, SetattrIn, WriteIn
-from fusebpf.daemon import Call
+from fusebpf import (
+    CONTINUE,
+    USER,
+    USER_PREFILTER,
+    Attr,
+    AttrOut,
+    OpenIn,
+    OpenOut,
+    SetattrIn,
+    WriteIn,
+)
+from fusebpf.daemon import Call, Daemon
 from fusebpf.runtime import sysbpf
 from tests.vm import daemonkit as kit
 from tests.vm import hook_calls, kernelkit
@@ -414,6 +424,50 @@ def test_what_is_added_to_what_the_kernel_takes_is_checked(
         st = file.stat()
         found = st.st_mode & 0o777 if what == "mode" else getattr(st, f"st_{what}")
         assert found == (0o600 if what == "mode" else hook_calls.NOBODY)
+
+
+class Bare(Daemon):
+    """Has no method at all."""
+
+
+class Opening(Daemon):
+    """Has the one that what is done to an open file needs first."""
+
+    def open(self, _call: Call, _req: OpenIn) -> OpenOut:
+        return OpenOut(fh=FH)
+
+
+def test_what_it_has_no_method_for_does_not_pass(tmp_path: Path) -> None:
+    """Neither the first time nor later, but for a close, of which nobody wants an error."""
+    lower, mnt = tmp_path / "lower", tmp_path / "mnt"
+    (lower / "dir").mkdir(parents=True)
+    (lower / "file").touch()
+    mnt.mkdir()
+    verdicts = kit.Verdicts()
+
+    def twice(op: str, call: Callable[[int], Any]) -> list[int]:
+        verdicts.reset()
+        with opened(mnt / "file", os.O_RDWR) as fd:
+            verdicts.set(op, USER.value)
+            return [kernelkit.code_of(lambda: call(fd)) for _ in range(2)]
+
+    def closed(fd: int) -> None:
+        os.close(os.dup(fd))
+
+    never = [errno.EOPNOTSUPP] * 2
+    try:
+        with kit.served(Bare(), mnt, lower=lower, link=verdicts.link.fd):
+            assert twice("access", lambda _fd: os.chdir(mnt / "dir")) == never
+            assert twice("opendir", lambda _fd: os.listdir(mnt / "dir")) == never
+            assert twice("open", lambda _fd: (mnt / "file").read_bytes()) == never
+            assert twice("read_iter", lambda fd: os.read(fd, 1)) == never
+            verdicts.reset()
+        with kit.served(Opening(), mnt, lower=lower, link=verdicts.link.fd):
+            assert twice("fsync", os.fsync) == never
+            assert twice("flush", closed) == [0, 0]
+            verdicts.reset()
+    finally:
+        verdicts.close()
 
 
 def ino_of(fd: int) -> int:

@@ -200,6 +200,8 @@ def test_generated_files_stand_beside_real_ones(tree: tuple[Path, Path]) -> None
         assert [(mnt / "reads").read_text() for _ in range(2)] == ["1\n", "2\n"]
         (mnt / "new").write_text("real")
         assert (lower / "new").read_text() == "real"
+        assert os.access(mnt / "now", os.R_OK)
+        assert not os.access(mnt / "now", os.W_OK)
         with pytest.raises(OSError):
             (mnt / "now").write_text("x")
         assert not (lower / "now").exists()
