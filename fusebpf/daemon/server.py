@@ -18,7 +18,7 @@ from fusebpf.abi.protocol import (
     PROTOCOL_STRUCTS,
 )
 from fusebpf.abi.structs import STRUCTS
-from fusebpf.daemon import records, wire
+from fusebpf.daemon import counting, records, wire
 from fusebpf.daemon.device import Device
 from fusebpf.daemon.errors import DaemonError, ProtocolError
 from fusebpf.daemon.handlers import Daemon
@@ -109,15 +109,16 @@ class Server:
             refused = not self.device.alone and message.name in _NEVER_UNASKED
             self._send(wire.reply(unique, -errno.EOPNOTSUPP if refused else -errno.ENOSYS))
             return
+        before = counting.asked_with(message)
         try:
             result = handler(message.call, *message.args)
         except (Exception, asyncio.CancelledError) as error:  # of a task that it looked at
             self._send(self._refusal(message, error))
             return
         if not inspect.iscoroutine(result):
-            self._answer(message, result)
+            self._answer(message, result, before)
             return
-        task = asyncio.get_running_loop().create_task(self._finish(message, result))
+        task = asyncio.get_running_loop().create_task(self._finish(message, result, before))
         self._running[unique] = task
         if message.call.phase == "post":
             self._done_below.add(unique)
@@ -131,13 +132,15 @@ class Server:
 
         task.add_done_callback(done)
 
-    async def _finish(self, message: wire.Message, running: Coroutine[Any, Any, Any]) -> None:
+    async def _finish(
+        self, message: wire.Message, running: Coroutine[Any, Any, Any], before: int
+    ) -> None:
         try:
             result = await running
         except Exception as error:
             self._send(self._refusal(message, error))
         else:
-            self._answer(message, result)
+            self._answer(message, result, before)
 
     def _interrupt(self, unique: int) -> None:
         """The caller got a signal: cancel the handler. One that runs no more has answered already.
@@ -171,19 +174,25 @@ class Server:
             code = errno.EIO
         return wire.reply(message.call.unique, -code)
 
-    def _answer(self, message: wire.Message, result: Any) -> None:
+    def _answer(self, message: wire.Message, result: Any, before: int) -> None:
+        node = counting.given(message, result, before)
+        packed = taken = False
         try:
             if message.op is not None:
                 raw, entries = self._filter_reply(message, result)
             else:
                 raw, entries = self._plain_reply(message, result)
+            packed = True
         except Exception as error:  # what a method returned is of any kind
             raw, entries = self._refusal(message, error), False
         try:
-            self._send(raw, entries)
+            taken = self._send(raw, entries)
         except OSError as error:
             # The kernel has ended the request; say what it disliked.
             log.error("the reply to %s was refused: %s", message.name, error.strerror)
+        if node and not (packed and taken):
+            # The kernel, which knows nothing of the node, cannot forget it.
+            self._forget(node, 1)
 
     def _filter_reply(self, message: wire.Message, result: Any) -> tuple[bytes, bool]:
         unique = message.call.unique
@@ -220,13 +229,16 @@ class Server:
             raise ProtocolError(f"{request.name} returned {result!r}; due is: {due}")
         return wire.reply(unique, 0, wire.pack_parts(request.outs, values)), False
 
-    def _send(self, raw: bytes, entries: bool = False) -> None:
+    def _send(self, raw: bytes, entries: bool = False) -> bool:
+        """Send a reply; False when nobody waits for it any more. Raises OSError."""
         try:
             (self.device.respond if entries else self.device.write)(raw)
+            return True
         except OSError as error:
             # Its caller was killed, or the mount is gone; both are ordinary.
             if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EPERM):
                 raise
+            return False
 
     def _init(self, message: wire.Message) -> None:
         offer = message.args[0]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fusebpf import EntryOut
+from fusebpf import EntryOut, OpenOut
 from fusebpf.abi.opcodes import FUSE_POSTFILTER, FUSE_PREFILTER
 from fusebpf.abi.protocol import PROTOCOL_STRUCTS, REQUESTS
 from fusebpf.abi.structs import STRUCTS
@@ -20,7 +20,7 @@ from fusebpf.daemon import Call, Daemon, Device, Server, records
 
 LOOKUP, GETATTR, STATFS, INIT, READDIR = 1, 3, 17, 26, 28
 FSYNC, INTERRUPT, BATCH_FORGET = 20, 36, 42
-OPEN, FLUSH, OPENDIR, FSYNCDIR, ACCESS, MKDIR = 14, 25, 27, 30, 34, 9
+OPEN, FLUSH, OPENDIR, FSYNCDIR, ACCESS, MKDIR, CREATE = 14, 25, 27, 30, 34, 9, 35
 _READ_IN = struct.pack("<QQIIQII", 1, 0, 4096, 0, 0, 0, 0)
 
 
@@ -69,6 +69,7 @@ def test_numbers_of_the_requests_used_here() -> None:
         "FSYNCDIR": FSYNCDIR,
         "ACCESS": ACCESS,
         "MKDIR": MKDIR,
+        "CREATE": CREATE,
     }
     assert used == {REQUESTS[opcode].opcode_name: opcode for opcode in used.values()}
 
@@ -210,6 +211,74 @@ def test_no_method_is_no_success_beside_filters(kernel: Kernel) -> None:
             told[alone].append(-struct.unpack_from("<i", kernel.raw(), 4)[0])
     assert told[False] == [errno.EOPNOTSUPP] * 5 + [errno.ENOSYS] * 3
     assert told[True] == [errno.ENOSYS] * 8
+
+
+class Counting(Daemon):
+    """Gives nodes away in the ways that there are; what it hears of them again."""
+
+    def __init__(self) -> None:
+        self._valid: Any = 0
+        self._gone: list[tuple[int, int]] = []
+
+    async def lookup(self, call: Call, name: Any) -> Any:
+        return EntryOut(nodeid=5, entry_valid=self._valid)
+
+    def mkdir(self, call: Call, req: Any, name: Any) -> Any:
+        return EntryOut(nodeid=6, entry_valid=self._valid) if name != "no" else -errno.EACCES
+
+    def create_open(self, call: Call, req: Any, name: Any) -> Any:
+        return EntryOut(nodeid=7, entry_valid=self._valid), OpenOut()
+
+    def lookup_post(self, call: Call, name: Any, out: Any, entries: Any) -> Any:
+        out.nodeid, out.entry_valid = 8, self._valid
+        return -errno.EACCES if name == "no" else None
+
+    def create_open_post(self, call: Call, req: Any, name: Any, out: Any, opened: Any) -> None:
+        out.entry_valid = self._valid  # and the node that a program gave
+
+    def forget(self, nodeid: int, nlookup: int) -> None:
+        self._gone.append((nodeid, nlookup))
+
+
+GIVING = {
+    LOOKUP: b"name\0",
+    MKDIR: bytes(8) + b"name\0",
+    CREATE: bytes(16) + b"name\0",
+    LOOKUP | FUSE_POSTFILTER: b"name\0" + bytes(128),
+}
+REFUSING = {
+    MKDIR: bytes(8) + b"no\0",
+    LOOKUP | FUSE_POSTFILTER: b"no\0" + bytes(128),
+    CREATE | FUSE_POSTFILTER: bytes(16) + b"name\0" + b"\x09" + bytes(127 + 16),
+}
+
+
+@pytest.mark.parametrize("case", ["taken", "not packed", "refused", "nobody waits"])
+def test_a_node_that_did_not_arrive_is_forgotten(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """The daemon has counted it, and the kernel, which does not know it, never will."""
+    if case in ("refused", "nobody waits"):
+        code = errno.EINVAL if case == "refused" else errno.ENOENT
+
+        def write(message: bytes) -> None:
+            raise OSError(code, "not taken")
+
+        monkeypatch.setattr(kernel.device, "write", write)
+
+    async def main() -> list[tuple[int, int]]:
+        daemon = Counting()
+        if case == "not packed":
+            daemon._valid = "soon"
+        server = Server(daemon, kernel.device)
+        for unique, (opcode, body) in enumerate([*GIVING.items(), *REFUSING.items()], 1):
+            kernel.ask(2 * unique, opcode, body)
+            server._begin(kernel.device.read() or b"")
+            await asyncio.gather(*server._running.values())
+        return daemon._gone
+
+    gone = asyncio.run(main())
+    assert gone == ([] if case == "taken" else [(node, 1) for node in (5, 6, 7, 8)])
 
 
 class Large(Daemon):
