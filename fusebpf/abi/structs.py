@@ -76,7 +76,7 @@ _STOCK: tuple[tuple[str, str, str, str], ...] = (
     (
         "fuse_create_in",
         "CreateIn",
-        "Request to create and open a file.",
+        "Request to create and open a file; flags are as in OpenIn.",
         "__u32 flags; __u32 mode; __u32 umask; __u32 open_flags",
     ),
     (
@@ -140,7 +140,7 @@ _STOCK: tuple[tuple[str, str, str, str], ...] = (
     (
         "fuse_access_in",
         "AccessIn",
-        "Request to check access; mask of R_OK, W_OK, X_OK.",
+        "Request to check access; mask of R_OK, W_OK, X_OK, and of MAY_* (docs/kernel.md).",
         "__u32 mask; __u32 -padding",
     ),
     (

@@ -394,7 +394,7 @@ class OpenIn(Struct):
 
 
 class CreateIn(Struct):
-    """Request to create and open a file."""
+    """Request to create and open a file; flags are as in OpenIn."""
 
     _widths: ClassVar[dict[str, tuple[int, bool]]] = {
         "flags": (32, False),
@@ -621,7 +621,7 @@ class GetxattrOut(Struct):
 
 
 class AccessIn(Struct):
-    """Request to check access; mask of R_OK, W_OK, X_OK."""
+    """Request to check access; mask of R_OK, W_OK, X_OK, and of MAY_* (docs/kernel.md)."""
 
     _widths: ClassVar[dict[str, tuple[int, bool]]] = {
         "mask": (32, False),

@@ -8,6 +8,7 @@ from typing import Any
 
 import fusebpf.dsl as dsl
 from fusebpf.abi import DEFAULT_FILTER, Arg, Hook, Struct
+from fusebpf.constants import O_CREAT, O_EXCL, O_NOCTTY
 from fusebpf.dsl.objects import Bytes
 from fusebpf.dsl.objects import Struct as DslStruct
 from fusebpf.dsl.values import Errno, Verdict
@@ -18,6 +19,8 @@ from fusebpf.testing.opcodes import TMPFILE, no_opcode, opcode_of
 
 _CALLER = ("uid", "gid", "euid", "egid", "pid", "tid")
 _CONTEXT = (*_CALLER, "nodeid", "tag", "tag2", "ktime", "error_in")
+
+_TAKEN_OUT = {"O_CREAT": O_CREAT, "O_EXCL": O_EXCL, "O_NOCTTY": O_NOCTTY}
 
 #: Its filters are asked for a file without a name, too: O_TMPFILE.
 _CREATE = "create_open"
@@ -38,6 +41,19 @@ def _number(name: str, value: object) -> int:
     if name != "error_in" and not 0 <= value < 1 << limit:
         raise UsageError(f"{name}={value!r} does not fit {limit} bits")
     return int(value)
+
+
+def _check_flags(shown: str, struct: Struct, values: Values) -> None:
+    """Refuse flags of open(2) that no filter sees: the kernel has done what they say."""
+    if struct.name not in ("fuse_open_in", "fuse_create_in"):
+        return
+    found = [name for name, bit in _TAKEN_OUT.items() if values["flags"] & bit]
+    if found:
+        listed = " and ".join(found)
+        raise UsageError(
+            f"{shown}.flags has {listed}: the kernel takes that out before it asks a filter",
+            f"leave {listed} out",
+        )
 
 
 def _values(struct: Struct, given: object) -> Values:
@@ -138,6 +154,7 @@ def make_case(
                     f"e.g. {name}={arg.struct.py_name}()",
                 )
             structs[arg.name] = _values(arg.struct, value)
+            _check_flags(name, arg.struct, structs[arg.name])
         elif arg.kind == "dirents":
             listing = _entries(name, value)
         else:

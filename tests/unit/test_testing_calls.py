@@ -26,7 +26,18 @@ from fusebpf import (
     OpenOut,
     Verdict,
 )
-from fusebpf.constants import EACCES, EIO, ENOENT, EPERM
+from fusebpf.constants import (
+    EACCES,
+    EIO,
+    ENOENT,
+    EPERM,
+    O_CREAT,
+    O_EXCL,
+    O_NOCTTY,
+    O_RDWR,
+    O_TMPFILE,
+    O_WRONLY,
+)
 from fusebpf.errors import UsageError
 from fusebpf.testing import DisagreementError, Entry, FilterRun, load
 from fusebpf.testing.filterrun import Run
@@ -219,7 +230,8 @@ def test_a_file_without_a_name(run: Run) -> None:
     with load(nameless, run=run) as filters:
         for hook in ("create.pre", "create_open.post"):
             for name in ("", b""):
-                assert filters.call(hook, name=name).verdict == -EPERM
+                req = CreateIn(flags=O_TMPFILE | O_RDWR)
+                assert filters.call(hook, name=name, req=req).verdict == -EPERM
             assert filters.call(hook, name="a").verdict != -EPERM
 
 
@@ -234,6 +246,14 @@ def test_a_file_without_a_name(run: Run) -> None:
         ("default", {"operation": 1}, "say which operation it decides: opcode="),
         ("default", {"opcode": 1, "name": "x"}, "default has no argument 'name'"),
         ("mkdir.pre", {"opcode": 9}, "mkdir.pre has no argument 'opcode'"),
+        ("open.pre", {"open_in": OpenIn(flags=O_CREAT)}, "O_CREAT: the kernel takes that out"),
+        ("opendir.pre", {"open_in": OpenIn(flags=O_NOCTTY)}, "leave O_NOCTTY out"),
+        ("open.post", {"open_in": OpenIn(flags=O_EXCL)}, "leave O_EXCL out"),
+        (
+            "create.pre",
+            {"create_in": CreateIn(flags=O_WRONLY | O_CREAT | O_EXCL)},
+            "create_in.flags has O_CREAT and O_EXCL",
+        ),
         ("lookpu.pre", {}, "did you mean 'lookup'"),
         ("lookup", {}, '"lookup.pre" or "lookup.post"'),
         ("lookup.pre", {"fond": "x"}, "did you mean 'found'"),
