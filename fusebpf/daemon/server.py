@@ -18,7 +18,7 @@ from fusebpf.abi.protocol import (
     PROTOCOL_STRUCTS,
 )
 from fusebpf.abi.structs import STRUCTS
-from fusebpf.daemon import counting, records, wire
+from fusebpf.daemon import backings, counting, records, wire
 from fusebpf.daemon.device import Device
 from fusebpf.daemon.errors import DaemonError, ProtocolError
 from fusebpf.daemon.handlers import Daemon
@@ -113,7 +113,7 @@ class Server:
         try:
             result = handler(message.call, *message.args)
         except (Exception, asyncio.CancelledError) as error:  # of a task that it looked at
-            self._send(self._refusal(message, error))
+            self._refuse(message, error)
             return
         if not inspect.iscoroutine(result):
             self._answer(message, result, before)
@@ -128,6 +128,7 @@ class Server:
             self._done_below.discard(unique)
             if task.cancelled():  # maybe before it began
                 result.close()
+                backings.close_given(message)
                 self._send(wire.reply(unique, -errno.EINTR))
 
         task.add_done_callback(done)
@@ -138,7 +139,7 @@ class Server:
         try:
             result = await running
         except Exception as error:
-            self._send(self._refusal(message, error))
+            self._refuse(message, error)
         else:
             self._answer(message, result, before)
 
@@ -165,6 +166,11 @@ class Server:
             if not self._told_forget:
                 log.error("forget is async and was not called: make it a plain method")
             self._told_forget = True
+
+    def _refuse(self, message: wire.Message, error: BaseException) -> None:
+        """Answer for a method that raised."""
+        backings.close_given(message)
+        self._send(self._refusal(message, error))
 
     def _refusal(self, message: wire.Message, error: BaseException) -> bytes:
         """The reply for an exception: its errno; what has none is a fault, logged, and EIO."""
@@ -193,6 +199,7 @@ class Server:
         if node and not (packed and taken):
             # The kernel, which knows nothing of the node, cannot forget it.
             self._forget(node, 1)
+        backings.close_given(message, result)
 
     def _filter_reply(self, message: wire.Message, result: Any) -> tuple[bytes, bool]:
         unique = message.call.unique

@@ -63,9 +63,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Backing:
-    """Lookup entry: what an open descriptor (not O_PATH) refers to lies below the name."""
+    """Lookup entry: what an open descriptor (not O_PATH) refers to lies below the name.
+
+    With ``close`` the server closes it when the reply was sent, or could not be.
+    """
 
     fd: int
+    close: bool = False
 
 
 @dataclass(frozen=True)

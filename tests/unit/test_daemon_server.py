@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from fusebpf import EntryOut, OpenOut
 from fusebpf.abi.opcodes import FUSE_POSTFILTER, FUSE_PREFILTER
 from fusebpf.abi.protocol import PROTOCOL_STRUCTS, REQUESTS
 from fusebpf.abi.structs import STRUCTS
-from fusebpf.daemon import Call, Daemon, Device, Server, records
+from fusebpf.daemon import Backing, Call, Daemon, Device, Server, records
 
 LOOKUP, GETATTR, STATFS, INIT, READDIR = 1, 3, 17, 26, 28
 FSYNC, INTERRUPT, BATCH_FORGET = 20, 36, 42
@@ -279,6 +281,78 @@ def test_a_node_that_did_not_arrive_is_forgotten(
 
     gone = asyncio.run(main())
     assert gone == ([] if case == "taken" else [(node, 1) for node in (5, 6, 7, 8)])
+
+
+class Giving(Daemon):
+    """Gives a file to each lookup, and does what its name says."""
+
+    def __init__(self, close: bool) -> None:
+        self._close = close
+        self._fds: list[int] = []
+
+    def _entry(self) -> Backing:
+        self._fds.append(os.open("/", os.O_RDONLY))
+        return Backing(self._fds[-1], self._close)
+
+    async def lookup(self, call: Call, name: Any) -> Any:
+        return EntryOut(), [self._entry() for _ in range(3 if name == "many" else 1)]
+
+    async def lookup_post(self, call: Call, name: Any, out: Any, entries: Any) -> Any:
+        entries[:] = [self._entry()] * 2  # the second is no other descriptor
+        if name == "raises":
+            raise OSError(errno.EACCES, "not this one")
+        if name == "waits":
+            await asyncio.sleep(3600)
+        return -errno.EACCES if name == "no" else None
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("close", [True, False])
+@pytest.mark.parametrize("taken", [True, False])
+def test_a_descriptor_is_closed_when_its_reply_was_sent(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, close: bool, taken: bool
+) -> None:
+    """Not before, also when none was sent with it; and only when that was asked for."""
+    daemon = Giving(close)
+
+    def respond(message: bytes) -> None:
+        assert is_open(daemon._fds[-1])
+        if not taken:
+            raise OSError(errno.EXDEV, "not taken")
+
+    monkeypatch.setattr(kernel.device, "respond", respond)
+    asked = [(LOOKUP, name, b"") for name in ("one", "many")]
+    asked += [
+        (LOOKUP | FUSE_POSTFILTER, name, bytes(128)) for name in ("one", "raises", "no", "waits")
+    ]
+
+    async def main() -> None:
+        server = Server(daemon, kernel.device)
+        for unique, (opcode, name, rest) in enumerate(asked, 1):
+            kernel.ask(2 * unique, opcode, name.encode() + b"\0" + rest)
+            server._begin(kernel.device.read() or b"")
+            await asyncio.sleep(0)
+            for task in server._running.values():
+                task.cancel()  # as at the end
+            await asyncio.gather(*server._running.values(), return_exceptions=True)
+            while server._running:
+                await asyncio.sleep(0)
+
+    try:
+        asyncio.run(main())
+        assert len(daemon._fds) == 1 + 3 + 4
+        assert [is_open(fd) for fd in daemon._fds] == [not close] * len(daemon._fds)
+    finally:
+        for fd in set(daemon._fds):
+            with contextlib.suppress(OSError):
+                os.close(fd)
 
 
 class Large(Daemon):

@@ -62,6 +62,30 @@ def test_a_backing_for_a_name_that_is_the_daemons(mount: kit.Mount) -> None:
         assert len({name for _call, (name,) in mount.daemon._seen("lookup")}) == 1
 
 
+def test_a_descriptor_that_is_given_away_is_closed(mount: kit.Mount) -> None:
+    """The file stays below the name; each lookup has a descriptor of its own."""
+    given: list[int] = []
+
+    def backing() -> Backing:
+        given.append(os.open(mount.lower / "dir/inner", os.O_RDWR))
+        return Backing(given[-1], close=True)
+
+    before = len(os.listdir("/proc/self/fd"))
+    mount.look(USER, lookup=lambda _c, _n: (file_entry(0), [backing()]))
+    with opened(mount.mnt / "made-up") as fd:
+        assert os.read(fd, 9) == b"inner"
+    mount.look(USER_POSTFILTER, lookup_post=lambda _c, _n, _o, e: e.append(backing()))
+    assert (mount.mnt / "file").read_text() == "inner"
+    # Of another file system: refused, and closed all the same.
+    mount.daemon._reset(
+        lookup_post=lambda _c, _n, _o, e: e.append(Backing(os.open("/proc", os.O_RDONLY), True))
+    )
+    assert code_of((mount.mnt / "file").read_text) == errno.EIO
+    mount.verdicts.reset()
+    assert len(given) >= 2
+    assert eventually(lambda: len(os.listdir("/proc/self/fd")) == before)
+
+
 def test_filters_for_a_name(mount: kit.Mount) -> None:
     other = kit.Verdicts()
     try:
