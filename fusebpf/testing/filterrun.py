@@ -137,6 +137,7 @@ class FilterRun:
             events={name: self._loaded.events(name, outcome) for name in outcome.events},
             decided=None if asked.decided is None else self._loaded.place(asked.decided),
             trace=tuple(map(self._loaded.place, (s for s in asked.steps if not s[0].composed))),
+            idle=self._loaded.idle.get(table.name),
         )
         return result
 
@@ -168,6 +169,13 @@ class _Loaded:
         self.config = config
         _check_config(self.program, config)
         self.functions: dict[str | None, ir.Function] = {f.hook: f for f in self.program.filters}
+        #: Postfilters that no mount asks, by hook: what the compiler says of them.
+        self.idle = {
+            f.hook: found.message
+            for f in self.program.filters
+            for found in compiled.result.diagnostics
+            if found.code == "W103" and found.message.startswith(f"{f.name} ")
+        }
         sets = members(compiled.fset)
         self.map_types = {m.name: (m.key, m.value) for s in sets for m in s.maps.values()}
         self._event_kinds = {k: v for s in sets for k, v in s.event_kinds.items()}

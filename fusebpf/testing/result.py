@@ -57,6 +57,8 @@ class Result:
     events: Mapping[str, tuple[Any, ...]]
     decided: Place | None
     trace: tuple[Place, ...]
+    #: Of a postfilter that a mount never asks: why not.
+    idle: str | None = None
 
     @property
     def names(self) -> tuple[bytes, ...]:
@@ -74,6 +76,7 @@ class Result:
     def describe(self) -> str:
         """Everything that a call did, for whoever reads why a test failed."""
         lines = [f"{self.call} -> {self.verdict!r}   [{self.run} run]", f"  {self.why}"]
+        lines += [f"  on a mount {self.idle}"] if self.idle else []
         lines += [f"  {path} = {value!r}" for path, value in self.changed.items()]
         if self.tag is not None:
             lines.append(f"  ctx.tag = {self.tag}")

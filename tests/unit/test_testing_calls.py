@@ -176,6 +176,17 @@ def test_structs_are_written_as_structs(guard: FilterRun) -> None:
     assert (result.arguments["out"].attr.uid, result.arguments["out"].attr.size) == (105, 9)
 
 
+def test_a_postfilter_that_a_mount_never_asks_is_told(guard: FilterRun) -> None:
+    """The default filter decides what comes before it, and never asks for it."""
+    result = guard.call("getattr.post")
+    assert result.idle == "shown never runs: nothing returns POSTFILTER for getattr"
+    assert f"on a mount {result.idle}" in result.describe()
+    for hook in ("getattr.pre", "lookup.pre", "mknod.post"):
+        assert guard.call(hook).idle is None
+    assert load(nameless).call("create.post").idle is None
+    assert load(local).call("unlink.post").idle is None
+
+
 def test_a_listing(guard: FilterRun) -> None:
     entries = ["a", Entry(b".b", type=4), "core", "c"]
     assert guard.call("readdir.post", entries=entries).names == (b"a", b"c")
