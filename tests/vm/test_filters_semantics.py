@@ -94,6 +94,47 @@ def test_flags_changed_by_an_open_prefilter_reach_the_lower_open(
     assert (lower / "file").read_text() == "content and more"
 
 
+def test_what_filters_are_asked_with(attach: Callable[[str], Mount]) -> None:
+    """Flags of open(2) as the kernel leaves them, and what an access check is for."""
+    mount = attach(
+        """
+        masks = filters.hash("masks", key=u32, value=u32, max_entries=64)
+        flags = filters.hash("flags", key=u32, value=u32, max_entries=64)
+
+        @filters.access.pre
+        def checked(ctx: Context, req: AccessIn):
+            masks[req.mask] += 1
+
+        @filters.open.pre
+        def opened(ctx: Context, req: OpenIn):
+            flags[req.flags] += 1
+
+        @filters.create.pre
+        def created(ctx: Context, req: CreateIn, name: Name):
+            flags[req.flags] += 1
+        """
+    )
+    masks, flags = mount.maps["masks"], mount.maps["flags"]
+    file = mount.mountpoint / "file"
+    append, access, to_open, to_chdir = 8, 16, 32, 64
+    for act, mask in (
+        (lambda: os.access(file, os.W_OK), os.W_OK | access),
+        (lambda: os.access(file, os.F_OK), access),
+        (lambda: os.chdir(mount.mountpoint), os.X_OK | to_chdir),
+        (lambda: os.close(os.open(file, os.O_RDONLY)), os.R_OK | to_open),
+        (lambda: os.close(os.open(file, os.O_WRONLY | os.O_APPEND)), os.W_OK | append | to_open),
+    ):
+        act()
+        assert mask in masks, (mask, list(masks))
+    os.chdir("/")
+    large, all_three = 0o100000, os.O_CREAT | os.O_EXCL | os.O_NOCTTY
+    assert {os.O_RDONLY | large, os.O_WRONLY | os.O_APPEND | large} <= set(flags)
+    os.close(os.open(mount.mountpoint / "new", os.O_WRONLY | all_three))
+    os.close(os.open(mount.mountpoint, os.O_TMPFILE | os.O_RDWR | os.O_EXCL))
+    assert {os.O_WRONLY | large, os.O_TMPFILE | os.O_RDWR | large} <= set(flags)
+    assert not any(seen & all_three for seen in flags)
+
+
 def test_a_refused_open_does_not_truncate(attach: Callable[[str], Mount], lower: Path) -> None:
     mount = attach(
         """
