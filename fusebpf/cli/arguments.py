@@ -12,11 +12,16 @@ import click
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
+class _Place(click.Path):
+    """A path of which nothing is asked here: click's own type asks the mount, which may hang."""
+
+    def convert(self, value: Any, _param: object, _context: object) -> Path:
+        return Path(value)
+
+
 def mountpoint(required: bool = True) -> Callable[[_F], _F]:
     """The path of a fuse-bpf mount; a shell completes it to those there are."""
-    return click.argument(
-        "mountpoint", type=click.Path(path_type=Path), required=required, shell_complete=_mounts
-    )
+    return click.argument("mountpoint", type=_Place(), required=required, shell_complete=_mounts)
 
 
 def _mounts(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:

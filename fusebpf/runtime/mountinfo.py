@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fusebpf.frozen import dataclass
@@ -88,12 +89,11 @@ def entries() -> list[MountEntry]:
 def at(path: str | os.PathLike[str]) -> MountEntry | None:
     """The topmost mount at `path`, or None when `path` is no mount point.
 
-    Raises OSError when the path cannot be reached.
+    Nothing is asked of that mount: its daemon may hang, and one that fails closed may refuse even
+    stat. Raises OSError when the path cannot be reached.
     """
-    # Not strict: the root of a mount that fails closed may refuse even stat.
-    real = Path(os.path.realpath(path))
-    entry = on(real)
-    return entry if entry is not None and entry.mount_point == real else None
+    with _opened(_absolute(path)) as fd:
+        return shown_by(fd)
 
 
 def on(path: Path) -> MountEntry | None:
@@ -101,12 +101,36 @@ def on(path: Path) -> MountEntry | None:
 
     Raises OSError when the path cannot be reached.
     """
+    with _opened(path) as fd:
+        return _entry(id_of(fd))
+
+
+def shown_by(fd: int) -> MountEntry | None:
+    """The mount whose root an open file is; None for any other file. Raises OSError."""
+    entry = _entry(id_of(fd))
+    return entry if entry is not None and entry.mount_point == _path_of(fd) else None
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    # The working directory by its path: another mount may lie over it by now.
+    return Path.cwd() / path
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        found = id_of(fd)
+        yield fd
     finally:
         os.close(fd)
-    prefix = b"%d " % found
+
+
+def _path_of(fd: int) -> Path:
+    return Path(f"/proc/self/fd/{fd}").readlink()
+
+
+def _entry(mount_id: int) -> MountEntry | None:
+    prefix = b"%d " % mount_id
     lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
     return next(parse(b"\n".join(line for line in lines if line.startswith(prefix))), None)
 

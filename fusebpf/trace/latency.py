@@ -22,7 +22,7 @@ from fusebpf.abi.protocol import REQUESTS
 from fusebpf.build.paths import share_dir
 from fusebpf.errors import FusebpfError, UnsupportedKernelError
 from fusebpf.objfile.btf import KERNEL_BTF, Btf, module_btf
-from fusebpf.runtime import features, mounts
+from fusebpf.runtime import features, mountinfo, mounts
 from fusebpf.runtime.features import MODULE, FuseBpf
 
 Part = Literal["whole", "lower", "filter"]
@@ -89,10 +89,11 @@ class Tracer:
         Raises UsageError when there is no mount, PrivilegeError, UnsupportedKernelError,
         FusebpfError when bcc is missing or cannot compile.
         """
-        status = mounts.status(mountpoint)
+        status, entry = mounts.status(mountpoint), mountinfo.at(mountpoint)
+        if entry is None:
+            raise mounts.gone(mountpoint)  # since its state was read
         features.require_root("trace")
         bcc, kernel = import_bcc(), features.require()
-        device = status.mountpoint.stat().st_dev
         functions = _functions(kernel)
         lower = sorted(name for name in functions if _LOWER.match(name) and name not in NOT_LOWER)
         absent = [name for name in _ENTRY if name not in functions]
@@ -104,7 +105,8 @@ class Tracer:
         try:
             self._bpf = bcc.BPF(
                 text=(share_dir("bpf") / "trace.bcc.c").read_text(encoding="utf-8"),
-                cflags=["-w", *_defines(device, kernel)],  # else it warns of the kernel's headers
+                # Not to be warned of the kernel's headers
+                cflags=["-w", *_defines(entry.device, kernel)],
             )
         except Exception as error:  # bcc raises no class of its own
             raise FusebpfError(
@@ -218,8 +220,9 @@ def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[tuple[str,
     return found
 
 
-def _defines(device: int, kernel: FuseBpf) -> list[str]:
-    """Where things lie in the kernel's structs, from BTF, and the mount's device."""
+def _defines(device: str, kernel: FuseBpf) -> list[str]:
+    """Where things lie in the kernel's structs, from BTF, and the mount's device (MAJOR:MINOR)."""
+    major, minor = map(int, device.split(":"))
     vmlinux = Btf((KERNEL_BTF / "vmlinux").read_bytes())
     ours = vmlinux if kernel.in_kernel else module_btf(MODULE)
     if ours is None:
@@ -228,8 +231,8 @@ def _defines(device: int, kernel: FuseBpf) -> list[str]:
         "OFFSET_SUPER": _offset(vmlinux, "inode", "i_sb"),
         "OFFSET_DEVICE": _offset(vmlinux, "super_block", "s_dev"),
         "OFFSET_OPCODE": _offset(ours, "fbpf_desc", "opcode"),
-        # st_dev as the kernel has it inside: 12 bits of major, 20 of minor.
-        "DEVICE": os.major(device) << 20 | os.minor(device),
+        # As the kernel has it inside: 12 bits of major, 20 of minor.
+        "DEVICE": major << 20 | minor,
     }
     return [f"-D{name}={value}" for name, value in values.items()]
 

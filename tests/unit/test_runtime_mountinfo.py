@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,37 @@ def test_mount_at_a_path(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(OSError, match="symbolic links"):
         mountinfo.at(tmp_path / "loop")
+
+
+def test_nothing_is_asked_of_a_mount_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever serves it may hang: its root is reached, also by a link, and never looked at."""
+    asked: list[str] = []
+    for name in ("stat", "lstat"):
+        call = getattr(os, name)
+
+        def noted(path: str, *rest: object, _call: object = call, **named: object) -> object:
+            asked.append(os.fspath(path))
+            return _call(path, *rest, **named)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, noted)
+    (tmp_path / "link").symlink_to("/proc")
+    for path in ("/proc", "/proc/", tmp_path / "link"):
+        found = mountinfo.at(path)
+        assert found is not None
+        assert found.mount_point == Path("/proc")
+    assert "/proc" not in asked
+
+
+def test_a_relative_path_is_what_lies_over_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/proc/self")
+    found = mountinfo.at("..")
+    assert found is not None
+    assert found.mount_point == Path("/proc")
+    assert mountinfo.at(".") is None
+    monkeypatch.chdir("/proc")
+    assert mountinfo.at(".") == found
+    assert mountinfo.at("self") is None

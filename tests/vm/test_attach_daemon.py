@@ -35,6 +35,16 @@ def ask(ctx: Context, req: MkdirIn, name: Name) -> Verdict:
     return USER_PREFILTER
 """
 
+ASKED = """
+from fusebpf import USER_PREFILTER, Context, FilterSet, GetattrIn, Verdict
+
+filters = FilterSet("asked")
+
+@filters.getattr.pre
+def ask(ctx: Context, req: GetattrIn) -> Verdict:
+    return USER_PREFILTER
+"""
+
 MINE = """
 import errno
 from fusebpf.daemon import Daemon
@@ -43,6 +53,10 @@ class Mine(Daemon):
     def mkdir_pre(self, call, req, name):
         print("asked for", name.raw.decode())
         return -errno.EACCES if name.raw == b"no" else None
+
+class Asked(Daemon):
+    def getattr_pre(self, call, req):
+        return None
 
 class Failing(Daemon):
     def __init__(self):
@@ -206,13 +220,27 @@ def test_a_mount_that_goes_on_keeps_its_daemon(
     assert records() == []
 
 
+def test_one_that_hangs_is_killed(sources: Path, lower: Path, mnt: Path) -> None:
+    """Nothing is asked of it on the way, not even the state of the mount's root."""
+    (sources / "asked.py").write_text(ASKED)
+    with nothing_left():
+        options = ("--daemon", f"{sources}/mine.py:Asked")
+        assert fusebpf("attach", sources / "asked.py", lower, mnt, *options).returncode == 0
+        pid = daemon_of(mnt).pid
+        os.kill(pid, signal.SIGSTOP)
+        with ends(pid):
+            done = fusebpf("detach", mnt)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert records() == []
+
+
 def test_what_cannot_be_served_leaves_nothing(
     sources: Path, place: tuple[Path, Path, Path], mnt: Path
 ) -> None:
     with nothing_left():
         done = fusebpf("attach", *place, "--daemon", f"{sources}/mine.py:Failing")
         assert done.returncode == 1
-        assert "mine.py:12: KeyError: 'nothing'" in done.stderr
+        assert "mine.py:16: KeyError: 'nothing'" in done.stderr
         done = fusebpf("attach", *place, "--daemon", f"{sources}/mine.py:Useless")
         assert done.returncode == 1
         assert "help: give it one of: mkdir_pre, mkdir, mkdir_post" in done.stderr
