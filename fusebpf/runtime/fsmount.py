@@ -172,8 +172,19 @@ def set_attributes(
 
 def umount(target: str | os.PathLike[str], lazy: bool = False) -> None:
     """umount2(2) of the topmost mount at a path; `lazy` while it is in use. Raises OSError."""
+    _umount(target, UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0))
+
+
+def umount_opened(fd: int) -> None:
+    """Take off, while it is in use, the mount whose root is open here: what lies over it first.
+
+    Nothing beneath it goes, whoever took it off before: EINVAL then. Raises OSError.
+    """
+    _umount(f"/proc/self/fd/{fd}", MNT_DETACH)
+
+
+def _umount(target: str | os.PathLike[str], flags: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    flags = UMOUNT_NOFOLLOW | (MNT_DETACH if lazy else 0)
     if libc.umount2(os.fsencode(target), flags) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code), os.fspath(target))

@@ -92,8 +92,23 @@ def at(path: str | os.PathLike[str]) -> MountEntry | None:
     Nothing is asked of that mount: its daemon may hang, and one that fails closed may refuse even
     stat. Raises OSError when the path cannot be reached.
     """
+    with held(path) as (_fd, entry):
+        return entry
+
+
+@contextmanager
+def held(path: str | os.PathLike[str]) -> Iterator[tuple[int, MountEntry | None]]:
+    """As `at`, with an O_PATH descriptor of its root, which keeps it in use. Raises OSError."""
     with _opened(_absolute(path)) as fd:
-        return shown_by(fd)
+        entry = _entry(id_of(fd))
+        is_root = entry is not None and entry.mount_point == _path_of(fd)
+        yield fd, entry if is_root else None
+
+
+def real(path: str | os.PathLike[str]) -> Path:
+    """A path without links, of which nothing is asked but the way to it. Raises OSError."""
+    with _opened(_absolute(path)) as fd:
+        return _path_of(fd)
 
 
 def on(path: Path) -> MountEntry | None:
@@ -103,12 +118,6 @@ def on(path: Path) -> MountEntry | None:
     """
     with _opened(path) as fd:
         return _entry(id_of(fd))
-
-
-def shown_by(fd: int) -> MountEntry | None:
-    """The mount whose root an open file is; None for any other file. Raises OSError."""
-    entry = _entry(id_of(fd))
-    return entry if entry is not None and entry.mount_point == _path_of(fd) else None
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,10 +26,12 @@ from fusebpf.runtime.maps import Maps
 from fusebpf.runtime.objects import object_of
 from fusebpf.runtime.signals import uninterrupted
 from fusebpf.runtime.tables import open_tables
+from fusebpf.runtime.turns import turn
 
 if TYPE_CHECKING:
     from fusebpf.build.metadata import Metadata
     from fusebpf.dsl import FilterSet
+    from fusebpf.runtime.mountinfo import MountEntry
 
 
 class Mount:
@@ -80,18 +82,20 @@ class Mount:
         _trace: TracebackType | None,
     ) -> None:
         try:
-            if self._detach_at_exit and self._is_there():
-                fsmount.umount(self.mountpoint, lazy=True)
+            if self._detach_at_exit:
+                self._take_off()
         finally:
             self.close()
 
-    def _is_there(self) -> bool:
-        """Whether it is still mounted: someone may have taken it off, and mounted another."""
-        try:
-            entry = mountinfo.at(self.mountpoint)
-        except FileNotFoundError:
-            return False
-        return entry is not None and entry.is_fuse_bpf and entry.link_id == self.link_id
+    def _take_off(self) -> None:
+        """Unmount it, unless someone has taken it off, and perhaps mounted another."""
+        with (
+            suppress(FileNotFoundError),
+            turn(self.mountpoint),
+            mountinfo.held(self.mountpoint) as (fd, entry),
+        ):
+            if entry is not None and entry.is_fuse_bpf and entry.link_id == self.link_id:
+                fsmount.umount_opened(fd)
 
 
 def attach(
@@ -126,7 +130,7 @@ def attach(
     data, metadata, path = object_of(filters, set_name)
     check_abi(metadata, path)
     chosen = choose(metadata, config or {})
-    with ExitStack() as stack:
+    with ExitStack() as last, ExitStack() as stack:
         opened, name = open_ops(data, kernel)
         stack.enter_context(opened)
         for symbol, value in chosen.items():
@@ -137,7 +141,7 @@ def attach(
         root = os.open(lower_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, root)
         mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd, daemon_fd, attributes)
-        stack.callback(os.close, mount_fd)
+        last.callback(os.close, mount_fd)
         if placing is not None:
             placing(metadata, link.id)
         maps, events = open_tables(metadata.maps, partial(map_descriptor, opened))
@@ -146,14 +150,17 @@ def attach(
         try:
             if prepare is not None:
                 prepare(maps)
-            with uninterrupted():
-                _place(mount_fd, target)
-                placed = True
-                stack.close()  # from here on the mount alone holds the filters
+            with turn(target):
+                _check_free(target)  # others may have mounted since
+                with uninterrupted():
+                    _place(mount_fd, target)
+                    placed = True
+                    stack.close()  # from here on the mount alone holds the filters
         except BaseException:
             mount.close()
             if placed:
-                fsmount.umount(target, lazy=True)
+                with suppress(OSError):  # taken off already
+                    fsmount.umount_opened(mount_fd)
             raise
     return mount
 
@@ -163,6 +170,11 @@ def _checked(
 ) -> tuple[Path, Path]:
     lower_path = _directory(lower, "lower directory")
     target = _directory(mountpoint, "mount point")
+    _check_free(target)
+    return lower_path, target
+
+
+def _check_free(target: Path) -> None:
     there = mountinfo.at(target)
     if there is not None and there.is_fuse_bpf:
         raise UsageError(
@@ -170,7 +182,6 @@ def _checked(
             f"give it other filters: fusebpf replace {target} FILTERS\n"
             f"or take it off first: fusebpf detach {target}",
         )
-    return lower_path, target
 
 
 def _directory(path: str | os.PathLike[str], what: str) -> Path:
@@ -228,21 +239,23 @@ def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
     Raises UsageError when nothing of ours is mounted there, PrivilegeError, MountError (EBUSY).
     """
     try:
-        entry = mountinfo.at(mountpoint)
+        place = mountinfo.real(mountpoint)
     except OSError as error:
         raise FusebpfError(f"cannot reach {mountpoint}: {error.strerror}") from None
-    if entry is None or not entry.is_fuse_bpf:
-        what = "not a mount point" if entry is None else f"a mount of type {entry.fs_type}"
-        raise UsageError(
-            f"{mountpoint} is {what}, not a fuse-bpf mount", "fusebpf ls shows those there are"
-        )
-    features.require_root("detach")
-    from fusebpf.runtime import daemons
-
-    link_id = None if lazy else entry.link_id
     try:
-        with nullcontext() if link_id is None else daemons.ending(link_id):
-            fsmount.umount(entry.mount_point, lazy)
+        # The daemon is waited for when others may go on here.
+        with ExitStack() as after, turn(place):
+            with mountinfo.held(place) as (fd, entry):
+                link_id = _link_of_ours(mountpoint, entry)
+                features.require_root("detach")
+                if lazy:
+                    fsmount.umount_opened(fd)
+            if not lazy:
+                if link_id is not None:
+                    from fusebpf.runtime import daemons
+
+                    after.enter_context(daemons.ending(link_id))
+                fsmount.umount(place)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise MountError(
@@ -259,3 +272,12 @@ def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
         raise MountError(
             f"cannot unmount {mountpoint}: {error.strerror}", error.errno or 0
         ) from None
+
+
+def _link_of_ours(mountpoint: str | os.PathLike[str], entry: MountEntry | None) -> int | None:
+    if entry is None or not entry.is_fuse_bpf:
+        what = "not a mount point" if entry is None else f"a mount of type {entry.fs_type}"
+        raise UsageError(
+            f"{mountpoint} is {what}, not a fuse-bpf mount", "fusebpf ls shows those there are"
+        )
+    return entry.link_id

@@ -185,6 +185,19 @@ def test_second_attach_at_one_place_is_refused(guard: Path, lower: Path, mnt: Pa
         assert not (mnt / ".env").exists()
 
 
+def test_of_two_that_attach_at_once_the_later_is_refused(
+    guard: Path, lower: Path, mnt: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    with nothing_left():
+        with pytest.raises(UsageError, match=f"{mnt} is a fuse-bpf mount already"):
+            attach(guard, lower, mnt, prepare=lambda _maps: attach(guard, other, mnt).close())
+        assert mounts.status(mnt).lower == str(other)
+        detach(mnt)
+        assert mountinfo.at(mnt) is None
+
+
 def test_one_object_on_two_mounts(guard: Path, lower: Path, mnt: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
