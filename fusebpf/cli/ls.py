@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def ls(as_json: bool) -> None:
     """List fuse-bpf mounts: where, of what, which filters, and whether they are in force.
 
-    DAEMON is the process of a mount made with --daemon, or that it has ended.
+    DAEMON is the process of a mount made with --daemon, or that it has ended ("serving" is one of
+    another pid namespace).
 
     Root is told, too, which filters and hooks they are, and which filter sets are loaded without a
     mount here: pinned, held by a process, or mounted elsewhere. What is not as it should be comes
@@ -60,4 +61,4 @@ def ls(as_json: bool) -> None:
 def _daemon(daemon: DaemonStatus | None) -> str:
     if daemon is None:
         return "-"
-    return str(daemon.pid) if daemon.state == "serving" else daemon.state
+    return str(daemon.pid) if daemon.state == "serving" and daemon.pid else daemon.state

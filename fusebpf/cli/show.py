@@ -63,7 +63,7 @@ def _head(status: MountStatus) -> list[str]:
     if status.daemon is not None:
         daemon = status.daemon
         if daemon.state == "serving":
-            what = f"process {daemon.pid}"
+            what = f"process {daemon.pid}" if daemon.pid else "serves in another pid namespace"
         else:
             what = f"ended (was process {daemon.pid}): what needs it gives ENOTCONN"
         lines.append(f"daemon {shown(daemon.served)}, {what}; log {shown(daemon.log)}")

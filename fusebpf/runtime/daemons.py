@@ -14,12 +14,14 @@ import os
 import select
 import signal
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
+from fusebpf.errors import FusebpfError
 from fusebpf.frozen import dataclass
 from fusebpf.runtime import mountinfo, state, sysbpf
 
@@ -28,6 +30,7 @@ DIRECTORY = Path("/run/fusebpf")
 
 _FLOCK = struct.Struct("@hhqqi4x")  # struct flock of fcntl(2), with 64-bit offsets
 _PATIENCE = 5.0  # seconds that a daemon gets to end, before it is told, and then killed
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class Record:
 
 @dataclass(frozen=True)
 class DaemonStatus:
-    """The daemon of a mount: "serving", or "ended" while its mount is still there."""
+    """The daemon of a mount: "serving", or "ended" while its mount is still there.
+
+    `pid` is 0 for one that serves in another pid namespace, where it is not seen from here.
+    """
 
     served: str
     pid: int
@@ -106,13 +112,14 @@ def found(link_id: int) -> tuple[DaemonStatus, Record] | None:
         with _path(link_id).open("rb") as file:
             record = Record(**json.loads(file.read()))
             asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            kind = _FLOCK.unpack(fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))[0]
+            lock = _FLOCK.unpack(fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))
     except (OSError, ValueError, TypeError):
         return None  # there is none, or it ends just now
     # Others may read the file, and with that take a lock for reading.
-    serving = kind == fcntl.F_WRLCK
-    shown = DaemonStatus(record.served, record.pid, "serving" if serving else "ended", record.log)
-    return shown, record
+    if lock[0] != fcntl.F_WRLCK:
+        return DaemonStatus(record.served, record.pid, "ended", record.log), record
+    # Its number is the kernel's to say: that in the record is of the daemon's own pid namespace.
+    return DaemonStatus(record.served, lock[4], "serving", record.log), record
 
 
 def forget(link_id: int) -> None:
@@ -147,6 +154,8 @@ def ending(link_id: int) -> Iterator[None]:
 
     The kernel tells the daemon, and it ends; one that does not hear is told by a signal. While
     the mount is elsewhere still (bound to another place, in another namespace), it serves on.
+
+    Raises FusebpfError for one that does not hear and is in another pid namespace.
     """
     pidfd = _serving(link_id)
     try:
@@ -162,6 +171,8 @@ def ending(link_id: int) -> Iterator[None]:
                     with suppress(ProcessLookupError):  # just now
                         signal.pidfd_send_signal(pidfd, number)
                     ended = _wait(pidfd)
+        elif not _ends_unseen(link_id):
+            return
         forget(link_id)
     finally:
         if pidfd is not None:
@@ -171,18 +182,36 @@ def ending(link_id: int) -> Iterator[None]:
 def _serving(link_id: int) -> int | None:
     """A descriptor (pidfd_open(2)) of the process that serves a mount, if that is another one."""
     held = found(link_id)
-    if held is None or held[0].state != "serving" or held[0].pid == os.getpid():
+    if held is None or held[0].state != "serving" or held[0].pid in (0, os.getpid()):
         return None
     try:
         pidfd = os.pidfd_open(held[0].pid)
     except ProcessLookupError:
         return None
     # Asked again: until it was open the number may have become another process's.
-    held = found(link_id)
-    if held is not None and held[0].state == "serving":
+    if (again := found(link_id)) is not None and again[0] == held[0]:
         return pidfd
     os.close(pidfd)
     return None
+
+
+def _ends_unseen(link_id: int) -> bool:
+    """Whether the daemon of a mount that is gone ends, which has no number here to be told by.
+
+    False while the mount is elsewhere still.
+    """
+    end = time.monotonic() + _PATIENCE
+    while (held := found(link_id)) is not None and (held[0].state, held[0].pid) == ("serving", 0):
+        if time.monotonic() >= end:
+            if _loaded(link_id):
+                return False
+            raise FusebpfError(
+                f"the mount is gone, but its daemon {held[0].served} does not end, and is in "
+                "another pid namespace than this command",
+                f"end it there, where it is process {held[1].pid}: kill -KILL {held[1].pid}",
+            )
+        time.sleep(_LOOK_SECONDS)
+    return True
 
 
 def _wait(pidfd: int) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from fusebpf.daemon import Daemon, DaemonError, Device, choosing
 from fusebpf.daemon.process import _Process
 from fusebpf.errors import FusebpfError, UsageError
 from fusebpf.runtime import daemons
+from tests.unit.runtime_objects import needs_root
 
 GOOD = """
 from fusebpf.daemon import Daemon
@@ -230,6 +232,73 @@ def test_a_record_tells_whether_its_process_lives(directory: Path) -> None:
     assert held[0].state == "ended"
     daemons.forget(7)
     assert list(directory.iterdir()) == []
+
+
+HOLD = """
+import os, signal
+from pathlib import Path
+from fusebpf.runtime import daemons
+daemons.DIRECTORY = Path(DIRECTORY)
+daemons.hold(7, daemons.Record(os.getpid(), "m:Mine", "/log", "again"))
+print("held", flush=True)
+signal.pause()
+"""
+ASK = """
+from pathlib import Path
+from fusebpf.errors import FusebpfError
+from fusebpf.runtime import daemons
+daemons.DIRECTORY = Path(DIRECTORY)
+daemons._PATIENCE = 0.1
+daemons._loaded = lambda _link_id: False
+print(daemons.found(7)[0].pid)
+try:
+    with daemons.ending(7):
+        pass
+except FusebpfError as error:
+    print(error.help)
+"""
+ELSEWHERE = ("unshare", "--pid", "--fork", "--kill-child")
+
+
+@contextmanager
+def holding(directory: Path, *elsewhere: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds record 7, until the block ends."""
+    code = HOLD.replace("DIRECTORY)", f"{str(directory)!r})")
+    with subprocess.Popen(
+        [*elsewhere, sys.executable, "-c", code], stdout=subprocess.PIPE
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+@needs_root
+def test_the_number_of_a_daemon_is_the_one_it_has_here(directory: Path) -> None:
+    """In a pid namespace of its own it is 1 to itself, which is another process to us."""
+    with holding(directory, *ELSEWHERE):
+        held = daemons.found(7)
+        assert held is not None
+        assert (held[0].state, held[1].pid) == ("serving", 1)
+        status = Path(f"/proc/{held[0].pid}/status").read_text()
+        assert re.search(rf"^NSpid:\t{held[0].pid}\t1$", status, re.MULTILINE)
+
+
+@needs_root
+def test_a_daemon_that_is_not_seen_gets_no_signal(directory: Path) -> None:
+    with holding(directory) as process:
+        ask = ASK.replace("DIRECTORY)", f"{str(directory)!r})")
+        told = subprocess.run(
+            [*ELSEWHERE, sys.executable, "-c", ask], capture_output=True, text=True, check=True
+        )
+        number = process.pid
+        assert (
+            told.stdout == f"0\nend it there, where it is process {number}: kill -KILL {number}\n"
+        )
+        assert process.poll() is None
+        assert daemons.found(7) is not None
 
 
 def test_a_daemon_that_ends_while_it_is_about_to_be_told(
