@@ -12,6 +12,7 @@ from fusebpf.cli.output import columns, json_out, shown
 
 if TYPE_CHECKING:
     from fusebpf.runtime.daemons import DaemonStatus
+    from fusebpf.runtime.holders import Leftover
 
 
 @click.command()
@@ -52,10 +53,25 @@ def ls(as_json: bool) -> None:
             what = f"is {entry.state}" if entry.state != "active" else "has lost its daemon"
             click.echo(f"{shown(entry.mountpoint)} {what}: {shown(entry.mend)}")
     for leftover in left:
-        known = f"filter set {leftover.filter_set or leftover.name} (link {leftover.link_id})"
-        held = ", ".join(f"{holder.kind} {shown(holder.where)}" for holder in leftover.holders)
-        by = f"held by {held}" if held else "in use"
-        click.echo(f"{known} has no mount here, {by}: {shown(leftover.mend)}")
+        click.echo(_left(leftover))
+
+
+def _left(leftover: Leftover) -> str:
+    known = f"filter set {leftover.filter_set or leftover.name} (link {leftover.link_id})"
+    if not leftover.holders:
+        return (
+            f"{known} has no mount here, in use: it ends with the last program that has files "
+            "open in a mount taken off lazily"
+        )
+    by: dict[bool, list[str]] = {True: [], False: []}
+    for holder in leftover.holders:
+        elsewhere = holder.kind == "namespace"
+        by[elsewhere].append((f"{holder.kind} " * (not elsewhere)) + shown(holder.where))
+    where = "has no mount here"
+    if by[True]:
+        where = f"is mounted in the namespace of {', '.join(by[True])}"
+    held = f", held by {', '.join(by[False])}" if by[False] else ""
+    return f"{known} {where}{held}" + (f": {shown(leftover.mend)}" if leftover.mend else "")
 
 
 def _daemon(daemon: DaemonStatus | None) -> str:

@@ -21,12 +21,14 @@ from fusebpf.runtime.features import MODULE, VMLINUX, FuseBpf
 
 _LINK_ID = re.compile(r"^link_id:\s*(\d+)$", re.MULTILINE)
 
-_LAZY = "it ends with the last program that has files open in a mount taken off lazily"
-
 
 @dataclass(frozen=True)
 class Holder:
-    """Who keeps a filter set loaded: `where` is a path, or a process as "PID (NAME)"."""
+    """Who keeps a filter set loaded: `where` is a path, or a process as "PID (NAME)".
+
+    `mend` is the command that takes a pin away. A set that a process or a mount elsewhere has is
+    in use: to take it from there could take a confinement off.
+    """
 
     kind: Literal["pin", "process", "namespace"]
     where: str
@@ -35,9 +37,10 @@ class Holder:
 
 @dataclass(frozen=True)
 class Leftover:
-    """A filter set that no mount of this namespace has. `mend` are the commands that end it.
+    """A filter set that no mount of this namespace has.
 
-    Without a holder it is in use by a mount that was taken off lazily.
+    `mend` are the commands that end it, where only pins hold it; else it is in use, and `mend` is
+    "". Without a holder it is in use by a mount that was taken off lazily.
     """
 
     link_id: int
@@ -72,8 +75,9 @@ def leftovers() -> list[Leftover]:
         except OSError:
             continue  # gone since
         holders = tuple(held[link_id])
-        mend = "; ".join(holder.mend for holder in holders)
-        found.append(Leftover(link_id, name, loaded.name, loaded.hooks, holders, mend or _LAZY))
+        mends = [holder.mend for holder in holders]
+        mend = "; ".join(mends) if all(mends) else ""
+        found.append(Leftover(link_id, name, loaded.name, loaded.hooks, holders, mend))
     return found
 
 
@@ -100,18 +104,16 @@ def _holders(wanted: frozenset[int]) -> Iterator[tuple[int, Holder]]:
             yield link_id, Holder("pin", str(path), f"rm {shlex.quote(str(path))}")
     seen = {_namespace(Path("/proc/self"))}
     for process in _processes():
-        pid = process.name
-        who = f"{pid} ({_comm(process)})"
+        who = f"{process.name} ({_comm(process)})"
         for link_id in _open_links(process) & wanted:
-            yield link_id, Holder("process", who, f"kill {pid}")
+            yield link_id, Holder("process", who, "")
         namespace = _namespace(process)
         if namespace in seen:
             continue
         seen.add(namespace)
         for entry in _mounts_of(process):
             if entry.link_id is not None and entry.link_id in wanted:
-                umount = f"nsenter -t {pid} -m umount {shlex.quote(str(entry.mount_point))}"
-                yield entry.link_id, Holder("namespace", who, umount)
+                yield entry.link_id, Holder("namespace", who, "")
 
 
 def _pins() -> Iterator[tuple[int, Path]]:
