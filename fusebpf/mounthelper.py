@@ -13,6 +13,7 @@ import io
 import stat
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,11 +181,39 @@ def _remount(call: Call, chosen: Mapping[str, int]) -> None:
 
 def _change(call: Call, entry: MountEntry, path: Path | None, chosen: Mapping[str, int]) -> None:
     from fusebpf.runtime import replacing
-    from fusebpf.runtime.fsmount import MountError, set_attributes
+    from fusebpf.runtime.fsmount import set_attributes
 
     options = call.options
+    if path is None:
+        _set_options(call)
+        return
+    changed = False
+
+    def prepare(_maps: object) -> None:
+        # When nothing is left but to put the filters in force.
+        nonlocal changed
+        _set_options(call)
+        changed = True
+
     try:
-        set_attributes(call.mountpoint, options.attributes, options.clear)
+        done = replacing.replace(call.mountpoint, path, config=chosen, prepare=prepare)
+    except BaseException:
+        if changed:
+            # Of all times the kernel does not show this one.
+            shown = ",".join(("strictatime", *entry.options))
+            before = parse_options(shown, sloppy=True).attributes
+            with suppress(OSError):  # why there are no other filters matters more
+                set_attributes(call.mountpoint, before & options.clear, options.clear)
+        raise
+    for name, why in done.lost.items():
+        print(f"mount.fuse_bpf: map {name} is not kept: {why}", file=sys.stderr)
+
+
+def _set_options(call: Call) -> None:
+    from fusebpf.runtime.fsmount import MountError, set_attributes
+
+    try:
+        set_attributes(call.mountpoint, call.options.attributes, call.options.clear)
     except OSError as error:
         busy = error.errno == errno.EBUSY
         raise MountError(
@@ -192,18 +221,6 @@ def _change(call: Call, entry: MountEntry, path: Path | None, chosen: Mapping[st
             error.errno or 0,
             help=f"a file is open for writing there: fuser -vm {call.mountpoint}" if busy else None,
         ) from None
-    if path is None:
-        return
-    try:
-        done = replacing.replace(call.mountpoint, path, config=chosen)
-    except BaseException:
-        # Of all times the kernel does not show this one.
-        shown = ",".join(("strictatime", *entry.options))
-        before = parse_options(shown, sloppy=True).attributes
-        set_attributes(call.mountpoint, before & options.clear, options.clear)
-        raise
-    for name, why in done.lost.items():
-        print(f"mount.fuse_bpf: map {name} is not kept: {why}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

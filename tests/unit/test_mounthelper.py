@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -240,7 +242,9 @@ STRICTATIME = 0x20
 def test_a_remount_that_fails_gives_back_the_options_there_were(
     remounted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replace(*_args: object, **_options: object) -> None:
+    def replace(*_args: object, prepare: Callable[[object], None], **_options: object) -> None:
+        assert remounted == [], "not before the filters are loaded"
+        prepare(None)
         raise FusebpfError("refused")
 
     monkeypatch.setattr(replacing, "replace", replace)
@@ -250,10 +254,44 @@ def test_a_remount_that_fails_gives_back_the_options_there_were(
     assert back == NOSUID | STRICTATIME
 
 
+def test_filters_that_do_not_load_leave_the_options_alone(
+    remounted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def replace(*_args: object, **_options: object) -> None:
+        raise FusebpfError("refused")
+
+    monkeypatch.setattr(replacing, "replace", replace)
+    assert main(REMOUNT) == 32
+    assert remounted == []
+
+
+def test_the_first_error_is_told_where_the_options_cannot_be_given_back(
+    remounted: list[tuple[int, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def once(_path: object, value: int, clear: int) -> None:
+        if remounted:
+            raise OSError(errno.EBUSY, "busy")
+        remounted.append((value, clear))
+
+    def replace(*_args: object, prepare: Callable[[object], None], **_options: object) -> None:
+        prepare(None)
+        raise FusebpfError("refused")
+
+    monkeypatch.setattr(fsmount, "set_attributes", once)
+    monkeypatch.setattr(replacing, "replace", replace)
+    assert main(REMOUNT) == 32
+    assert capsys.readouterr().err == "mount.fuse_bpf: refused\n"
+
+
 def test_an_interrupt_leaves_no_half_a_remount(
     remounted: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def replace(*_args: object, **_options: object) -> replacing.Replacement:
+    def replace(
+        *_args: object, prepare: Callable[[object], None], **_options: object
+    ) -> replacing.Replacement:
+        prepare(None)
         with uninterrupted():
             os.kill(os.getpid(), signal.SIGINT)
         return replacing.Replacement("set", (), {})
