@@ -180,13 +180,14 @@ def _remount(call: Call, chosen: Mapping[str, int]) -> None:
 
 
 def _change(call: Call, entry: MountEntry, path: Path | None, chosen: Mapping[str, int]) -> None:
-    from fusebpf.runtime import replacing
+    from fusebpf.runtime import mounts, replacing
     from fusebpf.runtime.fsmount import set_attributes
 
     options = call.options
     if path is None:
         _set_options(call)
         return
+    source = mounts.status(call.mountpoint).source_sha256
     changed = False
 
     def prepare(_maps: object) -> None:
@@ -205,6 +206,13 @@ def _change(call: Call, entry: MountEntry, path: Path | None, chosen: Mapping[st
             with suppress(OSError):  # why there are no other filters matters more
                 set_attributes(call.mountpoint, before & options.clear, options.clear)
         raise
+    if mounts.status(call.mountpoint).source_sha256 != source:
+        # mount(8) adds filter= of fstab, which who meant the other options may not have in mind.
+        print(
+            f"mount.fuse_bpf: {call.mountpoint} has the filters of {path} now, "
+            "where others were in force",
+            file=sys.stderr,
+        )
     for name, why in done.lost.items():
         print(f"mount.fuse_bpf: map {name} is not kept: {why}", file=sys.stderr)
 

@@ -52,7 +52,7 @@ OTHER_PROGRAMS = {
     "apt-get": 2,  # installs Debian packages
     "export": 1,  # of the shell
     "ln": 1,  # links the helper of mount(8) into /sbin
-    "mount": 4,  # its options are asked of the helper in tests/vm/test_mounting.py
+    "mount": 5,  # its options are asked of the helper in tests/vm/test_mounting.py
     "umount": 1,
     "kernel/build.py": 4,  # their lines of kernel/README.md: run by make
     "kernel/image.py": 3,

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -227,6 +228,7 @@ def remounted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     line = b"40 27 0:50 / /mnt rw,nosuid - fuse_bpf /srv rw,root_bpf=f0,link_id=1"
     changes: list[tuple[int, int]] = []
     monkeypatch.setattr(mounts, "filtered", lambda *_: (*mountinfo.parse(line), 1))
+    monkeypatch.setattr(mounts, "status", lambda _path: SimpleNamespace(source_sha256="one"))
     monkeypatch.setattr(features, "require_root", lambda _what: None)
     monkeypatch.setattr(mounthelper, "trusted", Path)
     monkeypatch.setattr(
@@ -303,6 +305,23 @@ def test_an_interrupt_leaves_no_half_a_remount(
     finally:
         signal.signal(signal.SIGINT, handler)
     assert [value for value, _clear in remounted] == [RDONLY | NOATIME]
+
+
+@pytest.mark.parametrize("after", ["one", "two"])
+@pytest.mark.usefixtures("remounted")
+def test_other_filters_than_were_in_force_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], after: str
+) -> None:
+    """As mount(8) adds those of fstab to a remount that names none."""
+    sources = iter(["one", after])
+    monkeypatch.setattr(
+        mounts, "status", lambda _path: SimpleNamespace(source_sha256=next(sources))
+    )
+    done = replacing.Replacement("set", (), {})
+    monkeypatch.setattr(replacing, "replace", lambda *_args, **_options: done)
+    assert main(REMOUNT) == 0
+    said = "mount.fuse_bpf: /mnt has the filters of /f now, where others were in force\n"
+    assert capsys.readouterr().err == (said if after == "two" else "")
 
 
 def test_a_path_of_any_bytes_is_told(

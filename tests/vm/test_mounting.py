@@ -118,9 +118,35 @@ def test_a_line_of_fstab(objects: dict[str, Path], lower: Path, mnt: Path, fstab
             (mnt / "file").write_text("changed")
         # Again, from the table alone: the object is read anew.
         fstab.write_text(line.replace("FILTER", str(objects["two"])))
-        assert run("mount", "-o", "remount", mnt) == (0, "", "")
+        told = f"mount.fuse_bpf: {mnt} has the filters of OBJECT now, where others were in force\n"
+        code, out, err = run("mount", "-o", "remount", mnt)
+        assert (code, out, err) == (0, "", told.replace("OBJECT", str(objects["two"])))
         assert visible(mnt) == ["one"]
+        # Other options alone: with both places named, else the table's filters come, too.
+        fstab.write_text(line.replace("FILTER", str(objects["one"])))
+        both = ("mount", "-t", "fuse_bpf", "-o", "remount,rw", lower, mnt)
+        assert run(*both) == (0, "", "")
+        assert visible(mnt) == ["one"]
+        assert not options(mnt) & {"ro", "nosuid"}
+        code, out, err = run("mount", "-o", "remount,rw", mnt)
+        assert (code, out, err) == (0, "", told.replace("OBJECT", str(objects["one"])))
+        assert visible(mnt) == ["two"]
         assert run("umount", mnt) == (0, "", "")
+
+
+@pytest.mark.usefixtures("installed")
+def test_user_comes_with_what_mount_derives_from_it(
+    objects: dict[str, Path], lower: Path, mnt: Path, fstab: Path
+) -> None:
+    for text, expected in (
+        ("user", {"noexec", "nosuid", "nodev"}),
+        ("user,exec", {"nosuid", "nodev"}),
+    ):
+        fstab.write_text(f"{lower} {mnt} fuse_bpf filter={objects['one']},{text},noauto 0 0\n")
+        with nothing_left():
+            assert run("mount", mnt) == (0, "", "")
+            assert options(mnt) & {"noexec", "nosuid", "nodev"} == expected
+            assert run("umount", mnt) == (0, "", "")
         assert list(mnt.iterdir()) == []
 
 
