@@ -51,6 +51,7 @@ def ls(as_json: bool) -> None:
     for entry in found:
         if entry.mend:
             what = f"is {entry.state}" if entry.state != "active" else "has lost its daemon"
+            what += ", and its filters were replaced since" * entry.replaced
             click.echo(f"{shown(entry.mountpoint)} {what}: {shown(entry.mend)}")
     for leftover in left:
         click.echo(_left(leftover))

@@ -57,6 +57,8 @@ def _head(status: MountStatus) -> list[str]:
     lines = [f"{shown(status.mountpoint)}: {shown(status.lower)}, {status.state}"]
     if status.mend:
         lines.append(f"to mend it: {shown(status.mend)}")
+        if status.replaced:
+            lines[-1] += ", then attach the filters that replaced the first ones"
     if status.link_id is not None:
         link = f"link {status.link_id}, name {status.name}"
         lines.append(f"filter set {status.filter_set or '(not built by fusebpf)'} ({link})")

@@ -61,7 +61,7 @@ async def _serve(daemon: Daemon, device_fd: int, talk: socket.socket, told: dict
     if path is None:
         path = daemons.own_log(link_id)
         daemons.name(sys.stderr.fileno(), path)
-    record = daemons.Record(os.getpid(), told["served"], str(path), told["attach"])
+    record = daemons.Record(os.getpid(), told["served"], str(path), told["attach"], told["ops"])
     held = daemons.hold(link_id, record)
     os.chdir("/")  # keeps no file system from being unmounted
     server = Server(daemon, Device.adopt(device_fd, daemon.max_write))

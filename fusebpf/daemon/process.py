@@ -22,7 +22,7 @@ from fusebpf.daemon.choosing import Chosen
 from fusebpf.daemon.device import Device
 from fusebpf.daemon.errors import DaemonError
 from fusebpf.errors import FusebpfError, PrivilegeError, UsageError
-from fusebpf.runtime import attach, daemons, features
+from fusebpf.runtime import attach, daemons, features, state
 
 _LAST_LINES = 10
 
@@ -140,6 +140,7 @@ class _Process:
             "served": str(self._chosen),
             "log": self._log,
             "attach": self._again,
+            "ops": state.ops_map_id(link_id),
         }
         self._talk.sendall(json.dumps(told).encode() + b"\n")
         self._heard()

@@ -35,12 +35,17 @@ _LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Record:
-    """`served` is what --daemon said, `attach` the command that mounts anew."""
+    """`served` is what --daemon said, `attach` the command that mounts anew.
+
+    `ops` is the id of the struct_ops map that was in force then: another one is after the filters
+    were replaced.
+    """
 
     pid: int
     served: str
     log: str
     attach: str
+    ops: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class MountStatus:
     force: the mount fails closed) or "unfiltered" (mounted without a filter set). `filters` are
     the functions of `hooks`, `mend` is the command for a state that is not meant, or "". `daemon`
     is that of `fusebpf attach --daemon`; one that a program serves itself is not known here.
+    `replaced` is whether its filters were replaced since it began, which `mend` cannot do again.
     """
 
     mountpoint: Path
@@ -38,6 +39,7 @@ class MountStatus:
     source_sha256: str
     mend: str
     daemon: DaemonStatus | None
+    replaced: bool
 
 
 def ls() -> list[MountStatus]:
@@ -62,12 +64,14 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
     named = link_id is not None or "root_bpf" in entry.super_options
     shown = "dead" if entry.dead else "active" if named else "unfiltered"
     served = None if link_id is None else daemons.found(link_id)
+    replaced = served is not None and loaded is not None and _is_replaced(loaded, served[1])
     mend = ""
     if shown != "active" or (served and served[0].state == "ended"):
         import shlex
 
         mend = f"fusebpf detach {shlex.quote(str(entry.mount_point))}"
-        mend += f" && {served[1].attach}" if served else ""
+        # What mounted it would bring filters back that were replaced since.
+        mend += f" && {served[1].attach}" if served and not replaced else ""
     return MountStatus(
         mountpoint=entry.mount_point,
         lower=entry.source,
@@ -81,7 +85,15 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
         source_sha256=loaded.source_sha256 if loaded else "",
         mend=mend,
         daemon=served[0] if served else None,
+        replaced=replaced,
     )
+
+
+def _is_replaced(loaded: state.LoadedSet, record: daemons.Record) -> bool:
+    """Whether the filters are others than those that the daemon was mounted with."""
+    with suppress(OSError):
+        return record.ops not in (0, state.ops_map_id(loaded.link_id))
+    return False
 
 
 def _declared(loaded: state.LoadedSet) -> tuple[str, ...]:

@@ -166,6 +166,25 @@ def test_a_daemon_that_dies_is_told_and_mended(
     assert records() == []
 
 
+def test_filters_from_before_a_replacement_are_not_brought_back(
+    sources: Path, place: tuple[Path, Path, Path], mnt: Path
+) -> None:
+    with nothing_left():
+        options = ("--daemon", f"{sources}/mine.py:Mine")
+        assert fusebpf("attach", *place, *options).returncode == 0
+        daemon = daemon_of(mnt)
+        assert fusebpf("replace", mnt, place[0]).returncode == 0
+        os.kill(daemon.pid, signal.SIGKILL)
+        assert eventually(lambda: daemon_of(mnt).state == "ended")
+        status = mounts.status(mnt)
+        assert (status.mend, status.replaced) == (f"fusebpf detach {mnt}", True)
+        json_schemas.check("show", json.loads(fusebpf("show", "--json", mnt).stdout))
+        said = f"{mnt} has lost its daemon, and its filters were replaced since: {status.mend}\n"
+        assert said in fusebpf("ls").stdout
+        detach(mnt)
+    assert records() == []
+
+
 def processes() -> list[bytes]:
     """Command lines of daemons, but for those that have ended."""
     found = []
