@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 from fusebpf.build.errors import BuildError
 from fusebpf.build.paths import cache_dir
 
-_SHARD_LIMIT = 64  # files in one of 256 shards: about 16,000 objects, 300 MB at most
+# Files in one of 256 shards, two for each object: about 16,000 objects, 300 MB at most
+_SHARD_LIMIT = 128
 
 
 def entry_path(key: str) -> Path:
@@ -19,17 +21,27 @@ def entry_path(key: str) -> Path:
     return cache_dir() / "objects" / key[:2] / f"{key[2:]}.bpf.o"
 
 
-def lookup(key: str) -> bytes | None:
-    """The cached object's bytes, or None.
+def _sum_path(path: Path) -> Path:
+    """Where the SHA-256 of an object is: a crash may leave a file short, or zeros in it."""
+    return path.with_name(f"{path.name}.sha256")
 
-    Only a file of our own counts: root may be pointed at a cache that others can write.
+
+def _sum(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode() + b"\n"
+
+
+def lookup(key: str) -> bytes | None:
+    """The cached object's bytes, or None where there are none or others than were stored.
+
+    Only files of our own count: root may be pointed at a cache that others can write.
     """
     path = entry_path(key)
     data = read_own(path)
-    if data is None or not data.startswith(b"\x7fELF"):  # a crash may have left it empty
+    if data is None or read_own(_sum_path(path)) != _sum(data):
         return None
     with contextlib.suppress(OSError):
-        os.utime(path)  # the oldest are dropped first
+        for each in (path, _sum_path(path)):
+            os.utime(each)  # the oldest are dropped first
     return data
 
 
@@ -51,6 +63,7 @@ def store(key: str, data: bytes) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
+        write_atomically(_sum_path(path), _sum(data))
     except OSError as error:
         raise BuildError(
             f"cannot write the cache {cache_dir()}: {error.strerror}",

@@ -42,18 +42,6 @@ _TOOLS = ("clang", "llvm-strip")
 
 def lookup(path: Path, source: str, set_name: str | None) -> tuple[bytes, str] | None:
     """The object, and what was said of it; None when the file must be compiled."""
-    found = _found(path, source, set_name)
-    return None if found is None else found[1:]
-
-
-def place(path: Path, source: str, set_name: str | None) -> Path | None:
-    """Where the object lies in the cache; None when the file must be compiled."""
-    found = _found(path, source, set_name)
-    return None if found is None else objects.entry_path(found[0])
-
-
-def _found(path: Path, source: str, set_name: str | None) -> tuple[str, bytes, str] | None:
-    """The key of the object, the object, and what was said of it."""
     place = _place(path, source, set_name)
     raw = None if place is None else objects.read_own(place)
     if raw is None:
@@ -61,7 +49,7 @@ def _found(path: Path, source: str, set_name: str | None) -> tuple[str, bytes, s
     try:
         record = json.loads(raw)
         data = objects.lookup(record["object"])
-        return None if data is None else (str(record["object"]), data, str(record["said"]))
+        return None if data is None else (data, str(record["said"]))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -7,7 +7,6 @@ import os
 from array import array
 from collections.abc import Mapping, MutableMapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from fusebpf.errors import UsageError
@@ -17,6 +16,7 @@ from fusebpf.guard.rules import Rules, State
 from fusebpf.guard.tags import NEXT, NONE, NOWHERE, ROOT, Table, number, states_of
 
 if TYPE_CHECKING:
+    from fusebpf.objfile import ObjectBytes
     from fusebpf.runtime import Mount
 
 _LEAST_STATES = 256
@@ -86,7 +86,7 @@ class _OtherStatesError(Exception):
         self.states = states
 
 
-def _object(made: Automaton, audit: bool, states: frozenset[State]) -> Path:
+def _object(made: Automaton, audit: bool, states: frozenset[State]) -> ObjectBytes:
     # Powers of 2, so that most rules need no other object than others before.
     rows = max(_LEAST_STATES, 1 << (len(made.rows) - 1).bit_length())
     callers = len(made.callers.examples) > 1

@@ -10,18 +10,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from fusebpf.build import unchanged
+from fusebpf.objfile import ObjectBytes
 
 
-def compiled(states: int, callers: bool, audit: bool, deny: bool, empty: bool) -> Path:
-    """The object of ``filters`` with these arguments. Raises BuildError."""
+def compiled(states: int, callers: bool, audit: bool, deny: bool, empty: bool) -> ObjectBytes:
+    """The object of ``filters`` with these arguments. Raises BuildError.
+
+    As bytes: what lies at a path of the cache may be another's by the time that it is read again.
+    """
     maker = Path(__file__).with_name("filters.py")
     call = f"filters({states}, {callers}, audit={audit}, deny={deny}, empty={empty})"
-    found = unchanged.place(maker, call, None)
-    if found is None:
-        from fusebpf.build import build_set
-        from fusebpf.guard.filters import filters
+    found = unchanged.lookup(maker, call, None)
+    if found is not None:
+        return ObjectBytes(maker, found[0])
+    from fusebpf.build import build_set
+    from fusebpf.guard.filters import filters
 
-        made = filters(states, callers, audit=audit, deny=deny, empty=empty)
-        found = build_set(made, standins=False).path
-        unchanged.store(maker, call, None, found, "")
-    return found
+    made = filters(states, callers, audit=audit, deny=deny, empty=empty)
+    built = build_set(made, standins=False)
+    unchanged.store(maker, call, None, built.path, "")
+    return ObjectBytes(maker, built.data)

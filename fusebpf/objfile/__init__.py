@@ -71,6 +71,14 @@ class ObjectFile:
     btf_types: int
 
 
+@dataclass(frozen=True)
+class ObjectBytes:
+    """An object that was read already; `path` is for messages only."""
+
+    path: Path
+    data: bytes
+
+
 def is_object(path: str | os.PathLike[str]) -> bool:
     """Whether a file is ELF, by its first bytes; False for what cannot be read."""
     try:
@@ -88,6 +96,11 @@ def load(path: str | os.PathLike[str]) -> tuple[bytes, Metadata]:
     file = Path(path)
     data = _bytes(file)
     return data, _metadata(file, data)
+
+
+def metadata_of(loaded: ObjectBytes) -> Metadata:
+    """What an object says of itself. Raises ObjectFileError when it is not one of ours."""
+    return _metadata(loaded.path, loaded.data)
 
 
 def check_set(path: Path, metadata: Metadata, set_name: str | None) -> None:

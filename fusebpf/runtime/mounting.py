@@ -31,6 +31,7 @@ from fusebpf.runtime.turns import turn
 if TYPE_CHECKING:
     from fusebpf.build.metadata import Metadata
     from fusebpf.dsl import FilterSet
+    from fusebpf.objfile import ObjectBytes
     from fusebpf.runtime.mountinfo import MountEntry
 
 
@@ -99,7 +100,7 @@ class Mount:
 
 
 def attach(
-    filters: FilterSet | str | os.PathLike[str],
+    filters: FilterSet | ObjectBytes | str | os.PathLike[str],
     lower: str | os.PathLike[str],
     mountpoint: str | os.PathLike[str],
     *,

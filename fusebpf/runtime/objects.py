@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusebpf.build.metadata import Metadata
-from fusebpf.objfile import check_set, is_object, load
+from fusebpf.objfile import ObjectBytes, check_set, is_object, load, metadata_of
 
 if TYPE_CHECKING:
     from fusebpf.dsl import FilterSet
 
 
 def object_of(
-    filters: FilterSet | str | os.PathLike[str], set_name: str | None
+    filters: FilterSet | ObjectBytes | str | os.PathLike[str], set_name: str | None
 ) -> tuple[bytes, Metadata, Path]:
     """Bytes and metadata of the object, built first where it is not one yet."""
+    if isinstance(filters, ObjectBytes):
+        return filters.data, metadata_of(filters), filters.path
     if not isinstance(filters, (str, os.PathLike)):
         from fusebpf.build import build_set
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fusebpf.dsl import FilterSet
+    from fusebpf.objfile import ObjectBytes
     from fusebpf.runtime.libbpf import Object, Program
 
 
@@ -56,7 +57,7 @@ class Replacement:
 
 def replace(
     mountpoint: str | os.PathLike[str],
-    filters: FilterSet | str | os.PathLike[str],
+    filters: FilterSet | ObjectBytes | str | os.PathLike[str],
     *,
     set_name: str | None = None,
     config: Mapping[str, int] | None = None,
