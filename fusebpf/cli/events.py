@@ -37,17 +37,18 @@ def events(
     from fusebpf.runtime.following import Follower
 
     write = _json if as_json else _text
-    with interrupts() as interrupted, Follower(mountpoint, kinds) as follower:
-        for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
-            for kind, event in batch:
-                write(kind, event)
-            sys.stdout.flush()
-    if as_json:
-        json_out({"dropped": follower.dropped}, indent=None)
-        return
-    for kind, number in follower.dropped.items():
-        if number:
-            click.echo(f"{kind}: {count(number, 'event')} lost, as the ring was full", err=True)
+    with interrupts() as interrupted:
+        with Follower(mountpoint, kinds) as follower:
+            for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
+                for kind, event in batch:
+                    write(kind, event)
+                sys.stdout.flush()
+        if as_json:
+            json_out({"dropped": follower.dropped}, indent=None)
+            return
+        for kind, number in follower.dropped.items():
+            if number:
+                click.echo(f"{kind}: {count(number, 'event')} lost, as the ring was full", err=True)
 
 
 def _text(kind: str, event: Any) -> None:

@@ -223,15 +223,16 @@ def audit(
     from fusebpf.runtime.following import Follower
 
     refusals = Refusals(load(rules_file), mountpoint)
-    with interrupts() as interrupted, Follower(mountpoint, (EVENTS,)) as follower:
-        for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
-            for refusal in refusals.of(event for _kind, event in batch):
-                if as_json:
-                    json_out(_refused(refusal), indent=None)
-                else:
-                    click.echo(_refused_text(refusal))
-            sys.stdout.flush()
-    _lost(follower.dropped.get(EVENTS, 0))
+    with interrupts() as interrupted:
+        with Follower(mountpoint, (EVENTS,)) as follower:
+            for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
+                for refusal in refusals.of(event for _kind, event in batch):
+                    if as_json:
+                        json_out(_refused(refusal), indent=None)
+                    else:
+                        click.echo(_refused_text(refusal))
+                sys.stdout.flush()
+        _lost(follower.dropped.get(EVENTS, 0))
 
 
 def _lost(number: int) -> None:

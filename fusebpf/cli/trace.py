@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import signal
-import time
-from contextlib import suppress
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.interrupts import interrupts, pause
 from fusebpf.cli.options import Seconds
 from fusebpf.cli.output import count, json_out, shown
 
@@ -35,23 +33,21 @@ def trace(mountpoint: Path, seconds: float | None, by_process: bool, as_json: bo
     """
     from fusebpf.trace import Tracer
 
-    with Tracer(mountpoint) as tracer:
-        click.echo(f"tracing {mountpoint}" + ("; Ctrl-C ends it" * (seconds is None)), err=True)
-        with suppress(KeyboardInterrupt):  # the usual end
-            if seconds is None:
-                signal.pause()
-            else:
-                time.sleep(seconds)
-        found, answers = tracer.read(by_process), tracer.answers(by_process)
-        missed = tracer.missed
-    if as_json:
-        rows, verdicts = ([asdict(row) for row in told] for told in (found, answers))
-        json_out({"missed": missed, "latencies": rows, "verdicts": verdicts})
-        return
-    texts = [_text(rows, answers) for rows in _grouped(found)]
-    click.echo("\n\n".join(texts) or "no operation was seen")
-    if missed:
-        click.echo(f"{count(missed, 'operation')} not measured", err=True)
+    tracer = Tracer(mountpoint)
+    with interrupts() as interrupted:
+        with tracer:
+            click.echo(f"tracing {mountpoint}" + ("; Ctrl-C ends it" * (seconds is None)), err=True)
+            pause(interrupted, seconds)
+            found, answers = tracer.read(by_process), tracer.answers(by_process)
+            missed = tracer.missed
+        if as_json:
+            rows, verdicts = ([asdict(row) for row in told] for told in (found, answers))
+            json_out({"missed": missed, "latencies": rows, "verdicts": verdicts})
+            return
+        texts = [_text(rows, answers) for rows in _grouped(found)]
+        click.echo("\n\n".join(texts) or "no operation was seen")
+        if missed:
+            click.echo(f"{count(missed, 'operation')} not measured", err=True)
 
 
 def _grouped(found: list[Latency]) -> list[dict[str, Latency]]:

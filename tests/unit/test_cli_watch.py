@@ -7,6 +7,8 @@ import contextlib
 import io
 import os
 import pty
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from fusebpf.cli import cli, top
+from fusebpf.cli.interrupts import interrupts, pause
 from fusebpf.cli.output import shown
 from fusebpf.runtime import mountinfo, state, sysbpf
 from fusebpf.runtime.stats import HookStats
@@ -102,3 +105,53 @@ def test_a_time_is_one_that_can_pass(command: str, seconds: str) -> None:
     done = CliRunner().invoke(cli, [command, "/nowhere", "--for", seconds])
     assert done.exit_code == 2
     assert "'--for'" in done.output
+
+
+TOLD = """
+import os, signal, sys
+from fusebpf.cli.interrupts import interrupts, pause
+with interrupts() as seen:
+    os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+    pause(seen, None)
+    print("taken before")
+print("after")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "said"),
+    [
+        ("SIGINT", 0, "taken before\nafter\n"),
+        ("SIGTERM", -signal.SIGTERM, "taken before\n"),
+        ("SIGHUP", -signal.SIGHUP, "taken before\n"),
+    ],
+)
+def test_what_was_taken_is_printed_before_a_signal_ends_it(
+    name: str, status: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TOLD, name], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, said, "")
+
+
+def test_a_signal_that_is_to_be_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts() as seen:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert seen == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    def twice() -> None:
+        with interrupts() as seen:
+            os.kill(os.getpid(), signal.SIGTERM)
+            pause(seen, 60)
+            os.kill(os.getpid(), signal.SIGINT)
+            pause([], 60)
+
+    with pytest.raises(KeyboardInterrupt):
+        twice()

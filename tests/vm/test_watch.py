@@ -18,7 +18,7 @@ from fusebpf.runtime import attach, detach, features, following, replace
 from fusebpf.runtime.following import Follower
 from fusebpf.runtime.stats import Meter
 from tests.unit import json_schemas
-from tests.vm.attach_objects import FORK, fusebpf, nothing_left, running
+from tests.vm.attach_objects import FORK, fusebpf, nothing_left, running, started
 from tests.vm.limits import eventually
 
 EVENTS = int(os.environ.get("FUSEBPF_EVENTS", "4000"))
@@ -180,6 +180,26 @@ def test_an_interrupted_reader_loses_none(watched: Path, lower: Path, mnt: Path)
         assert last["dropped"] == {"opened": 0, "sought": 0}
         with Follower(mnt) as follower:
             assert len(events) + len(follower.read()) == 40
+
+
+def test_a_reader_that_is_told_to_end_loses_none(watched: Path, lower: Path, mnt: Path) -> None:
+    with nothing_left(), attach(watched, lower, mnt):
+        ours, theirs = os.pipe()
+        reader = started(("events", "--json", mnt), theirs, theirs)
+        os.close(theirs)
+        with os.fdopen(ours) as out:
+            seek(mnt, 20)
+            got = [out.readline()]
+            assert reader.pid is not None
+            os.kill(reader.pid, signal.SIGTERM)
+            got.extend(out)
+        reader.join()
+        assert reader.exitcode == -signal.SIGTERM
+        reader.close()
+        *events, last = printed("".join(got))
+        assert last["dropped"] == {"opened": 0, "sought": 0}
+        with Follower(mnt) as follower:
+            assert len(events) + len(follower.read()) == 20
 
 
 def test_a_reader_goes_on_over_a_replacement_and_ends_with_the_mount(
