@@ -43,6 +43,8 @@ class Finding:
 
 _Outcome = tuple[State, str, str]
 
+_SYSTEM = "run it as root, with /proc and /sys mounted"
+
 
 def _ok(found: str) -> _Outcome:
     return "ok", found, ""
@@ -58,6 +60,8 @@ def examine(purposes: Iterable[str] = PURPOSES) -> list[Finding]:
                 outcome = probe()
             except FusebpfError as error:
                 outcome = ("missing", error.message, " ".join((error.help or "").split()))
+            except OSError as error:  # the others tell something all the same
+                outcome = ("missing", f"cannot be tried: {error}", _SYSTEM)
             found.append(Finding(name, needed_for, *outcome))
     return found
 

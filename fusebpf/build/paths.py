@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fusebpf.build.errors import BuildError
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 SOURCE_TREE = _PACKAGE.parent
 """The tree that we run from, unless we are installed."""
@@ -18,10 +20,23 @@ def share_dir(name: str) -> Path:
 
 
 def cache_dir() -> Path:
-    """`$FUSEBPF_CACHE`, else `$XDG_CACHE_HOME/fusebpf`, else `~/.cache/fusebpf`. May not exist."""
+    """`$FUSEBPF_CACHE`, else `$XDG_CACHE_HOME/fusebpf`, else `~/.cache/fusebpf`. May not exist.
+
+    Raises BuildError where this user has no home directory.
+    """
     named = os.environ.get("FUSEBPF_CACHE")
     if named:
         return Path(named)
     # The XDG specification says to ignore a relative path.
     base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "fusebpf"
+    return (Path(base) if base.startswith("/") else _home() / ".cache") / "fusebpf"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user that passwd does not have
+        raise BuildError(
+            "there is no home directory to keep a cache in",
+            "set FUSEBPF_CACHE to a directory that you may write",
+        ) from None

@@ -150,6 +150,20 @@ def test_cache_that_cannot_be_written(
     assert "FUSEBPF_CACHE" in (caught.value.help or "")
 
 
+def test_a_user_without_a_home_is_told_what_to_set(
+    guard: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("FUSEBPF_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(BuildError, match="there is no home directory") as caught:
+        build_file(guard)
+    assert "set FUSEBPF_CACHE" in (caught.value.help or "")
+
+
 def test_cache_is_bounded(own_cache: Path) -> None:
     for number in range(70):
         store(f"aa{number:062x}", b"\x7fELF" + bytes([number]))

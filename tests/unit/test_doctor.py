@@ -94,6 +94,18 @@ def test_clang_that_cannot_compile(
     assert (status, found["clang"]["state"]) == (1, "missing")
 
 
+def test_what_cannot_be_read_ends_no_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "_VERSION", tmp_path / "version")
+    found = findings(capsys, "--for", "module", "--for", "vm")[1]
+    tools = found["build tools"]
+    assert tools["state"] == "missing"
+    assert f"cannot be tried: [Errno 2] No such file or directory: '{tmp_path}" in tools["found"]
+    assert "/proc" in tools["mend"]
+    assert "QEMU" in found
+
+
 def test_text_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor"])
     out = capsys.readouterr().out
