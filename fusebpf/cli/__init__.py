@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 filter rejected, 4 kernel lacks 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -120,7 +121,15 @@ def _open_closed() -> None:
             setattr(sys, name, os.fdopen(fd, "w", encoding="utf-8", closefd=False))
 
 
+def _take_any_name() -> None:
+    """Let names that are not of the locale's encoding be printed: they may be of any bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> NoReturn:
     """Entry point of the `fusebpf` program."""
     _open_closed()
+    _take_any_name()
     sys.exit(run())

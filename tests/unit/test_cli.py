@@ -144,6 +144,23 @@ def test_a_redirected_stdout_may_be_named() -> None:
     assert Path("stdout").readlink() == Path("/proc/self/fd/1")
 
 
+def test_a_name_of_any_bytes_is_told(tmp_path: Path) -> None:
+    name = os.fsdecode(b"od\xe9.py")
+    (tmp_path / name).write_text(GUARD)
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "fusebpf.cli", *arguments, name]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert told("compile").startswith(r"od\udce9.bpf.o: set ")
+    assert (tmp_path / os.fsdecode(b"od\xe9.bpf.o")).exists()
+    assert told("check").startswith(r"od\udce9.py: set ")
+    assert json.loads(told("compile", "--json"))["object"] == os.fsdecode(b"od\xe9.bpf.o")
+    assert json.loads(told("check", "--json"))["checked"]["file"] == name
+
+
 @pytest.mark.parametrize(
     ("command", "status"),
     [(["ls"], 0), (["guard", "explain", "--rules", "no/such", "x"], 1), (["no-command"], 2)],
