@@ -54,7 +54,8 @@ def _grouped(found: list[Latency]) -> list[dict[str, Latency]]:
     groups: dict[tuple[str, str], dict[str, Latency]] = {}
     for row in found:
         groups.setdefault((row.opcode, row.process), {})[row.part] = row
-    return list(groups.values())
+    # What has no whole yet was under way when the probes were read.
+    return [rows for rows in groups.values() if "whole" in rows]
 
 
 _BAR = 40

@@ -70,6 +70,11 @@ def test_percentiles_of_a_histogram() -> None:
     assert row.percentile(1) == 16384
 
 
+def test_an_operation_that_has_not_ended_hides_no_other() -> None:
+    read = Latency("READ", "", "whole", 4, 4000, {512: 4})
+    assert _grouped([Latency("OPEN", "", "lower", 1, 300, {256: 1}), read]) == [{"whole": read}]
+
+
 def test_text_has_a_line_for_each_slot() -> None:
     (rows,) = _grouped(
         [
