@@ -285,6 +285,25 @@ def _bcc() -> _Outcome:
     return _ok(f"bcc {getattr(bcc, '__version__', '')}".strip())
 
 
+def _bcc_headers() -> _Outcome:
+    from fusebpf.trace.latency import import_bcc
+
+    try:
+        bcc = import_bcc()
+    except FusebpfError:
+        return "untried", "bcc would tell", ""
+    release = os.uname().release
+    try:
+        bcc.BPF(text=b"#include <linux/fs.h>\n", cflags=["-w"]).cleanup()
+    except Exception as error:  # bcc raises no class of its own
+        return (
+            "missing",
+            f"bcc compiles nothing for kernel {release}: {error}",
+            f"apt-get install linux-headers-{release}",
+        )
+    return _ok(f"bcc compiles for kernel {release}")
+
+
 def _runs(name: str, *arguments: str) -> bool:
     path = programs.find(name)
     if path is None:
@@ -301,6 +320,7 @@ _PROBES: tuple[tuple[str, tuple[str, ...], Callable[[], _Outcome]], ...] = (
     ("device", ("attach",), _device),
     ("Secure Boot", ("attach", "module"), _secure_boot),
     ("bcc", ("trace",), _bcc),
+    ("headers for bcc", ("trace",), _bcc_headers),
     ("kernel headers", ("module",), _headers),
     ("build tools", ("module",), _tools),
     ("QEMU", ("vm",), _qemu),

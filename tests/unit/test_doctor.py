@@ -14,6 +14,7 @@ from fusebpf.cli import run
 from fusebpf.cli.doctor import _PURPOSES
 from fusebpf.doctor import PURPOSES
 from fusebpf.runtime import features, libbpf
+from fusebpf.trace import latency
 from tests.unit import json_schemas
 
 
@@ -104,6 +105,38 @@ def test_what_cannot_be_read_ends_no_report(
     assert f"cannot be tried: [Errno 2] No such file or directory: '{tmp_path}" in tools["found"]
     assert "/proc" in tools["mend"]
     assert "QEMU" in found
+
+
+class _Bcc:
+    """The module as far as it is asked."""
+
+    def __init__(self, failure: str) -> None:
+        self._failure = failure
+
+    def BPF(self, *, text: bytes, cflags: list[str]) -> _Bcc:
+        assert b"#include <linux/" in text
+        if self._failure:
+            raise Exception(self._failure)
+        return self
+
+    def cleanup(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("failure", "state"), [("", "ok"), ("Failed to compile BPF module <text>", "missing")]
+)
+def test_tracing_needs_headers(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failure: str,
+    state: str,
+) -> None:
+    monkeypatch.setattr(latency, "import_bcc", lambda: _Bcc(failure))
+    entry = findings(capsys, "--for", "trace")[1]["headers for bcc"]
+    assert entry["state"] == state
+    assert failure in entry["found"]
+    assert ("apt-get install linux-headers-" in entry["mend"]) == (state == "missing")
 
 
 def test_text_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
