@@ -10,20 +10,21 @@ postfilter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from fusebpf.abi import DEFAULT_FILTER, HOOKS
 from fusebpf.compiler import ir
 from fusebpf.compiler.functions import arg_type
 from fusebpf.compiler.types import BOOL, CONTEXT, VERDICT
+from fusebpf.compiler.verdicts import CALL_DEFAULT, POSTFILTER, TO_DAEMON, verdicts
 from fusebpf.compiler.walk import expressions, leaves, mapped, statements
 from fusebpf.dsl import values
 from fusebpf.frozen import dataclass
 
 _CONTINUE = ir.Const(VERDICT, values.CONTINUE.value)
-_POSTFILTER = ir.Const(VERDICT, values.POSTFILTER.value)
-_CALL_DEFAULT = ir.Const(VERDICT, values.CALL_DEFAULT.value)
+_POSTFILTER = ir.Const(VERDICT, POSTFILTER)
+_CALL_DEFAULT = ir.Const(VERDICT, CALL_DEFAULT)
 _DEFAULT = DEFAULT_FILTER.name
 
 
@@ -39,6 +40,8 @@ class Part:
     helpers: tuple[ir.Function, ...]
     filters: tuple[ir.Function, ...]
     predicates: tuple[ir.Function, ...] = ()
+    #: Helpers that its functions call, and another part has.
+    known: tuple[ir.Function, ...] = ()
 
     @property
     def all_filters(self) -> tuple[ir.Function, ...]:
@@ -48,7 +51,20 @@ class Part:
     def apart(self) -> list[Part]:
         """The set itself, and its predicates."""
         own = [Part(self.name, self.helpers, self.filters)]
-        return [*own, Part(self.name, (), self.predicates)] if self.predicates else own
+        asked = Part(self.name, (), self.predicates, known=self.helpers)
+        return [*own, asked] if self.predicates else own
+
+    def may(self, function: ir.Function) -> frozenset[int]:
+        """The verdicts that one of its filters can come to, its default filter asked."""
+        helpers = {f.name: f for f in (*self.helpers, *self.known)}
+        found = verdicts(function, helpers)
+        if CALL_DEFAULT not in found:
+            return found
+        return frozenset().union(found - {CALL_DEFAULT}, *map(self.may, self._asked(function)))
+
+    def _asked(self, function: ir.Function) -> list[ir.Function]:
+        """What CALL_DEFAULT of one of its filters asks; a default filter has no other behind it."""
+        return [] if function.hook == _DEFAULT else self.of(_DEFAULT)
 
     def of(self, hook: str) -> list[ir.Function]:
         """Its filters of a hook."""
@@ -62,6 +78,47 @@ class _Step:
     part: Part
     does: ir.Function | None
 
+    @property
+    def may(self) -> frozenset[int]:
+        """The verdicts that it can come to."""
+        return frozenset({POSTFILTER}) if self.does is None else self.part.may(self.does)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A filter that can leave an operation to the daemon, and a set that asks for postfilters."""
+
+    part: Part
+    function: ir.Function
+    #: The verdicts that do.
+    leaves: frozenset[int]
+    hook: str
+    asking: str
+
+
+def contests(parts: Sequence[Part]) -> Iterator[Contest]:
+    """Where one of several filters of a hook switches off the postfilters that another asks for.
+
+    The kernel takes one verdict: where it names the daemon, no postfilter of the sets runs.
+    """
+    parts = [piece for part in parts for piece in part.apart()]
+    for hook in _hooks(parts):
+        steps = [] if hook.endswith("_postfilter") else _steps(parts, hook)
+        for step in steps:
+            found = step.may & set(TO_DAEMON)
+            others = [s.part.name for s in steps if s is not step and POSTFILTER in s.may]
+            if step.does is not None and found and others:
+                yield Contest(step.part, step.does, found, hook, others[0])
+
+
+def _hooks(parts: Sequence[Part]) -> list[str]:
+    """The hooks that joined sets decide."""
+    hooks = dict.fromkeys(f.hook or "" for part in parts for f in part.filters)
+    for hook in list(hooks):
+        if hook.endswith("_postfilter"):
+            hooks[hook.replace("_postfilter", "_prefilter")] = None
+    return list(hooks)
+
 
 def joined(
     parts: Sequence[Part], file: str, line: int
@@ -71,11 +128,7 @@ def joined(
     ``file`` and ``line`` are where the sets are joined.
     """
     parts = [part for named in _named(parts) for part in named.apart()]
-    hooks = dict.fromkeys(f.hook or "" for part in parts for f in part.filters)
-    for hook in list(hooks):
-        if hook.endswith("_postfilter"):
-            hooks[hook.replace("_postfilter", "_prefilter")] = None
-    steps = {hook: _steps(parts, hook) for hook in hooks}
+    steps = {hook: _steps(parts, hook) for hook in _hooks(parts)}
     called = {
         step.does.name
         for hook, found in steps.items()

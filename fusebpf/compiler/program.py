@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fusebpf.compiler import ir
-from fusebpf.compiler.compose import Part, joined, keeps, replaces, sets_tag
+from fusebpf.compiler.compose import Part, contests, joined, keeps, replaces, sets_tag
 from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
 from fusebpf.compiler.diagnostics import Diagnostic, Severity
 from fusebpf.compiler.emit import Emitter
@@ -22,6 +22,7 @@ from fusebpf.compiler.shared import share
 from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import VERDICT
 from fusebpf.compiler.units import at_line, checked, declaration, defect, units_of
+from fusebpf.compiler.verdicts import TO_DAEMON, returning
 from fusebpf.compiler.walk import depth, expressions, statements
 from fusebpf.frozen import dataclass
 
@@ -227,6 +228,7 @@ class _Build:
         for part in parts:
             for function in part.all_filters:
                 self._check_kept(function, part, parts)
+        self._check_contests(parts)
         first = ""
         for part in parts:
             tagging = sets_tag((*part.helpers, *part.all_filters))
@@ -240,6 +242,27 @@ class _Build:
                     "a tag is one number: set it in one of the joined sets, which the others read",
                 )
             first = first or part.name
+
+    def _check_contests(self, parts: Sequence[Part]) -> None:
+        """No set may switch off the postfilters that another one relies on."""
+        told: set[int] = set()
+        for contest in contests(parts):
+            function, part = contest.function, contest.part
+            if id(function) in told:
+                continue
+            told.add(id(function))
+            helpers = {f.name: f for f in (*part.helpers, *part.known)}
+            hook = contest.hook.removesuffix("_prefilter")
+            self.report(
+                function,
+                returning(function, helpers, contest.leaves),
+                "E285",
+                f"{function.name} of {part.name!r} can return {TO_DAEMON[min(contest.leaves)]} for "
+                f"{'what has no filter of its own' if hook == 'default_filter' else hook}; the "
+                f"postfilters that {contest.asking!r} asks for would not run",
+                "return CONTINUE or POSTFILTER there, or leave one of the two out of the joined "
+                "set",
+            )
 
     def _check_kept(self, function: ir.Function, part: Part, parts: Sequence[Part]) -> None:
         """A time that one filter gives to the answer holds for what the others decided, too."""

@@ -77,6 +77,8 @@ class Expressions:
         self._maps: list[MapShape] = []
         self._automata: list[MapShape] = []
         self._helpers: list[tuple[str, list[str], str]] = []
+        #: Whether no other set, and no predicate, decides what the filters do.
+        self._alone = True
         #: Helpers with loops.
         self._heavy: set[str] = set()
         self.counts: Counter[str] = Counter()
@@ -113,7 +115,12 @@ class Expressions:
         form = self._chooser.below(7)
         if form == 6 and scope.hook:
             return f"refuse({self._int(scope, self._pick(('s64', 'u64')), 1)})"
-        verdicts = POST_VERDICTS if scope.hook and scope.hook.phase == "post" else VERDICTS
+        verdicts: tuple[str, ...] = VERDICTS
+        if scope.hook and scope.hook.phase == "post":
+            verdicts = POST_VERDICTS
+        elif not self._alone:
+            # The daemon would switch off the postfilters of the other sets.
+            verdicts = tuple(word for word in VERDICTS if not word.startswith("USER"))
         if form < 2:
             return self._pick(verdicts)
         if form < 5:

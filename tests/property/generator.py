@@ -32,8 +32,8 @@ class Generator(Statements):
     def __init__(self, chooser: Chooser, size: int = 10, hooks: list[Hook] | None = None) -> None:
         super().__init__(chooser, size)
         self._hooks = hooks or ALL_HOOKS
-        #: Whether names may be replaced; whether there are config values.
-        self._alone = self._configured = True
+        #: Whether there are config values.
+        self._configured = True
 
     # ------------------------------------------------------------- programs
 

@@ -362,3 +362,83 @@ filters = FilterSet("all", hiding("pem", ".pem"), hiding("key", ".key"))
         assert [runs.verdict("lookup", n) for n in ("a.pem", "b", "c.key")] == [-2, 0, -2]
         # Both ask for names and constants alone: the whole may be kept as well.
         assert next(f for f in runs.program.filters if f.hook == "lookup_prefilter").pure
+
+
+DAEMON = """
+def leaving(name, word, by_default=False):
+    filters = FilterSet(name)
+
+    def leave(uid: u32) -> Verdict:
+        return word if uid == 5 else CONTINUE
+
+    if by_default:
+        @filters.default
+        def everything(ctx: Context):
+            return leave(ctx.uid)
+    else:
+        @filters.readdir.pre
+        def listing(ctx: Context, req: ReadIn):
+            found = leave(ctx.uid)
+            return found
+
+    return filters
+
+def hiding(name):
+    filters = FilterSet(name)
+
+    @filters.visible
+    def shown(ctx: Context, name: Name) -> bool:
+        return not name.endswith(".pem")
+
+    return filters
+
+def watching(name, asks=True):
+    filters = FilterSet(name)
+
+    @filters.readdir.post
+    def after(ctx: Context, req: ReadIn, out: ReadOut, entries: Dirents):
+        pass
+
+    if not asks:
+        @filters.readdir.pre
+        def before(ctx: Context, req: ReadIn):
+            return CONTINUE if word_of(ctx.uid) == POSTFILTER else -EPERM
+
+    return filters
+
+def word_of(uid: u32) -> Verdict:
+    return POSTFILTER if uid == 6 else CONTINUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("join", "word"),
+    [
+        ('leaving("a", USER), hiding("b")', "USER"),
+        ('hiding("b"), leaving("a", USER_POSTFILTER)', "USER_POSTFILTER"),
+        ('leaving("a", USER_PREFILTER), watching("b"), leaving("c", CONTINUE)', "USER_PREFILTER"),
+        ('leaving("a", USER, True), hiding("b")', "USER"),
+    ],
+)
+def test_no_set_leaves_to_the_daemon_what_another_wants_to_see(
+    tmp_path: Path, join: str, word: str
+) -> None:
+    path = tmp_path / "joined.py"
+    path.write_text(HEAD + DAEMON + f'filters = FilterSet("all", {join})\n')
+    with pytest.raises(BuildError) as caught:
+        compile_file(path)
+    said = caught.value.render()
+    assert f"of 'a' can return {word} for readdir; the postfilters that 'b' asks for" in said
+    assert "[E285]" in said
+
+
+def test_a_set_that_asks_for_nothing_is_joined_to_one_of_the_daemon(tmp_path: Path) -> None:
+    path = tmp_path / "joined.py"
+    joins = (
+        'leaving("a", USER), watching("b", asks=False)',
+        'leaving("a", CONTINUE), hiding("b")',
+        'leaving("a", USER), leaving("b", USER_POSTFILTER)',
+    )
+    for join in joins:
+        path.write_text(HEAD + DAEMON + f'filters = FilterSet("all", {join})\n')
+        assert "E285" not in [d.code for d in compile_file(path).result.diagnostics]
