@@ -17,7 +17,14 @@ from fusebpf.abi import DEFAULT_FILTER, HOOKS
 from fusebpf.compiler import ir
 from fusebpf.compiler.functions import arg_type
 from fusebpf.compiler.types import BOOL, CONTEXT, VERDICT
-from fusebpf.compiler.verdicts import CALL_DEFAULT, POSTFILTER, TO_DAEMON, verdicts
+from fusebpf.compiler.verdicts import (
+    ASKING,
+    CALL_DEFAULT,
+    POSTFILTER,
+    TO_DAEMON,
+    USER_POSTFILTER,
+    verdicts,
+)
 from fusebpf.compiler.walk import expressions, leaves, mapped, statements
 from fusebpf.dsl import values
 from fusebpf.frozen import dataclass
@@ -61,6 +68,10 @@ class Part:
         if CALL_DEFAULT not in found:
             return found
         return frozenset().union(found - {CALL_DEFAULT}, *map(self.may, self._asked(function)))
+
+    def asks(self, hook: str) -> bool:
+        """Whether it can ask for its postfilter, by what decides a prefilter's hook for it."""
+        return any(self.may(f) & ASKING for f in self.of(hook) or self.of(_DEFAULT))
 
     def _asked(self, function: ir.Function) -> list[ir.Function]:
         """What CALL_DEFAULT of one of its filters asks; a default filter has no other behind it."""
@@ -221,7 +232,7 @@ def free_name(name: str, taken: set[str]) -> str:
 def _steps(parts: Sequence[Part], hook: str) -> list[_Step]:
     """What a hook does, in order."""
     if hook.endswith("_postfilter"):
-        return [_Step(part, f) for part in parts[::-1] for f in part.of(hook)[::-1]]
+        return [_Step(part, f) for part in parts[::-1] for f in _after(part, hook)]
     if hook == _DEFAULT:
         return [_Step(part, f) for part in parts for f in part.of(hook)]
     post = hook.replace("_prefilter", "_postfilter")
@@ -239,6 +250,14 @@ def _steps(parts: Sequence[Part], hook: str) -> list[_Step]:
     # What the kernel does without a prefilter is right for all: it asks the default filters, or
     # else the postfilters.
     return steps if own or (defaults and asking) else []
+
+
+def _after(part: Part, hook: str) -> list[ir.Function]:
+    """A set's postfilters; its default filter is asked where it wants one and has none."""
+    own = part.of(hook)[::-1]
+    if own or not part.asks(hook.replace("_postfilter", "_prefilter")):
+        return own
+    return part.of(_DEFAULT)
 
 
 def _composed(parts: Sequence[Part], hook: str, steps: list[_Step]) -> bool:
@@ -281,12 +300,8 @@ def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
             body.append(ir.If(at, left, (ir.Assign(at, name, decided),), ()))
         refused = ir.Compare(BOOL, "<", local, _CONTINUE)
         body.append(ir.If(at, refused, (ir.Return(at, local),), ()))
-    result: ir.Expr = ir.Local(VERDICT, verdicts[-1])
-    for name in reversed(verdicts[:-1]):
-        local = ir.Local(VERDICT, name)
-        asked = ir.Compare(BOOL, "!=", local, _CONTINUE)
-        result = ir.Conditional(VERDICT, asked, local, result)
-    body.append(ir.Return(line, result))
+    late = hook.endswith("_postfilter") and any(step.may - {USER_POSTFILTER} for step in steps)
+    body.append(ir.Return(line, _first_that_stands(verdicts, late)))
     return ir.Function(
         "all_default" if hook == _DEFAULT else f"all_{hook.removesuffix('filter')}",
         hook,
@@ -298,6 +313,21 @@ def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
         file,
         composed=True,
     )
+
+
+def _first_that_stands(verdicts: list[str], late: bool) -> ir.Expr:
+    """The first verdict other than CONTINUE; ``late`` takes none that means nothing afterwards."""
+    result: ir.Expr = _CONTINUE
+    for name in reversed(verdicts):
+        local = ir.Local(VERDICT, name)
+        stands = ir.Compare(BOOL, "!=", local, _CONTINUE)
+        if late:
+            stands = ir.Compare(BOOL, "==", local, ir.Const(VERDICT, USER_POSTFILTER))
+        elif name == verdicts[-1]:
+            result = local
+            continue
+        result = ir.Conditional(VERDICT, stands, local, result)
+    return result
 
 
 def _params(hook: str) -> tuple[ir.Param, ...]:

@@ -20,10 +20,9 @@ from fusebpf.compiler.purity import LOOKUP, impurity
 from fusebpf.compiler.scope import Unit, config_type
 from fusebpf.compiler.shared import share
 from fusebpf.compiler.sources import Source
-from fusebpf.compiler.types import VERDICT
 from fusebpf.compiler.units import at_line, checked, declaration, defect, units_of
-from fusebpf.compiler.verdicts import TO_DAEMON, returning
-from fusebpf.compiler.walk import depth, expressions, statements
+from fusebpf.compiler.verdicts import ASKING, CALL_DEFAULT, TO_DAEMON, returning, verdicts
+from fusebpf.compiler.walk import called, depth
 from fusebpf.frozen import dataclass
 
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ def _made(build: _Build, units: Sequence[Unit], parts: Sequence[Part]) -> Compil
     if build.failed:
         return build.result()
     made, filters = joined(parts, path, line)
-    build.idle_postfilters(filters)
     by_name = {f.name: f for f in made}
+    build.idle_postfilters(filters, by_name)
     impure = {f.name: impurity(f, by_name) or "" for f in filters if f.hook == LOOKUP}
     filters = [replace(f, pure=impure.get(f.name) == "") for f in filters]
     helpers, placed = place_all(tuple(made), tuple(filters))
@@ -286,7 +285,9 @@ class _Build:
                     )
                     return
 
-    def idle_postfilters(self, filters: list[ir.Function]) -> None:
+    def idle_postfilters(
+        self, filters: Sequence[ir.Function], helpers: Mapping[str, ir.Function]
+    ) -> None:
         """Warn about those that no prefilter asks for; one without a prefilter always runs."""
         by_hook = {f.hook: f for f in filters}
         default = by_hook.get("default_filter")
@@ -296,17 +297,27 @@ class _Build:
                 continue
             op = hook.removesuffix("_postfilter")
             before = by_hook.get(f"{op}_prefilter", default)
-            if before is None or _may_ask(before) or (default and _may_ask(default)):
+            if before is None:
                 continue
-            self.report(
-                function,
-                function.line,
-                "W103",
-                f"{function.name} never runs: nothing returns POSTFILTER for {op}",
-                f"return POSTFILTER from a filter of @filters.{op}.pre",
-                "warning",
-                None if before is default else self._asking(before, function.file),
-            )
+            may = verdicts(before, helpers)
+            if default is not None and CALL_DEFAULT in may:
+                may |= verdicts(default, helpers)
+            if may & ASKING:
+                continue
+            late_ones = [function]
+            if function.composed:  # of the sets, without the default filters that are asked, too
+                late_ones = called(function, helpers)
+                late_ones = [f for f in late_ones if len(f.params) == len(function.params)]
+            for late in late_ones:
+                self.report(
+                    late,
+                    late.line,
+                    "W103",
+                    f"{late.name} never runs: nothing returns POSTFILTER for {op}",
+                    f"return POSTFILTER from a filter of @filters.{op}.pre",
+                    "warning",
+                    None if before is default else self._asking(before, late.file),
+                )
 
     def _asking(self, before: ir.Function, file: str) -> Mending:
         """A prefilter that asks for the postfilter wherever it let the operation pass."""
@@ -370,15 +381,3 @@ class _Build:
                     "use fewer locals, or a map",
                 )
         return costs
-
-
-def _may_ask(function: ir.Function) -> bool:
-    """Whether a filter may return POSTFILTER: says so, or returns what it computed."""
-    for stmt in statements(function.body):
-        if isinstance(stmt, ir.Return):
-            for expr in expressions(stmt):
-                if isinstance(expr, ir.Const) and expr.type == VERDICT and expr.value == 3:
-                    return True
-                if isinstance(expr, ir.Local | ir.Call) and expr.type == VERDICT:
-                    return True
-    return False

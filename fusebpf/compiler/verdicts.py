@@ -11,11 +11,14 @@ from collections.abc import Iterator, Mapping
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.types import VERDICT
-from fusebpf.compiler.walk import statements
+from fusebpf.compiler.walk import blocks
 from fusebpf.dsl import values
 
 POSTFILTER = values.POSTFILTER.value
+USER_POSTFILTER = values.USER_POSTFILTER.value
 CALL_DEFAULT = values.CALL_DEFAULT.value
+#: A postfilter may follow: the daemon that is asked first can want one, too.
+ASKING = frozenset({POSTFILTER, values.USER_PREFILTER.value})
 #: Those that leave an operation to the daemon, as an author writes them.
 TO_DAEMON = {
     verdict.value: word
@@ -31,7 +34,7 @@ def verdicts(function: ir.Function, helpers: Mapping[str, ir.Function]) -> froze
     """The numbers of those verdicts."""
     return frozenset(
         value
-        for stmt in statements(function.body)
+        for stmt in _reached(function.body)
         if isinstance(stmt, ir.Return) and stmt.value is not None
         for value in _values(stmt.value, function, helpers, frozenset())
         if value > 0
@@ -42,11 +45,22 @@ def returning(
     function: ir.Function, helpers: Mapping[str, ir.Function], wanted: frozenset[int]
 ) -> int:
     """The first line that returns one of some verdicts; the function's own where none does."""
-    for stmt in statements(function.body):
+    for stmt in _reached(function.body):
         value = stmt.value if isinstance(stmt, ir.Return) else None
         if value is not None and wanted & set(_values(value, function, helpers, frozenset())):
             return stmt.line
     return function.line
+
+
+def _reached(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
+    """Statements, but for those behind a test of constants: of what a factory was called with."""
+    for stmt in body:
+        yield stmt
+        inner = blocks(stmt)
+        if isinstance(stmt, ir.If) and isinstance(stmt.test, ir.Const):
+            inner = (stmt.then if stmt.test.value else stmt.other,)
+        for block in inner:
+            yield from _reached(block)
 
 
 def _values(
@@ -61,6 +75,8 @@ def _values(
         return _values(part, function, helpers, seen | more)
 
     match expr:
+        case ir.Conditional(test=ir.Const(value=test), then=then, other=other):
+            yield from inner(then if test else other)
         case ir.Const(type=kind, value=value) if kind == VERDICT:
             yield value
         case ir.Conditional(then=then, other=other):
@@ -72,7 +88,7 @@ def _values(
         case ir.Kept(operand=operand):
             yield from inner(operand)
         case ir.Local(name=name) if name not in seen:
-            for stmt in statements(function.body):
+            for stmt in _reached(function.body):
                 if isinstance(stmt, ir.Assign) and stmt.target == name:
                     yield from inner(stmt.value, frozenset({name}))
         case ir.Call(function=name, args=args, type=kind) if kind == VERDICT:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, TypeVar, get_args
 
@@ -83,6 +83,17 @@ def statements(body: tuple[ir.Stmt, ...]) -> Iterator[ir.Stmt]:
         yield stmt
         for block in blocks(stmt):
             yield from statements(block)
+
+
+def called(function: ir.Function, helpers: Mapping[str, ir.Function]) -> list[ir.Function]:
+    """The helpers that a function itself calls, each once."""
+    names = dict.fromkeys(
+        expr.function
+        for stmt in statements(function.body)
+        for expr in expressions(stmt)
+        if isinstance(expr, ir.Call)
+    )
+    return [helpers[name] for name in names]
 
 
 def depth(body: tuple[ir.Stmt, ...]) -> int:

@@ -364,6 +364,54 @@ filters = FilterSet("all", hiding("pem", ".pem"), hiding("key", ".key"))
         assert next(f for f in runs.program.filters if f.hook == "lookup_prefilter").pure
 
 
+AFTERWARDS = """
+def closing(name, asks, by_default=False):
+    filters = FilterSet(name)
+
+    @filters.default
+    def everything(ctx: Context):
+        if ctx.error_in == -ENOENT:
+            return -EACCES
+        return POSTFILTER if by_default else CONTINUE
+
+    if not by_default:
+        @filters.getattr.pre
+        def before(ctx: Context, req: GetattrIn):
+            return asks if ctx.uid != 3 else CONTINUE
+
+    return filters
+
+def telling(name):
+    filters = FilterSet(name)
+
+    @filters.getattr.post
+    def after(ctx: Context, req: GetattrIn, out: AttrOut):
+        return USER_POSTFILTER
+
+    return filters
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "verdict"),
+    [
+        ('closing("a", POSTFILTER)', -13),
+        ('closing("a", CALL_DEFAULT, by_default=True)', -13),
+        ('closing("a", CONTINUE)', 4),
+        ('closing("a", CALL_DEFAULT)', 4),
+    ],
+)
+def test_a_default_filter_stands_for_the_postfilter_that_its_set_asks_for(
+    tmp_path: Path, part: str, verdict: int
+) -> None:
+    for sets in (f'telling("b"), {part}', f'{part}, telling("b")'):
+        source = HEAD + AFTERWARDS + f'filters = FilterSet("all", {sets})\n'
+        with runs_of(tmp_path / "joined.py", source) as runs:
+            assert runs.run("getattr_postfilter", Case(error_in=-2)).verdict == verdict
+            # What a default filter says besides, does not hide what means something now.
+            assert runs.run("getattr_postfilter", Case()).verdict == 4
+
+
 DAEMON = """
 def leaving(name, word, by_default=False):
     filters = FilterSet(name)

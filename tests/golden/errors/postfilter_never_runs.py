@@ -17,3 +17,29 @@ def g(ctx: Context, name: Name, out: EntryOut, entries: Buffer):
 @filters.open.post
 def h(ctx: Context, req: OpenIn, out: OpenOut):
     return -EPERM
+
+
+@filters.default
+def also(ctx: Context):
+    return POSTFILTER
+
+
+@filters.mkdir.pre
+def made(ctx: Context, req: MkdirIn, name: Name):
+    verdict = -EPERM if ctx.uid == 5 else CONTINUE
+    return verdict
+
+
+@filters.mkdir.post
+def unseen(ctx: Context, req: MkdirIn, name: Name):
+    return -EPERM
+
+
+@filters.rmdir.pre
+def asks(ctx: Context, name: Name):
+    return CALL_DEFAULT
+
+
+@filters.rmdir.post
+def seen(ctx: Context, name: Name):
+    return -EPERM
