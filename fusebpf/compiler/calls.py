@@ -365,6 +365,8 @@ class Calls(Records):
                 f"{decl.name}.walk(name)",
                 Mend(name.name, safe=False) if isinstance(name, ir.Local) else None,
             )
+        if isinstance(name, ir.Local):
+            self.walks.add(name.name)
         state: ir.Expr | None = ir.Const(U64, 0)
         if len(args) == 2:
             state = self.convert(node.args[1], args[1], U64)

@@ -104,6 +104,8 @@ class FunctionChecker(Matching):
         failed = False
         for index, (param, arg) in enumerate(zip(params, node.args, strict=True)):
             made = self._argument(name, param, arg, index in info.writes)
+            if made is not None and index in info.walks and not self._walked(name, arg, made):
+                made = None
             failed = failed or made is None
             if made is not None:
                 args.append(made)
@@ -142,6 +144,20 @@ class FunctionChecker(Matching):
             self.writes.add(expr.name)
             self._forget(expr.name)
         return expr
+
+    def _walked(self, helper: str, node: ast.expr, given: ir.Expr) -> bool:
+        """Whether an automaton can walk over what a helper is given: a name, not a part of one."""
+        if isinstance(given, ir.NamePart):
+            self.error(
+                node,
+                "E259",
+                f"{helper}() walks over a whole name, and is given a part of one",
+                "pass the name itself; an automaton skips bytes by states of its own",
+            )
+            return False
+        if isinstance(given, ir.Local):
+            self.walks.add(given.name)
+        return True
 
     def _forget(self, name: str) -> None:
         self.flow = self.flow.forget(name)
@@ -497,7 +513,8 @@ def _check_helper(unit: Unit, node: ast.FunctionDef) -> HelperInfo:
     function = ir.Function(
         node.name, None, node.lineno, params, _locals(checker), type_, body, file
     )
-    return HelperInfo(function, type_, writes, frozenset(checker.effects), checker.depth)
+    walks = frozenset(i for i, p in enumerate(params) if p.name in checker.walks)
+    return HelperInfo(function, type_, writes, frozenset(checker.effects), checker.depth, walks)
 
 
 #: Parameters that mean the same in every filter.

@@ -78,6 +78,8 @@ class HelperInfo:
     #: What it does that only some hooks can do.
     effects: frozenset[str]
     depth: int
+    #: Positions of names that automata walk over, which the kernel does from their first byte.
+    walks: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,7 @@ class Scope(ABC):
         self.local_names: frozenset[str] = frozenset()
         self.hook: str | None = None
         self.writes: set[str] = set()
+        self.walks: set[str] = set()
         self.effects: set[str] = set()
         #: Structs and entries that calls changed so far, while it is of interest.
         self.changed: frozenset[str] = frozenset()
