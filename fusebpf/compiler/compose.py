@@ -73,6 +73,16 @@ class Part:
         """Whether it can ask for its postfilter, by what decides a prefilter's hook for it."""
         return any(self.may(f) & ASKING for f in self.of(hook) or self.of(_DEFAULT))
 
+    def deciding(self, op: str) -> list[ir.Function]:
+        """What decides an operation, before and after it; the default filter where it is asked."""
+        hooks = (f"{op}_prefilter", f"{op}_postfilter")
+        before, after = map(self.of, hooks)
+        helpers = {f.name: f for f in (*self.helpers, *self.known)}
+        handed = any(CALL_DEFAULT in verdicts(f, helpers) for f in (*before, *after))
+        asked = not before or handed or (not after and self.asks(hooks[0]))
+        found = [f for f in self.all_filters if f.hook in hooks]
+        return found + (self.of(_DEFAULT) if asked else [])
+
     def _asked(self, function: ir.Function) -> list[ir.Function]:
         """What CALL_DEFAULT of one of its filters asks; a default filter has no other behind it."""
         return [] if function.hook == _DEFAULT else self.of(_DEFAULT)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fusebpf.abi import DEFAULT_FILTER
 from fusebpf.compiler import ir
 from fusebpf.compiler.compose import Part, contests, joined, keeps, replaces, sets_tag
 from fusebpf.compiler.costs import MAX_FRAME, MAX_SIZE, MAX_STEPS, MAX_TIME, Cost, cost
@@ -257,7 +258,7 @@ class _Build:
                 returning(function, helpers, contest.leaves),
                 "E285",
                 f"{function.name} of {part.name!r} can return {TO_DAEMON[min(contest.leaves)]} for "
-                f"{'what has no filter of its own' if hook == 'default_filter' else hook}; the "
+                f"{'what has no filter of its own' if hook == DEFAULT_FILTER.name else hook}; the "
                 f"postfilters that {contest.asking!r} asks for would not run",
                 "return CONTINUE or POSTFILTER there, or leave one of the two out of the joined "
                 "set",
@@ -271,10 +272,11 @@ class _Build:
             return
         for other in parts:
             known = {f.name: f for f in other.helpers}
-            for second in other.all_filters:
-                if second is function or (other is part and second.hook != function.hook):
+            for second in other.deciding("lookup"):
+                beside = second.hook in (function.hook, DEFAULT_FILTER.name)
+                if second is function or (other is part and not beside):
                     continue
-                if (second.hook or "").startswith("lookup_") and impurity(second, known):
+                if impurity(second, known):
                     self.report(
                         function,
                         line,
@@ -290,7 +292,7 @@ class _Build:
     ) -> None:
         """Warn about those that no prefilter asks for; one without a prefilter always runs."""
         by_hook = {f.hook: f for f in filters}
-        default = by_hook.get("default_filter")
+        default = by_hook.get(DEFAULT_FILTER.name)
         for function in filters:
             hook = function.hook or ""
             if not hook.endswith("_postfilter"):

@@ -63,6 +63,10 @@ class Generator(Statements):
             hooks: list[str] = []
             for _ in range(1 + self._chooser.below(filters // (1 + len(parts)) or 1)):
                 hook = self._pick(RICH_HOOKS if self._chance(3) else self._hooks)
+                if hook is DEFAULT_FILTER and self._kept:
+                    continue
+                # A default filter would have its part in what is kept.
+                self._keeps &= hook is not DEFAULT_FILTER
                 if hook.name not in hooks:
                     hooks.append(hook.name)
                     done[f"{self._set}.{self._filter(hook, len(hooks))}"] = hook.name

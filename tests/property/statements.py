@@ -24,6 +24,8 @@ class Statements(Expressions):
         self._set = self._owner = "filters"
         #: Whether a lookup filter may say how long its answer holds; whether there is an event.
         self._keeps = self._events = True
+        #: Whether an answer is kept.
+        self._kept = False
         #: Helpers of one number that give nothing.
         self._plain: list[str] = []
 
@@ -253,6 +255,7 @@ class Statements(Expressions):
 
     def _stmt_keep(self, scope: Scope, depth: int, _result: str) -> None:
         self._emit(depth, f"ctx.keep_answer({self._int(scope, 'u64', 1)})")
+        self._kept = True
 
     def _stmt_clear(self, _scope: Scope, depth: int, _result: str) -> None:
         self._emit(depth, "ctx.clear_error()")

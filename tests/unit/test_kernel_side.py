@@ -189,3 +189,50 @@ def test_a_kept_answer_is_the_whole_answer(tmp_path: Path, other: str, refused: 
         with runs_of(path) as runs:
             outcome = runs.run("lookup_prefilter", Case(buffers={"name": b"y"}))
             assert outcome.kept_ns == 7
+
+
+@pytest.mark.parametrize(
+    ("source", "refused"),
+    [
+        # A default filter of the other set decides look-ups, too.
+        ("{kept}{second}{joined}", True),
+        ("{kept}{second}@second.open.pre\ndef o(ctx: Context, req: OpenIn): pass\n{joined}", True),
+        ("{kept}{second}{handing}{joined}", True),
+        # Not where that set has a filter of its own, which does not hand on to it.
+        (
+            "{kept}{second}@second.lookup.pre\ndef p(ctx: Context, name: Name): pass\n{joined}",
+            False,
+        ),
+        # The set's own, to which its filter hands on.
+        ("{kept}    return CALL_DEFAULT if name == 'x' else CONTINUE\n{first}", True),
+        ("{kept}{first}", False),
+        ("{after}{first}{seen}", True),
+        ("{after}{seen}", False),
+    ],
+)
+def test_a_default_filter_has_its_part_in_a_kept_answer(
+    tmp_path: Path, source: str, refused: bool
+) -> None:
+    default = "@{0}.default\ndef g(ctx: Context):\n    return -EPERM if ctx.uid else CONTINUE\n"
+    path = tmp_path / "side.py"
+    path.write_text(
+        HEAD
+        + source.format(
+            kept="@filters.lookup.pre\ndef f(ctx: Context, name: Name):\n    ctx.keep_answer(7)\n",
+            first=default.format("filters"),
+            second="second = FilterSet('second')\n" + default.format("second"),
+            handing="@second.lookup.pre\ndef h(ctx: Context, name: Name):\n"
+            "    verdict = CALL_DEFAULT\n    return verdict\n",
+            joined="both = FilterSet('both', filters, second)\n",
+            after="@filters.lookup.post\n"
+            "def f(ctx: Context, name: Name, out: EntryOut, e: Buffer):\n    ctx.keep_answer(7)\n",
+            seen="@filters.visible\ndef s(ctx: Context, name: Name) -> bool:\n"
+            "    return name != 'x'\n",
+        )
+    )
+    codes = []
+    try:
+        compile_file(path)
+    except BuildError as error:
+        codes = [d.code for d in error.diagnostics]
+    assert codes == ["E284"] * refused
