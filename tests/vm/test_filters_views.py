@@ -254,3 +254,75 @@ def test_what_filters_reach_of_the_kernel(tmp_path: Path) -> None:
         assert links == dict.fromkeys(("kept", "asked", "inside", "outside", "x"), False) | {
             "odd": True
         }
+
+
+TAGS = """
+from fusebpf import *
+from fusebpf.constants import *
+from fusebpf.types import *
+
+setting, reading = FilterSet("setting"), FilterSet("reading")
+seen = setting.array("seen", value=u64, max_entries=4)
+
+
+def count(ctx: Context, name: Name) -> None:
+    for i in range(len(name)):
+        for _ in range(4):
+            if ctx.tag < 2**40:
+                ctx.tag += 16
+
+
+@setting.lookup.pre
+def sets(ctx: Context, name: Name):
+    if name == "marked":
+        seen[0] = ctx.tag
+        ctx.tag = 8
+        ctx.tag |= 1
+        ctx.tag |= 2
+        count(ctx, name)
+    elif name == "below":
+        seen[0] = ctx.tag
+        ctx.tag += 1
+
+
+@reading.lookup.pre
+def reads(ctx: Context, name: Name):
+    if name == "marked" or name == "below" or name == "plain":
+        seen[1] = ctx.tag
+        return POSTFILTER
+
+
+@reading.lookup.post
+def reads_again(ctx: Context, name: Name, out: EntryOut, entries: Buffer):
+    seen[2] = ctx.tag
+
+
+@reading.open.pre
+def opens(ctx: Context, req: OpenIn):
+    seen[3] = ctx.tag
+
+
+filters = FilterSet("tags", setting, reading)
+"""
+
+
+def test_a_tag_is_read_back_in_the_call_that_set_it(tmp_path: Path) -> None:
+    mnt, path = tmp_path / "mnt", tmp_path / "tags.py"
+    path.write_text(TAGS)
+    with shown(tmp_path, {"marked/below": "b", "marked/plain": "p", "plain": "p"}, path) as mount:
+        marked = 11 + len("marked") * 4 * 16
+
+        def seen(name: str) -> list[int]:
+            # Counted from a look-up of its own.
+            for index in range(4):
+                mount.maps["seen"][index] = 99
+            if name == "marked":
+                (mnt / name).stat()
+            else:
+                (mnt / name).read_text()
+            return [mount.maps["seen"][index] for index in range(4)]
+
+        assert seen("marked") == [0, marked, 0, 99]
+        assert seen("plain") == [99, 0, 0, 0]
+        assert seen("marked/below") == [marked, marked + 1, marked, marked + 1]
+        assert seen("marked/plain") == [0, marked, marked, marked]
