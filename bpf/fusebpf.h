@@ -515,6 +515,12 @@ static __always_inline int fusebpf_dirents_next(struct fusebpf_dirent *e)
 	return 1;
 }
 
+/* An entry that an earlier loop, or one around this, left out: the kernel's iterator goes past those. */
+static __fusebpf_inline int fusebpf_dirent_gone(const struct fusebpf_dirent *e)
+{
+	return e->from->test && e->test->dropped;
+}
+
 static __always_inline void fusebpf_dirents_end(struct fusebpf_dirent *e)
 {
 	if (e->from->kernel)
@@ -526,7 +532,9 @@ static __always_inline void fusebpf_dirents_end(struct fusebpf_dirent *e)
 #define fusebpf_for_each_dirent(e, entries) \
 	for (struct fusebpf_dirent e __attribute__((cleanup(fusebpf_dirents_end))) = \
 		     fusebpf_dirents_begin((__u64[4]){}, (entries)); \
-	     fusebpf_dirents_next(&e);)
+	     fusebpf_dirents_next(&e);) \
+		if (fusebpf_dirent_gone(&e)) { \
+		} else
 
 /* The entry's name; len is 0 where the kernel refuses to show it, which no real entry has. */
 static __always_inline struct fusebpf_buf fusebpf_dirent_name(const struct fusebpf_dirent *e)

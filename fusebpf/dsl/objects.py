@@ -212,7 +212,10 @@ class Dirent:
 
 
 class Dirents:
-    """The entries of one call of getdents(2), in order."""
+    """The entries of one call of getdents(2), in order; a loop goes past those that were dropped.
+
+    ``entries`` has all of them.
+    """
 
     __slots__ = ("entries",)
 
@@ -220,7 +223,7 @@ class Dirents:
         self.entries = list(entries)
 
     def __iter__(self) -> Iterator[Dirent]:
-        return iter(self.entries)
+        return (entry for entry in self.entries if not entry.dropped)
 
 
 class Struct:

@@ -241,6 +241,8 @@ class PyRun:
                 if not isinstance(listing, list):
                     raise RunError(f"{param} is not a listing")
                 for dirent in listing:
+                    if dirent.dropped:
+                        continue
                     frame.values[var] = dirent
                     if not self._turn(body, frame):
                         break

@@ -163,7 +163,8 @@ def test_a_filter_is_a_function() -> None:
     for entry in listing:
         if entry.name == "a":
             entry.drop()
-    assert [entry.dropped for entry in listing] == [True, False]
+    assert [entry.dropped for entry in listing.entries] == [True, False]
+    assert [entry.name for entry in listing] == ["b"]
 
 
 def test_mistakes_carry_their_line() -> None:

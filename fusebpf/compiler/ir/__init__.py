@@ -46,7 +46,8 @@ Locals
 Loops
     ``For`` runs k = 0, 1, … below ``count`` (evaluated once; ≤ ``bound``) and assigns
     ``start + k * step`` to ``var`` first; ``start`` and ``count`` are evaluated before the loop.
-    ``ForEntries`` runs once per entry of a directory listing.
+    ``ForEntries`` runs once per entry of a directory listing that is not left out when its turn
+    comes.
 
 A filter that ends without ``Return`` returns 0 (CONTINUE).
 """
