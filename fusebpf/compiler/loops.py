@@ -204,10 +204,12 @@ class Loops(Results):
 
     def _bytes_of(self, node: ast.For, var: str, name: ir.Expr) -> list[ir.Stmt]:
         """``for c in name``: a counted loop that begins with ``c = name[index]``."""
-        index = f"{var}.at"
+        # Loops inside of one over the same variable have hidden locals of their own.
+        inner = self.loop_vars.count(var)
+        index, part = (f"{var}.{what}{inner or ''}" for what in ("at", "name"))
         kept: list[ir.Stmt] = []
         if isinstance(name, ir.NamePart):
-            name = self.kept_part(node.target, f"{var}.name", name, kept)
+            name = self.kept_part(node.target, part, name, kept)
         joined = self.next_joins.setdefault(var, Joined())
         byte = ir.NameByte(U8, name, ir.Local(S64, index))
         joined.add(Value(byte), self.flow)
@@ -269,8 +271,10 @@ class Loops(Results):
         if values is not None and values[0] > values[1] and var is not None:
             inside = start.assign(var)
         self.breaks.append([])
+        self.loop_vars.append(var)
         self.flow = inside
         made = self.block(body)
+        self.loop_vars.pop()
         exits = self.breaks.pop()
         after = start
         if var is not None:

@@ -82,6 +82,8 @@ class Statements(Members):
         self.conflicts: set[str] = set()
         #: Flows at the breaks of each open loop.
         self.breaks: list[list[Flow]] = []
+        #: Variables of each open loop.
+        self.loop_vars: list[str | None] = []
         self.store_counts: dict[str, int] = {}
         #: Arguments that the function gives other contents.
         self.replaced: frozenset[str] = frozenset()

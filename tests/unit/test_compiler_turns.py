@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from fusebpf import Context, Dirent, Dirents, FilterSet, ReadIn, ReadOut, Verdict
+from fusebpf import Context, Dirent, Dirents, FilterSet, Name, ReadIn, ReadOut, Verdict
 from fusebpf.testing.case import Entry
 from tests.unit.test_compiler_meaning import HEAD, READDIR, check, indented
+
+RENAME = "@filters.rename.pre\ndef f(ctx: Context, req: Rename2In, old: Name, new: Name):\n"
 
 
 def called(path: Path, text: str, *given: Any) -> int:
@@ -20,6 +22,29 @@ def called(path: Path, text: str, *given: Any) -> int:
     assert isinstance(namespace["filters"], FilterSet)
     found: Verdict | None = namespace["f"](*given)
     return 0 if found is None else found.value
+
+
+# ---------------------------------------------------------------- one variable for two loops
+
+
+@pytest.mark.parametrize(
+    "loops",
+    [
+        "for c in old[k:8]:\n    n += c & 15\n    for c in new[k + 2:8]:\n        n += c & 3",
+        "for c in old[k:8]:\n    for c in new[k + 2:][c & 1:k + 5]:\n        n += c & 3\n"
+        "    n += 1",
+        "for c in old[k:8]:\n    for c in new[:9]:\n        n += c & 3\n    for c in old[k:8]:\n"
+        "        for c in new[k:5]:\n            n += c & 1",
+        "for i in range(k, k + 4):\n    for i in range(i, k + 5):\n        n += i",
+    ],
+)
+def test_loops_in_loops_over_one_variable(tmp_path: Path, loops: str) -> None:
+    lines = f"n = 1\nk = ctx.uid & 7\n{loops}\nreturn refuse(n & 255)"
+    text = RENAME + indented(lines)
+    given = {"old": "abcdefghij", "new": "xyzuvwrstq"}
+    for uid in (0, 1, 3):
+        wanted = called(tmp_path, text, Context(uid=uid), None, *map(Name, given.values()))
+        check(tmp_path, text, "rename.pre", wanted, {**given, "uid": uid})
 
 
 # ---------------------------------------------------------------- entries that were dropped
