@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from fusebpf.compiler import ir
 from fusebpf.compiler.loops import Loops
@@ -28,8 +29,13 @@ class Matching(Loops):
 
     def _subject(self, node: ast.Match) -> tuple[Operand, list[ir.Stmt]]:
         operand = self.expr(node.subject)
-        if as_view(operand) is not None:
-            return operand, []
+        view = as_view(operand)
+        if view is not None:
+            made: list[ir.Stmt] = []
+            if isinstance(view.name, ir.NamePart):
+                part = self.kept_part(node.subject, subject_name(node), view.name, made)
+                view = replace(view, name=part)
+            return view, made
         if isinstance(operand, Value) and isinstance(operand.expr.type, VerdictType):
             found: Operand = operand
         elif isinstance(operand, Fetch | Optional):

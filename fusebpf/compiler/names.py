@@ -23,7 +23,7 @@ from fusebpf.compiler.operands import (
 )
 from fusebpf.compiler.operators import Operators
 from fusebpf.compiler.types import BOOL, NAME, S64, TEXTS, U8, most_bytes
-from fusebpf.compiler.walk import repeatable
+from fusebpf.compiler.walk import acts, repeatable
 from fusebpf.compiler.words import describe
 from fusebpf.spelling import closest
 
@@ -319,7 +319,7 @@ class Names(Operators):
         if len(tests) > 1 and not repeatable(view.name):
             return Value(ir.NameGlob(BOOL, view.name, unique, view.fold))
         if not tests:
-            return Value(ir.Const(BOOL, 0))
+            return Value(self._never(view) or ir.Const(BOOL, 0))
         return Value(tests[0] if len(tests) == 1 else ir.BoolOp(BOOL, "or", tuple(tests)))
 
     def glob_test(self, view: NameView, pattern: bytes) -> ir.Expr:
@@ -342,10 +342,14 @@ class Names(Operators):
         if not self._usable(node.left, text, view):
             return None
         if not text.raw:
-            return ir.Const(BOOL, 1)
+            return ir.Not(BOOL, never) if (never := self._never(view)) else ir.Const(BOOL, 1)
         inner = NameView(whole(view), view.fold)
         pattern = b"*" + literal(text.raw) + b"*"
         return ir.NameGlob(BOOL, inner.name, (pattern,), view.fold)
+
+    def _never(self, view: NameView) -> ir.Expr | None:
+        """A test that no name passes, where the ends of a part do something; else None."""
+        return self._test(view, "equal", []) if acts(view.name) else None
 
     def name_method(self, node: ast.Call, method: Method) -> Operand:
         """``name.startswith(...)``, ``name.endswith(...)``, ``name.lower()``."""

@@ -10,7 +10,7 @@ import pytest
 
 from fusebpf import Context, Dirent, Dirents, FilterSet, Name, ReadIn, ReadOut, Verdict
 from fusebpf.testing.case import Entry
-from tests.unit.test_compiler_meaning import HEAD, READDIR, check, indented
+from tests.unit.test_compiler_meaning import HEAD, READDIR, UNLINK, check, indented
 
 RENAME = "@filters.rename.pre\ndef f(ctx: Context, req: Rename2In, old: Name, new: Name):\n"
 
@@ -68,3 +68,29 @@ def test_a_loop_goes_past_dropped_entries(tmp_path: Path, lines: str, wanted: in
     assert called(tmp_path, text, Context(), ReadIn(), ReadOut(), listing) == -wanted
     given = [Entry(name.encode(), type=4 + ord(name) % 2) for name in names]
     check(tmp_path, text, "readdir.post", -wanted, {"entries": given})
+
+
+# ---------------------------------------------------------------- once, and not left out
+
+
+@pytest.mark.parametrize(
+    ("lines", "wanted"),
+    [
+        ('match name[bump(ctx):]:\n    case "x": n = 10\n    case "b" | "cd": n = 20\n'
+         '    case _ if ctx.uid == 5: n = 30\n    case "bc": n = 40', 41),
+        ('k = 1\nmatch name[k:]:\n    case "x": n = 10\n    case _ if kept(k, name): n = 20\n'
+         '    case "bc": n = 30', 30),
+        ('match name[bump(ctx):].lower():\n    case "bc": n = 10', 11),
+        ('if "" in name[bump(ctx):]: n = 10', 11),
+        ('if "" not in name[bump(ctx):] or "" in name: n = 10', 11),
+        ("if name[bump(ctx):].glob(()): n = 10", 1),
+        ("if not name[bump(ctx):].glob(NOTHING): n = 10", 11),
+        ("if name[bump(ctx):] in (): n = 10", 1),
+        ("n = Key(1, u32(ctx.uid)).gid", 4),
+        ("made = Key(u32(bump(ctx)), 7)\nn = made.gid", 8),
+    ],
+)  # fmt: skip
+def test_what_is_asked_happens_once(tmp_path: Path, lines: str, wanted: int) -> None:
+    helper = 'NOTHING = ()\n\ndef kept(k: int, name: Name) -> bool:\n    return name[k:] == "x"\n\n'
+    text = helper + UNLINK + indented(f"n = 0\n{lines}\nreturn refuse(n + a[7])")
+    check(tmp_path, text, "unlink.pre", -wanted, {"name": "abc", "uid": 4})
