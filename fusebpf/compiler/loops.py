@@ -13,8 +13,8 @@ from fusebpf.compiler.mending import Mend, span
 from fusebpf.compiler.names import whole
 from fusebpf.compiler.operands import POISON, Flexible, Group, Lit, NameView, Poison, Range, Value
 from fusebpf.compiler.results import Results
-from fusebpf.compiler.types import BOOL, DIRENT, DIRENTS, S64, TEXTS, U8
-from fusebpf.compiler.walk import blocks, statements
+from fusebpf.compiler.types import BOOL, DIRENT, DIRENTS, NAME, S64, TEXTS, U8
+from fusebpf.compiler.walk import blocks, expressions, statements
 from fusebpf.compiler.words import describe
 
 #: The most turns of one loop, and of a filter with its helpers.
@@ -220,7 +220,7 @@ class Loops(Results):
         base = name
         while isinstance(base, ir.NamePart):
             base = base.name
-        if _goes_on(body, base, (ir.Return, ir.Break)):
+        if self._goes_on(body, base, (ir.Return, ir.Break)):
             shown = self.source_of(node.iter)
             self.error(
                 node.iter,
@@ -286,6 +286,44 @@ class Loops(Results):
         self.flow = after
         return made
 
+    def _replaces(self, stmt: ir.Stmt, name: ir.Expr) -> bool:
+        """Whether a statement gives a name other contents, itself or in a helper."""
+        if isinstance(name, ir.DirentName):
+            renames = isinstance(stmt, ir.RenameEntry) and stmt.var == name.var
+            return renames or any(
+                isinstance(expr, ir.Call) and self._renamed_by(expr, name.var)
+                for expr in expressions(stmt)
+            )
+        local = isinstance(name, ir.Local) and name.name
+        return isinstance(stmt, ir.Replace) and stmt.param == local
+
+    def _renamed_by(self, call: ir.Call, var: str) -> bool:
+        """Whether a helper gives the directory entry ``var`` another name."""
+        info = self.unit.helpers.get(call.function)
+        if info is None or info.function is None:
+            return False
+        return any(
+            self._replaces(stmt, ir.DirentName(NAME, param.name))
+            for arg, param in zip(call.args, info.function.params, strict=True)
+            if arg == ir.Local(DIRENT, var)
+            for stmt in statements(info.function.body)
+        )
+
+    def _goes_on(
+        self, body: tuple[ir.Stmt, ...], name: ir.Expr, ends: tuple[type[ir.Stmt], ...]
+    ) -> bool:
+        """Whether a turn may follow one that replaces a name; ``ends`` leave the loop over it."""
+        left = bool(body) and isinstance(body[-1], ends)
+        for stmt in body:
+            if self._replaces(stmt, name) and not left:
+                return True
+            inner = (ir.Return,) if isinstance(stmt, ir.For | ir.ForEntries) else ends
+            for block in blocks(stmt):
+                turns = any(isinstance(s, ir.Continue) for s in statements(block))
+                if (turns or not left) and self._goes_on(block, name, inner):
+                    return True
+        return False
+
     def _changed_structs(self, body: list[ast.stmt]) -> list[str]:
         """Parameters and directory entries whose members a body may change."""
         for stmt in body:
@@ -296,27 +334,6 @@ class Loops(Results):
                 if stored or isinstance(node, ast.Call):
                     return [*self.params, *self.entry_vars]
         return []
-
-
-def _replaces(stmt: ir.Stmt, name: ir.Expr) -> bool:
-    """Whether a statement gives a name other contents."""
-    if isinstance(stmt, ir.RenameEntry):
-        return isinstance(name, ir.DirentName) and name.var == stmt.var
-    return isinstance(stmt, ir.Replace) and isinstance(name, ir.Local) and name.name == stmt.param
-
-
-def _goes_on(body: tuple[ir.Stmt, ...], name: ir.Expr, ends: tuple[type[ir.Stmt], ...]) -> bool:
-    """Whether a turn may follow one that replaces a name; ``ends`` leave the loop over it."""
-    left = bool(body) and isinstance(body[-1], ends)
-    for stmt in body:
-        if _replaces(stmt, name) and not left:
-            return True
-        inner = (ir.Return,) if isinstance(stmt, ir.For | ir.ForEntries) else ends
-        for block in blocks(stmt):
-            turns = any(isinstance(s, ir.Continue) for s in statements(block))
-            if (turns or not left) and _goes_on(block, name, inner):
-                return True
-    return False
 
 
 def _turns(first: Bounds, last: Bounds, step: int) -> int:

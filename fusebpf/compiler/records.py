@@ -20,6 +20,7 @@ from fusebpf.compiler.operands import (
     Value,
 )
 from fusebpf.compiler.types import BUFFER, INT_TYPES, RecordType
+from fusebpf.compiler.walk import acts
 from fusebpf.compiler.words import describe
 from fusebpf.spelling import closest
 
@@ -107,7 +108,16 @@ class Records(Names):
                 near,
             )
         if isinstance(base, Value) and isinstance(base.expr, ir.MakeRecord):
-            value = base.expr.values[record.members.index(found)]
+            index = record.members.index(found)
+            value = base.expr.values[index]
+            if any(acts(v) for i, v in enumerate(base.expr.values) if i != index):
+                return self.error(
+                    node,
+                    "E271",
+                    f"this makes a {record.name} for its {node.attr} alone, and what its other "
+                    "members call would be left out",
+                    f"keep it first: made = {record.name}(...), then made.{node.attr}",
+                )
             if isinstance(value, ir.Bytes):
                 return Text(value.value, repr(value.value))
             return Value(value)

@@ -10,7 +10,7 @@ import pytest
 
 from fusebpf import Context, Dirent, Dirents, FilterSet, Name, ReadIn, ReadOut, Verdict
 from fusebpf.testing.case import Entry
-from tests.unit.test_compiler_meaning import HEAD, READDIR, UNLINK, check, indented
+from tests.unit.test_compiler_meaning import HEAD, OPEN, READDIR, UNLINK, check, codes, indented
 
 RENAME = "@filters.rename.pre\ndef f(ctx: Context, req: Rename2In, old: Name, new: Name):\n"
 
@@ -94,3 +94,49 @@ def test_what_is_asked_happens_once(tmp_path: Path, lines: str, wanted: int) -> 
     helper = 'NOTHING = ()\n\ndef kept(k: int, name: Name) -> bool:\n    return name[k:] == "x"\n\n'
     text = helper + UNLINK + indented(f"n = 0\n{lines}\nreturn refuse(n + a[7])")
     check(tmp_path, text, "unlink.pre", -wanted, {"name": "abc", "uid": 4})
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("n = Key(u32(bump(ctx)), 7).gid\nreturn refuse(n)", "E271"),
+        ("n = Key(put(ctx), put(ctx)).gid\nreturn refuse(n)", "E271"),
+    ],
+)
+def test_what_would_be_left_out_is_refused(tmp_path: Path, lines: str, code: str) -> None:
+    assert codes(tmp_path, OPEN + indented(lines)) == [code]
+
+
+RENAMING = """\
+def renamed(entry: Dirent) -> None:
+    if entry.name == "a":
+        entry.name = "b"
+
+def passed(number: u64, entry: Dirent) -> bool:
+    renamed(entry)
+    return number == 1
+
+def looked(entry: Dirent) -> bool:
+    return entry.name == "x"
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("turn", "refused"),
+    [
+        ("renamed(e)", True),
+        ("if c == 3 and passed(1, e): e.drop()", True),
+        ("if c == 3:\n    renamed(e)\n    break", False),
+        ("if looked(e): e.drop()", False),
+    ],
+)
+def test_a_helper_renames_no_entry_while_its_bytes_are_gone_through(
+    tmp_path: Path, turn: str, refused: bool
+) -> None:
+    loop = f"for e in entries:\n    for c in e.name[:8]:\n{indented(indented(turn))}"
+    text = RENAMING + READDIR + indented(loop)
+    if refused:
+        assert codes(tmp_path, text) == ["E267"]
+    else:
+        check(tmp_path, text, "readdir.post", 0, {"entries": ["x", "ab"]})
