@@ -9,7 +9,7 @@ from fusebpf.compiler import ir
 from fusebpf.compiler.cnames import comment, identifier, quoted, string
 from fusebpf.compiler.costs import Cost
 from fusebpf.compiler.emit_expr import ExprEmitter, Names, c_type, constant, strip
-from fusebpf.compiler.emit_functions import covered_by, functions_of
+from fusebpf.compiler.emit_functions import buffers_read, covered_by, functions_of
 from fusebpf.compiler.emit_maps import MapEmitter, RecordNames, declarations
 from fusebpf.compiler.emit_names import NameFunctions
 from fusebpf.compiler.expressions import CONTEXT_FIELDS
@@ -24,7 +24,6 @@ from fusebpf.compiler.lower import (
 )
 from fusebpf.compiler.sources import Source
 from fusebpf.compiler.types import (
-    BUFFER,
     CONTEXT,
     DIRENT,
     NAME,
@@ -341,12 +340,7 @@ class FunctionEmitter:
         """A filter that looks into a buffer, itself or in a helper, wants its bytes first."""
         if self.function.hook is None:
             return
-        read = {
-            expr.name
-            for stmt in statements(self.function.body)
-            for expr in expressions(stmt)
-            if isinstance(expr, ir.Local) and expr.type == BUFFER
-        }
+        read = buffers_read(self.function, self.parent.helpers)
         for param in self.function.params:
             if param.name in read:
                 name = self.locals[param.name]

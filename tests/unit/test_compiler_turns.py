@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fusebpf import Context, Dirent, Dirents, FilterSet, Name, ReadIn, ReadOut, Verdict
+from fusebpf.build import compile_file
 from fusebpf.testing.case import Entry
 from tests.unit.test_compiler_meaning import HEAD, OPEN, READDIR, UNLINK, check, codes, indented
 
@@ -140,3 +141,42 @@ def test_a_helper_renames_no_entry_while_its_bytes_are_gone_through(
         assert codes(tmp_path, text) == ["E267"]
     else:
         check(tmp_path, text, "readdir.post", 0, {"entries": ["x", "ab"]})
+
+
+# ---------------------------------------------------------------- buffers that nobody looks into
+
+BUFFERS = """\
+def ignores(value: Buffer, number: u64) -> bool:
+    return number == 3
+
+def looks(value: Buffer) -> bool:
+    return value[:1] == "#" or ignores(value, 4)
+
+@filters.setxattr.pre
+def f(ctx: Context, req: SetxattrIn, name: Name, value: Buffer):
+    return -EPERM if {test} else CONTINUE
+
+other = FilterSet("other")
+
+@other.setxattr.pre
+def g(ctx: Context, req: SetxattrIn, name: Name, value: Buffer):
+    return -EPERM if name == "user.x" else CONTINUE
+
+both = FilterSet("both", filters, other)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "read"),
+    [
+        ("ignores(value, ctx.uid)", False),
+        ("name == 'user.y'", False),
+        ("ignores(value[1:], 3)", True),
+        ("looks(value)", True),
+        ("len(value) > 3", True),
+    ],
+)
+def test_only_what_is_looked_into_has_a_limit(tmp_path: Path, test: str, read: bool) -> None:
+    path = tmp_path / "buffers.py"
+    path.write_text(HEAD + BUFFERS.format(test=test))
+    assert ("fusebpf_read_bytes" in compile_file(path).c_source) == read
