@@ -191,6 +191,13 @@ class Calls(Records):
         if view is not None:
             return Value(ir.NameLen(S64, whole(view)))
         if isinstance(operand, Text):
+            if not operand.raw.isascii() and not operand.shown.startswith("b"):
+                return self.error(
+                    node.args[0],
+                    "E253",
+                    f"len() of {operand.shown} counts characters in Python, and names have bytes",
+                    f"write its bytes: len({operand.raw!r})",
+                )
             return Lit(len(operand.raw))
         if isinstance(operand, Group):
             return Lit(len(operand.items))

@@ -234,6 +234,8 @@ class Expressions(Comparisons):
                     f"{self.source_of(where)} is not a constant",
                     "sets and tuples hold constants only; compare with `or` instead",
                 )
+        if isinstance(node, ast.Set):  # whose members are there once
+            items = list({_of_a_set(item): item for item in items}.values())
         return Group(tuple(items))
 
     # ------------------------------------------------------------ members
@@ -561,3 +563,13 @@ def _power(node: ast.BinOp, base: str, exponent: Operand) -> str | None:
     if not isinstance(node.left, ast.Name | ast.Attribute) or not isinstance(exponent, Lit):
         return None
     return f"({' * '.join([base] * exponent.value)})" if 1 < exponent.value <= 4 else None
+
+
+def _of_a_set(item: Operand) -> object:
+    """What makes a constant another member of a set than the rest."""
+    match item:
+        case Lit(value=value) | Value(expr=ir.Const(type=BoolType(), value=value)):
+            return value
+        case Text(raw=raw, shown=shown):
+            return raw, shown.startswith("b")
+    return item

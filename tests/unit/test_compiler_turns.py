@@ -89,6 +89,8 @@ def test_a_loop_goes_past_dropped_entries(tmp_path: Path, lines: str, wanted: in
         ("if name[bump(ctx):] in (): n = 10", 1),
         ("n = Key(1, u32(ctx.uid)).gid", 4),
         ("made = Key(u32(bump(ctx)), 7)\nn = made.gid", 8),
+        ("n = len({1, 1, 2}) + len({1, True, 'a', b'a'})", 5),
+        ("n = len((1, 1)) + len(b'caf\\xc3\\xa9') + len('cafe')", 11),
     ],
 )  # fmt: skip
 def test_what_is_asked_happens_once(tmp_path: Path, lines: str, wanted: int) -> None:
@@ -102,6 +104,7 @@ def test_what_is_asked_happens_once(tmp_path: Path, lines: str, wanted: int) -> 
     [
         ("n = Key(u32(bump(ctx)), 7).gid\nreturn refuse(n)", "E271"),
         ("n = Key(put(ctx), put(ctx)).gid\nreturn refuse(n)", "E271"),
+        ("n = len('caf\u00e9')\nreturn refuse(n)", "E253"),
     ],
 )
 def test_what_would_be_left_out_is_refused(tmp_path: Path, lines: str, code: str) -> None:
