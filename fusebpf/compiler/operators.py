@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from fusebpf.compiler import ir
+from fusebpf.compiler.flags import inverts_flags
 from fusebpf.compiler.flow import bounds, excludes_zero
 from fusebpf.compiler.mending import Mend
 from fusebpf.compiler.operands import (
@@ -461,6 +462,8 @@ class Operators(Scope):
                     self.source_of(node.operand),
                 )
         found = self.number(node.operand, operand)
+        if isinstance(node.op, ast.Invert) and inverts_flags(self, node):
+            return POISON
         match found:
             case Poison() | Flexible():
                 return found

@@ -73,6 +73,15 @@ def test_a_loop_goes_past_dropped_entries(tmp_path: Path, lines: str, wanted: in
 
 # ---------------------------------------------------------------- once, and not left out
 
+FLAG = """\
+from enum import IntFlag
+
+class Flag(IntFlag):
+    A = 1
+    B = 4
+
+"""
+
 
 @pytest.mark.parametrize(
     ("lines", "wanted"),
@@ -90,12 +99,14 @@ def test_a_loop_goes_past_dropped_entries(tmp_path: Path, lines: str, wanted: in
         ("n = Key(1, u32(ctx.uid)).gid", 4),
         ("made = Key(u32(bump(ctx)), 7)\nn = made.gid", 8),
         ("n = len({1, 1, 2}) + len({1, True, 'a', b'a'})", 5),
+        ("n = ~int(Flag.A | 1) & 15", 14),
+        ("n = ~len(name) & 15 | Flag.B", 12),
         ("n = len((1, 1)) + len(b'caf\\xc3\\xa9') + len('cafe')", 11),
     ],
 )  # fmt: skip
 def test_what_is_asked_happens_once(tmp_path: Path, lines: str, wanted: int) -> None:
     helper = 'NOTHING = ()\n\ndef kept(k: int, name: Name) -> bool:\n    return name[k:] == "x"\n\n'
-    text = helper + UNLINK + indented(f"n = 0\n{lines}\nreturn refuse(n + a[7])")
+    text = FLAG + helper + UNLINK + indented(f"n = 0\n{lines}\nreturn refuse(n + a[7])")
     check(tmp_path, text, "unlink.pre", -wanted, {"name": "abc", "uid": 4})
 
 
@@ -104,11 +115,14 @@ def test_what_is_asked_happens_once(tmp_path: Path, lines: str, wanted: int) -> 
     [
         ("n = Key(u32(bump(ctx)), 7).gid\nreturn refuse(n)", "E271"),
         ("n = Key(put(ctx), put(ctx)).gid\nreturn refuse(n)", "E271"),
+        ("n = 5 & ~Flag.A\nreturn refuse(n)", "E224"),
+        ("n = ~(ctx.uid & Flag.A) & 7\nreturn refuse(n)", "E224"),
+        ("n = ~(Flag.A | 8)\nreturn refuse(n)", "E224"),
         ("n = len('caf\u00e9')\nreturn refuse(n)", "E253"),
     ],
 )
 def test_what_would_be_left_out_is_refused(tmp_path: Path, lines: str, code: str) -> None:
-    assert codes(tmp_path, OPEN + indented(lines)) == [code]
+    assert codes(tmp_path, FLAG + OPEN + indented(lines)) == [code]
 
 
 RENAMING = """\
