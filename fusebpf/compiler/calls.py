@@ -316,7 +316,27 @@ class Calls(Records):
 
     def key(self, node: ast.expr, decl: ir.MapDecl, operand: Operand) -> ir.Expr | None:
         """A key of the map's key type; None after a mistake."""
-        return self.convert(node, operand, decl.key)
+        made = self.convert(node, operand, decl.key)
+        if decl.kind == "lpm_trie" and isinstance(made, ir.MakeRecord):
+            self._check_prefix(node, decl, made)
+        return made
+
+    def _check_prefix(self, node: ast.expr, decl: ir.MapDecl, key: ir.MakeRecord) -> None:
+        """Warn about a prefix that may be longer than the key: the kernel finds nothing then."""
+        bits = 8 * key.type.record.members[1].size
+        length = key.values[0]
+        while isinstance(length, ir.Cast):
+            length = length.operand
+        most = bounds(length, self.flow)[1]
+        known = isinstance(length.type, IntType) and most < length.type.hi
+        if known and most > bits:
+            self.warn(
+                node,
+                "W105",
+                f"prefixlen can be {most}, and a key of map {decl.name!r} has {bits} bits: nothing "
+                "is found by a longer one",
+                f"cut it off, e.g. 8 * min(len(name), {bits // 8}), or look at such names first",
+            )
 
     def array_index(self, node: ast.expr, decl: ir.MapDecl) -> ir.Expr | None:
         """An index that is provably inside an array map."""

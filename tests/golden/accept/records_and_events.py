@@ -57,7 +57,7 @@ def made(ctx: Context, req: CreateIn, name: Name):
         uses.put(who, Use(made=1, last=ctx.ktime, refused=0))
     else:
         uses[who].made += 1
-    if policy.get(Prefix(8 * len(name), name), 0) == 1 or Prefix(24, "tmp") in policy:
+    if policy.get(Prefix(8 * min(len(name), 64), name), 0) == 1 or Prefix(24, "tmp") in policy:
         tell(ctx, name, -13)
         return -EACCES
     totals[ctx.uid % 2].made += 1
