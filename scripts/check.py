@@ -14,6 +14,7 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import versions
 from stepping import TREE, Ended, Step, ToldToEndError, ending_by_signals, places, run_all
@@ -189,8 +190,8 @@ def counts(outcome: Ended) -> Counts:
     if outcome.step.suite is None:
         return Counts()
     passed = failed = skipped = 0
-    if outcome.status is not None and path.is_file():
-        for node in ET.parse(path).getroot().iter("testsuite"):
+    if outcome.status is not None:
+        for node in _nodes(path, "testsuite"):
             bad = int(node.get("failures", 0)) + int(node.get("errors", 0))
             left_out = int(node.get("skipped", 0))
             passed += int(node.get("tests", 0)) - bad - left_out
@@ -201,13 +202,18 @@ def counts(outcome: Ended) -> Counts:
     return Counts(passed, failed, skipped)
 
 
+def _nodes(report: Path, tag: str) -> list[ET.Element]:
+    """Nodes of a junit file; none if it is missing, or its writer died over it."""
+    try:
+        return list(ET.parse(report).getroot().iter(tag))
+    except (FileNotFoundError, ET.ParseError):
+        return []
+
+
 def failures(suite: str) -> list[str]:
     """Return each failed test of a junit file, and the first line of why; none if it is missing."""
-    path = JUNIT / f"{suite}.xml"
-    if not path.is_file():
-        return []
     found = []
-    for case in ET.parse(path).getroot().iter("testcase"):
+    for case in _nodes(JUNIT / f"{suite}.xml", "testcase"):
         for bad in (*case.iter("failure"), *case.iter("error")):
             why = next(iter(bad.get("message", "").splitlines()), "no message")
             found.append(f"{case.get('classname')}::{case.get('name')}: {why[:WHY]}")

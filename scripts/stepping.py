@@ -61,7 +61,9 @@ def ending_by_signals() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)
         raise ToldToEndError(number)
 
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # Those that the caller has us ignore (nohup) stay so.
+    watched = [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, told) for number in watched}
     try:
         yield

@@ -124,7 +124,8 @@ def _open_closed() -> None:
 def _take_any_name() -> None:
     """Let names that are not of the locale's encoding be printed: they may be of any bytes."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+        # In the C locale Python prints the bytes as they are.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")
 
 

@@ -24,7 +24,8 @@ _MIN_READ_BYTES = 8192 + 65536
 class Device:
     """An open device; a descriptor, to be given to the mount as ``fd``. Use it in a `with`."""
 
-    #: Whether its mount has neither filters nor a lower directory; set by `mount`.
+    #: Whether its mount has neither filters nor a lower directory; set by `mount`, and to be set
+    #: by who mounts otherwise.
     alone = False
 
     def __init__(self, max_write: int = MAX_WRITE, path: str | None = None) -> None:
@@ -47,10 +48,13 @@ class Device:
         self.max_write = max_write
 
     @classmethod
-    def adopt(cls, fd: int, max_write: int = MAX_WRITE) -> Device:
-        """The device that another process opened, as its descriptor here."""
+    def adopt(cls, fd: int, max_write: int = MAX_WRITE, alone: bool = False) -> Device:
+        """The device that another process opened, as its descriptor here.
+
+        ``alone``: its mount has neither filters nor a lower directory.
+        """
         device = cls.__new__(cls)
-        device.fd, device.max_write = fd, max_write
+        device.fd, device.max_write, device.alone = fd, max_write, alone
         return device
 
     def fileno(self) -> int:

@@ -47,7 +47,8 @@ def mount(
                 elif option is not False:
                     context.set_string(key, str(option))
             fd = context.mount()
-            device.alone = lower is None and root_bpf_link is None
+            below = any(key.startswith(("root_bpf", "root_dir")) for key in options)
+            device.alone = lower is None and root_bpf_link is None and not below
         finally:
             if root >= 0:
                 os.close(root)

@@ -121,8 +121,9 @@ def on(path: Path) -> MountEntry | None:
 
 
 def _absolute(path: str | os.PathLike[str]) -> Path:
-    # The working directory by its path: another mount may lie over it by now.
-    return Path.cwd() / path
+    # The working directory by its path: another mount may lie over it by now. It has none where it
+    # was removed, or is in a mount that was taken off.
+    return path if (path := Path(path)).is_absolute() else Path.cwd() / path
 
 
 @contextmanager

@@ -91,8 +91,8 @@ class Mount:
     def _take_off(self) -> None:
         """Unmount it, unless someone has taken it off, and perhaps mounted another."""
         with (
-            suppress(FileNotFoundError),
-            turn(self.mountpoint),
+            suppress(FileNotFoundError),  # of the mount point: what was there is gone with it
+            turn(self.mountpoint, wait=False),
             mountinfo.held(self.mountpoint) as (fd, entry),
         ):
             if entry is not None and entry.is_fuse_bpf and entry.link_id == self.link_id:
@@ -131,7 +131,7 @@ def attach(
     data, metadata, path = object_of(filters, set_name)
     check_abi(metadata, path)
     chosen = choose(metadata, config or {})
-    with ExitStack() as last, ExitStack() as stack:
+    with ExitStack() as stack:
         opened, name = open_ops(data, kernel)
         stack.enter_context(opened)
         for symbol, value in chosen.items():
@@ -142,7 +142,7 @@ def attach(
         root = os.open(lower_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         stack.callback(os.close, root)
         mount_fd = _make_mount(kernel.fs_type, lower_path, root, link.fd, daemon_fd, attributes)
-        last.callback(os.close, mount_fd)
+        stack.callback(os.close, mount_fd)
         if placing is not None:
             placing(metadata, link.id)
         maps, events = open_tables(metadata.maps, partial(map_descriptor, opened))
@@ -158,10 +158,10 @@ def attach(
                     placed = True
                     stack.close()  # from here on the mount alone holds the filters
         except BaseException:
-            mount.close()
             if placed:
                 with suppress(OSError):  # taken off already
-                    fsmount.umount_opened(mount_fd)
+                    mount._take_off()
+            mount.close()
             raise
     return mount
 
@@ -245,7 +245,7 @@ def detach(mountpoint: str | os.PathLike[str], lazy: bool = False) -> None:
         raise FusebpfError(f"cannot reach {mountpoint}: {error.strerror}") from None
     try:
         # The daemon is waited for when others may go on here.
-        with ExitStack() as after, turn(place):
+        with ExitStack() as after, turn(place, wait=not lazy):
             with mountinfo.held(place) as (fd, entry):
                 link_id = _link_of_ours(mountpoint, entry)
                 features.require_root("detach")

@@ -64,14 +64,14 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
     named = link_id is not None or "root_bpf" in entry.super_options
     shown = "dead" if entry.dead else "active" if named else "unfiltered"
     served = None if link_id is None else daemons.found(link_id)
-    replaced = served is not None and loaded is not None and _is_replaced(loaded, served[1])
+    same = None if served is None or loaded is None else _is_same(loaded, served[1])
     mend = ""
     if shown != "active" or (served and served[0].state == "ended"):
         import shlex
 
         mend = f"fusebpf detach {shlex.quote(str(entry.mount_point))}"
-        # What mounted it would bring filters back that were replaced since.
-        mend += f" && {served[1].attach}" if served and not replaced else ""
+        # What mounted it would bring filters back that may have been replaced since.
+        mend += f" && {served[1].attach}" if served and same else ""
     return MountStatus(
         mountpoint=entry.mount_point,
         lower=entry.source,
@@ -85,15 +85,15 @@ def _status(entry: MountEntry, kernel: features.FuseBpf | None) -> MountStatus:
         source_sha256=loaded.source_sha256 if loaded else "",
         mend=mend,
         daemon=served[0] if served else None,
-        replaced=replaced,
+        replaced=same is False,
     )
 
 
-def _is_replaced(loaded: state.LoadedSet, record: daemons.Record) -> bool:
-    """Whether the filters are others than those that the daemon was mounted with."""
+def _is_same(loaded: state.LoadedSet, record: daemons.Record) -> bool | None:
+    """Whether the filters are those that the daemon was mounted with; None if that is not known."""
     with suppress(OSError):
-        return record.ops not in (0, state.ops_map_id(loaded.link_id))
-    return False
+        return record.ops == state.ops_map_id(loaded.link_id) if record.ops else None
+    return None
 
 
 def _declared(loaded: state.LoadedSet) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -45,12 +45,15 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 @contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Hold the cache's lock ``name``; a second process waits, so a thing is built once."""
+def locked(name: str, wait: bool = True) -> Iterator[None]:
+    """Hold the cache's lock ``name``; a second process waits, so a thing is built once.
+
+    Raises BlockingIOError where another one has it and this is not to wait.
+    """
     locks = cache_dir() / "locks"
     locks.mkdir(exist_ok=True)
     with (locks / name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
@@ -144,6 +147,12 @@ def remove_unused(root_name: str, *others: str) -> list[Path]:
     """
     removed = []
     current = cache_dir() / root_name
+    for path in sorted(cache_dir().glob("*.tmp-*")):
+        # Half made or half removed, unless it is being made.
+        with suppress(BlockingIOError), locked(path.name.partition(".tmp-")[0], wait=False):
+            if path.is_dir():
+                remove_tree(path)
+                removed.append(path)
     for path in sorted(cache_dir().glob("root-*")):
         if path.is_dir() and path.name not in (root_name, *others) and ".tmp-" not in path.name:
             _discard(path)
@@ -154,6 +163,7 @@ def remove_unused(root_name: str, *others: str) -> list[Path]:
             removed.append(path)
     kinds = ("boot-*", "disk-*", "box-*")
     made = [path for kind in kinds for path in cache_dir().glob(kind) if path.is_dir()]
+    made = [path for path in made if ".tmp-" not in path.name]
     made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]
     for path in sorted(made):
         if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:

@@ -78,6 +78,12 @@ except ToldToEndError as signal:
 """
 
 
+def test_a_hang_up_that_nohup_has_ignored_ends_nothing(tmp_path: Path) -> None:
+    code = ENDLESS.replace("list(run_all(steps, 2))", "signal.raise_signal(signal.SIGHUP)")
+    code = f"import signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n{code}"
+    assert ran(code, tmp_path).returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_what_runs_ends_with_it_and_nothing_more_begins(tmp_path: Path, number: int) -> None:
     process = subprocess.Popen(
@@ -143,10 +149,15 @@ def test_the_summary_ends_with_what_failed_and_the_count(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize("cut", [None, 0, 40])
 @pytest.mark.parametrize("told", ["vm-rest=125", "vm-rest=", "vm-rest=0"])
-def test_tests_that_nobody_knows_of_are_no_success(tmp_path: Path, told: str) -> None:
-    """A guest that died, one that was never booted, and one whose report is missing."""
+def test_tests_that_nobody_knows_of_are_no_success(
+    tmp_path: Path, told: str, cut: int | None
+) -> None:
+    """A guest that died, over its report too, one that was never booted, one without a report."""
     (tmp_path / "unit.xml").write_text(GOOD)
+    if cut is not None:
+        (tmp_path / "vm-rest.xml").write_text(GOOD[:cut])
     done = ran(SUMMARY, tmp_path, "unit=0", told)
     assert done.returncode == 1, done.stderr
     assert done.stdout.splitlines()[-1] == "1 passed, 1 failed, 0 skipped"

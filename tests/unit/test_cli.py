@@ -150,7 +150,9 @@ def test_a_name_of_any_bytes_is_told(tmp_path: Path) -> None:
 
     def told(*arguments: str) -> str:
         command = [sys.executable, "-m", "fusebpf.cli", *arguments, name]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        # As in most locales; that of C prints the bytes.
+        env = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -92,3 +92,17 @@ def test_a_relative_path_is_what_lies_over_the_working_directory(
     monkeypatch.chdir("/proc")
     assert mountinfo.at(".") == found
     assert mountinfo.at("self") is None
+
+
+def test_a_whole_path_needs_no_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a shell that stands in what was removed, or in a mount that was taken off."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    proc = mountinfo.at("/proc")
+    assert proc is not None
+    assert proc.fs_type == "proc"
+    with pytest.raises(FileNotFoundError):
+        mountinfo.at("anything")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.errors import UsageError
-from fusebpf.runtime import daemons, features, fsmount, mounting
+from fusebpf.errors import FusebpfError, UsageError
+from fusebpf.runtime import daemons, features, fsmount, mounting, turns
 from fusebpf.runtime.mountinfo import MountEntry, at
 from fusebpf.runtime.turns import turn
 from tests.unit.runtime_objects import needs_root
@@ -48,6 +48,32 @@ def test_one_waits_for_the_other(directory: Path) -> None:
     thread.join()
     other.join()
     assert (directory / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_child_that_is_forked_in_a_turn_does_not_keep_it() -> None:
+    reading, writing = os.pipe()
+    with turn(Path("/mnt/a")):
+        child = os.fork()
+        if child == 0:
+            os.close(writing)
+            os.read(reading, 1)  # until this process has had its second turn
+            os._exit(0)
+    os.close(reading)
+    with turn(Path("/mnt/a")):
+        os.close(writing)
+    os.waitpid(child, 0)
+
+
+def test_who_waits_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "_PATIENCE", 0.2)
+    with turn(Path("/mnt/a")):
+        with pytest.raises(FusebpfError, match="another command at /mnt/a does not end"):
+            turn(Path("/mnt/a")).__enter__()
+        with turn(Path("/mnt/a"), wait=False):
+            pass
+        # What did not have its turn has ended nobody else's.
+        with pytest.raises(FusebpfError):
+            turn(Path("/mnt/a")).__enter__()
 
 
 def test_nobody_waits_where_no_lock_can_be(directory: Path) -> None:

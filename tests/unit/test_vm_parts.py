@@ -108,6 +108,13 @@ def test_what_gc_began_to_remove_is_nothing_whole(
     made = cache.entry("root-old", lambda work: (work / "usr").mkdir())
     assert (made / "usr").is_dir()
     assert [path.name for path in own_cache.glob("root-*")] == ["root-old"]
+    # What nobody makes again is removed by the next one, but what is being made stays.
+    for name in ("root-older", "root-now"):
+        (own_cache / f"{name}.tmp-7").mkdir()
+    with cache.locked("root-now"):
+        removed = cache.remove_unused("root-new", "root-old")
+    assert [path.name for path in removed] == ["root-older.tmp-7"]
+    assert (own_cache / "root-now.tmp-7").is_dir()
 
 
 def test_directory_is_ones_own_and_kept() -> None:
