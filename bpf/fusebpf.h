@@ -216,7 +216,8 @@ struct fusebpf_ctx {
 	__s32 error_in;
 	const struct bpf_fuse_meta_info *meta; /* NULL in a stand-in */
 	struct fusebpf_case *test; /* NULL in a kernel with fuse-bpf */
-	__u64 tag; /* that this call gave the entry, once `tagged` */
+	__u64 tag; /* that the filter gave the entry, once `tagged` */
+	__u64 first; /* that a stand-in's operation began with, once it was set */
 	__u32 tagged;
 };
 
@@ -323,7 +324,7 @@ static __always_inline __u32 fusebpf_tid(struct fusebpf_ctx *ctx)
 }
 
 /*
- * Policy tag of the deciding inode, or the one that this call has set. The inode's own goes in twice
+ * Policy tag of the deciding inode, or the one that this filter has set. The inode's own goes in twice
  * and out again: so the verifier knows nothing of the sum, and the turns of a loop that counts in the
  * tag look alike.
  */
@@ -331,8 +332,11 @@ static __always_inline __u64 fusebpf_tag(struct fusebpf_ctx *ctx)
 {
 	__u64 tag;
 
-	if (ctx->test)
-		return ctx->test->tag;
+	if (ctx->test) {
+		if (ctx->tagged)
+			return ctx->tag;
+		return ctx->test->tag_set ? ctx->first : ctx->test->tag;
+	}
 	tag = bpf_fuse_tag(ctx->meta);
 	if (ctx->tagged)
 		tag ^= bpf_fuse_tag(ctx->meta) ^ ctx->tag;
@@ -347,15 +351,23 @@ static __always_inline int fusebpf_set_tag(struct fusebpf_ctx *ctx, __u64 tag)
 
 		if (err)
 			return err;
-		ctx->tag = tag;
-		ctx->tagged = 1;
-		return 0;
+	} else {
+		if (ctx->opcode != FUSE_LOOKUP)
+			return -22;
+		if (!ctx->test->tag_set)
+			ctx->first = ctx->test->tag;
+		ctx->test->tag = tag;
+		ctx->test->tag_set = 1;
 	}
-	if (ctx->opcode != FUSE_LOOKUP)
-		return -22;
-	ctx->test->tag = tag;
-	ctx->test->tag_set = 1;
+	ctx->tag = tag;
+	ctx->tagged = 1;
 	return 0;
+}
+
+/* Another filter of the same call follows: it reads the tag as it would alone. */
+static __always_inline void fusebpf_forget_tag(struct fusebpf_ctx *ctx)
+{
+	ctx->tagged = 0;
 }
 
 /* Tag of the second object: of a rename and a link the new directory, of a copy the target. */

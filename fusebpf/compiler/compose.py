@@ -32,7 +32,10 @@ from fusebpf.frozen import dataclass
 _CONTINUE = ir.Const(VERDICT, values.CONTINUE.value)
 _POSTFILTER = ir.Const(VERDICT, POSTFILTER)
 _CALL_DEFAULT = ir.Const(VERDICT, CALL_DEFAULT)
+_EIO = ir.Const(VERDICT, -5)
 _DEFAULT = DEFAULT_FILTER.name
+#: Each part of these reads the tag as it would alone.
+_TAGGING = ("lookup_prefilter", "lookup_postfilter")
 
 
 @dataclass(frozen=True)
@@ -104,10 +107,14 @@ class _Step:
         """The verdicts that it can come to."""
         return frozenset({POSTFILTER}) if self.does is None else self.part.may(self.does)
 
+    def contests(self, leaving: frozenset[int]) -> bool:
+        """Whether it can want somebody to be asked whom one of these verdicts leaves out."""
+        return any(self.may & ASKING - {verdict} for verdict in leaving)
+
 
 @dataclass(frozen=True)
 class Contest:
-    """A filter that can leave an operation to the daemon, and a set that asks for postfilters."""
+    """A filter that can leave an operation to the daemon, and a set that wants another asked."""
 
     part: Part
     function: ir.Function
@@ -118,17 +125,18 @@ class Contest:
 
 
 def contests(parts: Sequence[Part]) -> Iterator[Contest]:
-    """Where one of several filters of a hook switches off the postfilters that another asks for.
+    """Where one of several filters of a hook switches off whom another one asks for.
 
-    The kernel takes one verdict: where it names the daemon, no postfilter of the sets runs.
+    The kernel takes one verdict: where it names the daemon, no postfilter of the sets runs, and
+    the daemon is asked before or after.
     """
     parts = [piece for part in parts for piece in part.apart()]
     for hook in _hooks(parts):
         steps = [] if hook.endswith("_postfilter") else _steps(parts, hook)
         for step in steps:
             found = step.may & set(TO_DAEMON)
-            others = [s.part.name for s in steps if s is not step and POSTFILTER in s.may]
-            if step.does is not None and found and others:
+            others = [s.part.name for s in steps if s is not step and s.contests(found)]
+            if step.does is not None and others:
                 yield Contest(step.part, step.does, found, hook, others[0])
 
 
@@ -138,6 +146,11 @@ def _hooks(parts: Sequence[Part]) -> list[str]:
     for hook in list(hooks):
         if hook.endswith("_postfilter"):
             hooks[hook.replace("_postfilter", "_prefilter")] = None
+    for hook in list(hooks):
+        # Without a postfilter the kernel asks the default filters of all, whoever wanted it.
+        late = hook.replace("_prefilter", "_postfilter")
+        if late in HOOKS and _DEFAULT in hooks and any(part.asks(hook) for part in parts):
+            hooks[late] = None
     return list(hooks)
 
 
@@ -153,9 +166,8 @@ def joined(
     called = {
         step.does.name
         for hook, found in steps.items()
-        if _composed(parts, hook, found)
         for step in found
-        if step.does is not None
+        if step.does is not None and (step.does.hook != hook or _composed(parts, hook, found))
     }
     if any(_may_call_default(part) for part in parts) and len(parts) > 1:
         called |= {f.name for part in parts for f in part.of(_DEFAULT)}
@@ -164,9 +176,9 @@ def joined(
     out: list[ir.Function] = []
     taken = {f.name for part in parts for f in (*part.helpers, *part.filters)}
     for hook, found in steps.items():
-        if not found:
+        if not found and not (len(parts) > 1 and _wanted(parts, hook)):
             continue
-        only = found[0].does
+        only = found[0].does if found else None
         if only is not None and len(found) == 1 and only.name not in called:
             out.append(only)
             continue
@@ -262,6 +274,14 @@ def _steps(parts: Sequence[Part], hook: str) -> list[_Step]:
     return steps if own or (defaults and asking) else []
 
 
+def _wanted(parts: Sequence[Part], hook: str) -> bool:
+    """Whether a postfilter is asked for that no set has, and the default filters instead of it."""
+    before = hook.replace("_postfilter", "_prefilter")
+    return (
+        before != hook and any(p.of(_DEFAULT) for p in parts) and any(p.asks(before) for p in parts)
+    )
+
+
 def _after(part: Part, hook: str) -> list[ir.Function]:
     """A set's postfilters; its default filter is asked where it wants one and has none."""
     own = part.of(hook)[::-1]
@@ -274,6 +294,10 @@ def _composed(parts: Sequence[Part], hook: str, steps: list[_Step]) -> bool:
     return len(steps) > 1 or (
         len(parts) > 1 and hook != _DEFAULT and any(_may_call_default(s.part) for s in steps)
     )
+
+
+def _said(part: Part, function: ir.Function) -> frozenset[int]:
+    return verdicts(function, {f.name: f for f in (*part.helpers, *part.known)})
 
 
 def _may_call_default(part: Part) -> bool:
@@ -294,30 +318,41 @@ def _helper(part: ir.Function) -> ir.Function:
 
 def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
     functions = [step.does for step in steps if step.does is not None]
-    if all(function.file == file for function in functions):
+    if functions and all(function.file == file for function in functions):
         line = functions[0].line
     params = next((f.params for f in functions if f.hook == hook), None) or _params(hook)
     body: list[ir.Stmt] = []
-    verdicts = [f"verdict{number}" for number in range(1, len(steps) + 1)]
-    for step, name in zip(steps, verdicts, strict=True):
+    names = [f"verdict{number}" for number in range(1, len(steps) + 1)]
+    tagged = False
+    for step, name in zip(steps, names, strict=True):
         at = step.does.line if step.does is not None and step.does.file == file else line
+        if tagged:
+            body.append(ir.ForgetTag(at))
         body.append(ir.Assign(at, name, _verdict(step.does, params)))
         local = ir.Local(VERDICT, name)
         default = step.part.of(_DEFAULT)
+        tags = hook in _TAGGING and sets_tag((*step.part.helpers, *step.part.filters)) is not None
+        tagged = tagged or tags
         if hook != _DEFAULT and step.does is not None and _may_call_default(step.part):
             left = ir.Compare(BOOL, "==", local, _CALL_DEFAULT)
-            decided = _verdict(default[0], params) if default else _CONTINUE
-            body.append(ir.If(at, left, (ir.Assign(at, name, decided),), ()))
+            if step.does.hook != _DEFAULT:
+                decided = _verdict(default[0], params) if default else _CONTINUE
+                forget = (ir.ForgetTag(at),) if tags else ()
+                body.append(ir.If(at, left, (*forget, ir.Assign(at, name, decided)), ()))
+            if default and CALL_DEFAULT in _said(
+                step.part, default[0]
+            ):  # it has nobody to hand on to
+                body.append(ir.If(at, left, (ir.Assign(at, name, _EIO),), ()))
         refused = ir.Compare(BOOL, "<", local, _CONTINUE)
         body.append(ir.If(at, refused, (ir.Return(at, local),), ()))
     late = hook.endswith("_postfilter") and any(step.may - {USER_POSTFILTER} for step in steps)
-    body.append(ir.Return(line, _first_that_stands(verdicts, late)))
+    body.append(ir.Return(line, _first_that_stands(names, late)))
     return ir.Function(
         "all_default" if hook == _DEFAULT else f"all_{hook.removesuffix('filter')}",
         hook,
         line,
         params,
-        tuple(ir.LocalVar(name, VERDICT) for name in verdicts),
+        tuple(ir.LocalVar(name, VERDICT) for name in names),
         VERDICT,
         tuple(body),
         file,
@@ -325,15 +360,15 @@ def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
     )
 
 
-def _first_that_stands(verdicts: list[str], late: bool) -> ir.Expr:
+def _first_that_stands(names: list[str], late: bool) -> ir.Expr:
     """The first verdict other than CONTINUE; ``late`` takes none that means nothing afterwards."""
     result: ir.Expr = _CONTINUE
-    for name in reversed(verdicts):
+    for name in reversed(names):
         local = ir.Local(VERDICT, name)
         stands = ir.Compare(BOOL, "!=", local, _CONTINUE)
         if late:
             stands = ir.Compare(BOOL, "==", local, ir.Const(VERDICT, USER_POSTFILTER))
-        elif name == verdicts[-1]:
+        elif name == names[-1]:
             result = local
             continue
         result = ir.Conditional(VERDICT, stands, local, result)

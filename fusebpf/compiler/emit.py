@@ -415,6 +415,8 @@ class FunctionEmitter:
                 self._put(f"FUSEBPF_STORE({member}, {self.exprs.value(value)});")
             case ir.SetTag(value=value):
                 self._put(f"(void)fusebpf_set_tag({self.names.ctx}, {self.exprs.value(value)});")
+            case ir.ForgetTag():
+                self._put(f"fusebpf_forget_tag({self.names.ctx});")
             case ir.MapSet():
                 self._lines(self.maps.set(stmt))
             case ir.MapUpdate():

@@ -261,7 +261,8 @@ class _Build:
                 f"{'what has no filter of its own' if hook == DEFAULT_FILTER.name else hook}; the "
                 f"postfilters that {contest.asking!r} asks for would not run",
                 "return CONTINUE or POSTFILTER there, or leave one of the two out of the joined "
-                "set",
+                "set; beside a default filter that means other operations, a filter of this one "
+                "that returns CONTINUE",
             )
 
     def _check_kept(self, function: ir.Function, part: Part, parts: Sequence[Part]) -> None:
@@ -274,6 +275,7 @@ class _Build:
             known = {f.name: f for f in other.helpers}
             for second in other.deciding("lookup"):
                 beside = second.hook in (function.hook, DEFAULT_FILTER.name)
+                beside = beside or second in part.predicates
                 if second is function or (other is part and not beside):
                     continue
                 if impurity(second, known):

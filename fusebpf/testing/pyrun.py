@@ -98,6 +98,7 @@ class PyRun:
         self._case = Case()
         self._opcode = 0
         self._tag: int | None = None
+        self._read_back: int | None = None
         self._cleared, self._kept_ns = False, 0
         #: Of the last call: every statement that ran, and the one that gave the verdict.
         self.steps: list[Step] = []
@@ -115,7 +116,7 @@ class PyRun:
         self._case = case
         self.steps, self.decided, self._origin = [], None, None
         self._opcode = (case.opcode or hook.opcode) & FUSE_OPCODE_FILTER
-        self._tag = None
+        self._tag = self._read_back = None
         self._cleared, self._kept_ns = False, 0
         self._contents = {name: dict(case.maps.get(name, {})) for name in self._maps}
         self._events = {event.name: [] for event in self.program.events}
@@ -194,7 +195,9 @@ class PyRun:
             case ir.SetTag(value=value):
                 tag = self._int(value, frame)
                 if self._opcode == _LOOKUP:
-                    self._tag = tag
+                    self._tag = self._read_back = tag
+            case ir.ForgetTag():
+                self._read_back = None
             case ir.Replace(param=param, value=value):
                 new_bytes = self._bytes(value, frame)
                 if not 0 < len(new_bytes) <= _NAME_MAX and param in self._names:
@@ -551,7 +554,7 @@ class PyRun:
             case "error_in":
                 return case.error_in
             case "tag":
-                return case.tag if self._tag is None else self._tag
+                return case.tag if self._read_back is None else self._read_back
             case "tag2":
                 return case.tag2
             case "ktime":

@@ -466,6 +466,8 @@ def word_of(uid: u32) -> Verdict:
         ('hiding("b"), leaving("a", USER_POSTFILTER)', "USER_POSTFILTER"),
         ('leaving("a", USER_PREFILTER), watching("b"), leaving("c", CONTINUE)', "USER_PREFILTER"),
         ('leaving("a", USER, True), hiding("b")', "USER"),
+        ('leaving("a", USER), leaving("b", USER_PREFILTER)', "USER"),
+        ('leaving("b", USER_PREFILTER), leaving("a", USER_POSTFILTER)', "USER_POSTFILTER"),
     ],
 )
 def test_no_set_leaves_to_the_daemon_what_another_wants_to_see(
@@ -490,3 +492,142 @@ def test_a_set_that_asks_for_nothing_is_joined_to_one_of_the_daemon(tmp_path: Pa
     for join in joins:
         path.write_text(HEAD + DAEMON + f'filters = FilterSet("all", {join})\n')
         assert "E285" not in [d.code for d in compile_file(path).result.diagnostics]
+
+
+TAGS = """
+tags = FilterSet("tags")
+
+@tags.lookup.pre
+def marks(ctx: Context, name: Name):
+    if name == "vault":
+        ctx.tag = 7
+    elif name == "public":
+        ctx.tag = 0
+    elif name == "handed":
+        ctx.tag = 7
+        return CALL_DEFAULT
+    if ctx.tag == 7 and name == "vault":
+        return CALL_DEFAULT
+
+@tags.default
+def rest(ctx: Context):
+    return CONTINUE if ctx.tag == 7 else -EXDEV
+
+@tags.visible
+def shown(ctx: Context, name: Name) -> bool:
+    return ctx.tag != 9
+"""
+BEHIND = """
+other = FilterSet("other")
+
+@other.lookup.pre
+def sees(ctx: Context, name: Name):
+    return -EDQUOT if ctx.tag == 5 else CONTINUE
+"""
+
+
+@pytest.mark.parametrize("join", ["tags", "tags, other"])
+def test_a_tag_is_read_as_by_each_set_alone(tmp_path: Path, join: str) -> None:
+    """Not as what another of the joined filters made it, but that which set it reads it back."""
+    source = HEAD + TAGS + (BEHIND if "other" in join else "")
+    source += f'filters = FilterSet("all", {join})\n'
+    with runs_of(tmp_path / "joined.py", source) as runs:
+
+        def looked_up(name: bytes, tag: int) -> tuple[int, int | None]:
+            outcome = runs.run("lookup_prefilter", Case(buffers={"name": name}, tag=tag))
+            return outcome.verdict, outcome.tag
+
+        # Read back where it was set; by the default filter as the operation began.
+        assert looked_up(b"vault", 1) == (-18, 7)
+        assert looked_up(b"handed", 7) == (0, 7)
+        assert looked_up(b"handed", 0) == (-18, 7)
+        # The predicate is for the directory that the name is in, as in its listing.
+        assert looked_up(b"public", 9) == (-2, 0)
+        assert looked_up(b"public", 7) == (0, 0)
+        assert looked_up(b"x", 5) == (-122 if "other" in join else 0, None)
+
+
+LATE = """
+def deciding(name, said, before=None, asks=False):
+    filters = FilterSet(name)
+
+    @filters.default
+    def rest(ctx: Context):
+        calls[0] += 1
+        return said
+
+    @filters.open.pre
+    def opens(ctx: Context, req: OpenIn):
+        return POSTFILTER if asks else CONTINUE
+
+    return filters
+
+shared = FilterSet("shared")
+calls = shared.array("calls", value=u64, max_entries=1)
+
+@shared.mkdir.pre
+def makes(ctx: Context, req: MkdirIn, name: Name):
+    return CONTINUE
+"""
+
+
+@pytest.mark.parametrize(
+    ("join", "verdict", "calls"),
+    [
+        # Only the default filter of the set that wanted a postfilter is asked for one.
+        ('deciding("a", -EPERM), deciding("b", CONTINUE, asks=True)', 0, 1),
+        ('deciding("a", -EPERM, asks=True), deciding("b", CONTINUE)', -1, 1),
+        ('deciding("a", USER), deciding("b", USER_POSTFILTER, asks=True)', 4, 1),
+        # One that hands on has nobody behind it, and is asked once.
+        ('deciding("a", CALL_DEFAULT, asks=True), deciding("b", CONTINUE)', -5, 1),
+    ],
+)
+def test_whoever_wanted_a_postfilter_has_its_default_filter_asked(
+    tmp_path: Path, join: str, verdict: int, calls: int
+) -> None:
+    source = HEAD + LATE + f'filters = FilterSet("all", shared, {join})\n'
+    with runs_of(tmp_path / "joined.py", source) as runs:
+        assert runs.run("open_prefilter", Case()).verdict == 3
+        outcome = runs.run("open_postfilter", Case())
+        assert (outcome.verdict, outcome.maps["calls"].get(0, 0)) == (verdict, calls)
+
+
+def test_who_wants_a_postfilter_and_has_no_default_filter_gets_none(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + LATE
+        + """
+b = FilterSet("b")
+
+@b.open.pre
+def asks(ctx: Context, req: OpenIn):
+    return POSTFILTER
+
+filters = FilterSet("all", shared, deciding("a", -EPERM), b)
+"""
+    )
+    with runs_of(tmp_path / "joined.py", source) as runs:
+        outcome = runs.run("open_postfilter", Case())
+        assert (outcome.verdict, outcome.maps["calls"].get(0, 0)) == (0, 0)
+
+
+def test_a_kept_answer_is_not_one_that_a_predicate_gives(tmp_path: Path) -> None:
+    path = tmp_path / "kept.py"
+    path.write_text(
+        HEAD
+        + """
+filters = FilterSet("kept")
+
+@filters.visible
+def shown(ctx: Context, name: Name) -> bool:
+    return not (name == ".git" and ctx.uid == 1000)
+
+@filters.lookup.post
+def keeping(ctx: Context, name: Name, out: EntryOut, entries: Buffer):
+    if ctx.error_in == 0:
+        ctx.keep_answer(1 << 40)
+"""
+    )
+    with pytest.raises(BuildError) as caught:
+        compile_file(path)
+    assert "[E284]" in caught.value.render()

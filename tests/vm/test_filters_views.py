@@ -262,7 +262,7 @@ from fusebpf.constants import *
 from fusebpf.types import *
 
 setting, reading = FilterSet("setting"), FilterSet("reading")
-seen = setting.array("seen", value=u64, max_entries=4)
+seen = setting.array("seen", value=u64, max_entries=5)
 
 
 def count(ctx: Context, name: Name) -> None:
@@ -280,9 +280,11 @@ def sets(ctx: Context, name: Name):
         ctx.tag |= 1
         ctx.tag |= 2
         count(ctx, name)
+        seen[4] = ctx.tag
     elif name == "below":
         seen[0] = ctx.tag
         ctx.tag += 1
+        seen[4] = ctx.tag
 
 
 @reading.lookup.pre
@@ -306,7 +308,8 @@ filters = FilterSet("tags", setting, reading)
 """
 
 
-def test_a_tag_is_read_back_in_the_call_that_set_it(tmp_path: Path) -> None:
+def test_a_tag_is_read_back_by_the_filter_that_set_it(tmp_path: Path) -> None:
+    """What is joined behind it reads the directory's, as it would alone."""
     mnt, path = tmp_path / "mnt", tmp_path / "tags.py"
     path.write_text(TAGS)
     with shown(tmp_path, {"marked/below": "b", "marked/plain": "p", "plain": "p"}, path) as mount:
@@ -314,15 +317,15 @@ def test_a_tag_is_read_back_in_the_call_that_set_it(tmp_path: Path) -> None:
 
         def seen(name: str) -> list[int]:
             # Counted from a look-up of its own.
-            for index in range(4):
+            for index in range(5):
                 mount.maps["seen"][index] = 99
             if name == "marked":
                 (mnt / name).stat()
             else:
                 (mnt / name).read_text()
-            return [mount.maps["seen"][index] for index in range(4)]
+            return [mount.maps["seen"][index] for index in range(5)]
 
-        assert seen("marked") == [0, marked, 0, 99]
-        assert seen("plain") == [99, 0, 0, 0]
-        assert seen("marked/below") == [marked, marked + 1, marked, marked + 1]
-        assert seen("marked/plain") == [0, marked, marked, marked]
+        assert seen("marked") == [0, 0, 0, 99, marked]
+        assert seen("plain") == [99, 0, 0, 0, 99]
+        assert seen("marked/below") == [marked, marked, marked, marked + 1, marked + 1]
+        assert seen("marked/plain") == [0, marked, marked, marked, marked]

@@ -56,6 +56,13 @@ class SetTag:
 
 
 @dataclass(frozen=True)
+class ForgetTag:
+    """From here on the tag is read as the operation began with it, whatever was set."""
+
+    line: int
+
+
+@dataclass(frozen=True)
 class KeepAnswer:
     """The answer of this lookup holds for ``value`` nanoseconds (u64)."""
 
@@ -226,6 +233,7 @@ Stmt = (
     | MapFetch
     | SetField
     | SetTag
+    | ForgetTag
     | KeepAnswer
     | ClearError
     | Replace
