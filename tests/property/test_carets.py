@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A damaged token of an example is pointed at.
 
-``FUSEBPF_CARETS`` sets how many damages are tried, 60 by default. What is found is what a reader
+``FUSEBPF_CARETS`` sets how many damages are tried, 1,000 by default. What is found is what a reader
 sees first: at least 95 of 100 have the caret of an error on the token, notes not counted.
 """
 
@@ -14,7 +14,7 @@ import pytest
 
 from tests.property.carets import Damage, damage, hit
 
-COUNT = int(os.environ.get("FUSEBPF_CARETS", "60"))
+COUNT = int(os.environ.get("FUSEBPF_CARETS", "1000"))
 SEED = int(os.environ.get("FUSEBPF_SEED", "1"))
 
 
