@@ -62,8 +62,14 @@ def test_steps_wait_for_what_they_need(tmp_path: Path) -> None:
     }
 
 
+# Whoever runs the tests may have these ignored.
+HEARD = """
+import signal
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
+"""
 ENDLESS = """
-import sys
+import signal, sys
 from stepping import Step, ToldToEndError, ending_by_signals, run_all
 
 script = "trap 'touch {0}/told-$1; exit 9' TERM; touch {0}/began-$1; while :; do sleep 0.02; done"
@@ -73,8 +79,8 @@ steps = [
 try:
     with ending_by_signals():
         list(run_all(steps, 2))
-except ToldToEndError as signal:
-    sys.exit(128 + signal.number)
+except ToldToEndError as told:
+    sys.exit(128 + told.number)
 """
 
 
@@ -86,15 +92,18 @@ def test_a_hang_up_that_nohup_has_ignored_ends_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_what_runs_ends_with_it_and_nothing_more_begins(tmp_path: Path, number: int) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", ENDLESS, tmp_path],
+    with subprocess.Popen(
+        [sys.executable, "-c", HEARD + ENDLESS, tmp_path],
         env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
         stdout=subprocess.DEVNULL,
         start_new_session=True,
-    )
-    wait_for(tmp_path / "began-a", tmp_path / "began-b")
-    process.send_signal(number)
-    status = process.wait(timeout=60)
+    ) as process:
+        try:
+            wait_for(tmp_path / "began-a", tmp_path / "began-b")
+            process.send_signal(number)
+            status = process.wait(timeout=60)
+        finally:
+            process.kill()
     assert status == (-number if number == signal.SIGKILL else 128 + number)
     wait_for(tmp_path / "told-a", tmp_path / "told-b")
     assert not (tmp_path / "began-c").exists()

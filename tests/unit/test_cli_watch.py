@@ -110,6 +110,7 @@ def test_a_time_is_one_that_can_pass(command: str, seconds: str) -> None:
 TOLD = """
 import os, signal, sys
 from fusebpf.cli.interrupts import interrupts, pause
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored
 with interrupts() as seen:
     os.kill(os.getpid(), getattr(signal, sys.argv[1]))
     pause(seen, None)

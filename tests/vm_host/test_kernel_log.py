@@ -48,5 +48,5 @@ def test_a_failure_comes_with_the_kernels_log() -> None:
     failed = text.partition("_ test_fails _")[2]
     log = failed.partition("kernel log, last lines")[2]
     assert "what led to it" in log
-    again = ".venv/bin/fusebpf vm run --no-module -- python -m pytest"
+    again = ".venv/bin/fusebpf vm run --no-module --cpus 1 -- python -m pytest"
     assert f"{again} test_inner.py::test_fails\n" in log.partition(" again ")[2]
