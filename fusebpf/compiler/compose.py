@@ -64,10 +64,14 @@ class Part:
         asked = Part(self.name, (), self.predicates, known=self.helpers)
         return [*own, asked] if self.predicates else own
 
+    @property
+    def callable(self) -> dict[str, ir.Function]:
+        """The helpers that its functions can call, by name."""
+        return {f.name: f for f in (*self.helpers, *self.known)}
+
     def may(self, function: ir.Function) -> frozenset[int]:
         """The verdicts that one of its filters can come to, its default filter asked."""
-        helpers = {f.name: f for f in (*self.helpers, *self.known)}
-        found = verdicts(function, helpers)
+        found = verdicts(function, self.callable)
         if CALL_DEFAULT not in found:
             return found
         return frozenset().union(found - {CALL_DEFAULT}, *map(self.may, self._asked(function)))
@@ -80,8 +84,7 @@ class Part:
         """What decides an operation, before and after it; the default filter where it is asked."""
         hooks = (f"{op}_prefilter", f"{op}_postfilter")
         before, after = map(self.of, hooks)
-        helpers = {f.name: f for f in (*self.helpers, *self.known)}
-        handed = any(CALL_DEFAULT in verdicts(f, helpers) for f in (*before, *after))
+        handed = any(CALL_DEFAULT in verdicts(f, self.callable) for f in (*before, *after))
         asked = not before or handed or (not after and self.asks(hooks[0]))
         found = [f for f in self.all_filters if f.hook in hooks]
         return found + (self.of(_DEFAULT) if asked else [])
@@ -296,10 +299,6 @@ def _composed(parts: Sequence[Part], hook: str, steps: list[_Step]) -> bool:
     )
 
 
-def _said(part: Part, function: ir.Function) -> frozenset[int]:
-    return verdicts(function, {f.name: f for f in (*part.helpers, *part.known)})
-
-
 def _may_call_default(part: Part) -> bool:
     return any(
         expr == _CALL_DEFAULT
@@ -339,9 +338,8 @@ def _whole(hook: str, steps: list[_Step], file: str, line: int) -> ir.Function:
                 decided = _verdict(default[0], params) if default else _CONTINUE
                 forget = (ir.ForgetTag(at),) if tags else ()
                 body.append(ir.If(at, left, (*forget, ir.Assign(at, name, decided)), ()))
-            if default and CALL_DEFAULT in _said(
-                step.part, default[0]
-            ):  # it has nobody to hand on to
+            # The default filter has nobody to hand on to.
+            if default and CALL_DEFAULT in verdicts(default[0], step.part.callable):
                 body.append(ir.If(at, left, (ir.Assign(at, name, _EIO),), ()))
         refused = ir.Compare(BOOL, "<", local, _CONTINUE)
         body.append(ir.If(at, refused, (ir.Return(at, local),), ()))

@@ -251,11 +251,10 @@ class _Build:
             if id(function) in told:
                 continue
             told.add(id(function))
-            helpers = {f.name: f for f in (*part.helpers, *part.known)}
             hook = contest.hook.removesuffix("_prefilter")
             self.report(
                 function,
-                returning(function, helpers, contest.leaves),
+                returning(function, part.callable, contest.leaves),
                 "E285",
                 f"{function.name} of {part.name!r} can return {TO_DAEMON[min(contest.leaves)]} for "
                 f"{'what has no filter of its own' if hook == DEFAULT_FILTER.name else hook}; the "

@@ -13,7 +13,6 @@ import json
 import os
 import select
 import signal
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,11 +23,11 @@ from typing import Literal
 from fusebpf.errors import FusebpfError
 from fusebpf.frozen import dataclass
 from fusebpf.runtime import mountinfo, state, sysbpf
+from fusebpf.runtime.turns import FLOCK
 
 DIRECTORY = Path("/run/fusebpf")
 """Records and logs. /run is empty after boot, as the kernel is of links."""
 
-_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of fcntl(2), with 64-bit offsets
 _PATIENCE = 5.0  # seconds that a daemon gets to end, before it is told, and then killed
 _LOOK_SECONDS = 0.05
 
@@ -116,8 +115,8 @@ def found(link_id: int) -> tuple[DaemonStatus, Record] | None:
     try:
         with _path(link_id).open("rb") as file:
             record = Record(**json.loads(file.read()))
-            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            lock = _FLOCK.unpack(fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))
+            asked = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            lock = FLOCK.unpack(fcntl.fcntl(file.fileno(), fcntl.F_GETLK, asked))
     except (OSError, ValueError, TypeError):
         return None  # there is none, or it ends just now
     # Others may read the file, and with that take a lock for reading.

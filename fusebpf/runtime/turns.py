@@ -21,7 +21,7 @@ from fusebpf.errors import FusebpfError
 
 _PATIENCE = 30.0  # seconds; what takes so long is an umount(2) that waits for a disk or a daemon
 _LOOK_SECONDS = 0.05
-_FLOCK = struct.Struct("@hhqqi4x")  # struct flock of fcntl(2), with 64-bit offsets
+FLOCK = struct.Struct("@hhqqi4x")  # struct flock of fcntl(2), with 64-bit offsets
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def turn(place: Path, wait: bool = True) -> Iterator[None]:
 def _locked(lock: int, kind: int, byte: int) -> bool:
     """Whether the byte is locked or unlocked now; not, where another has it."""
     try:
-        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
+        fcntl.fcntl(lock, fcntl.F_OFD_SETLK, FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EACCES):
             return False
