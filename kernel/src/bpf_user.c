@@ -477,6 +477,7 @@ static int fbpf_ask_daemon(const struct fbpf_desc *desc, struct fbpf_op *op,
  * @in: its input
  * @ext: the error of the operation
  * @sink: where the answer goes
+ * @inode: held, so that nothing is told of a node that was forgotten
  */
 struct fbpf_note {
 	struct fuse_args args;
@@ -484,6 +485,7 @@ struct fbpf_note {
 	struct fuse_release_in in;
 	struct fbpf_error_ext ext;
 	struct fuse_release_in sink;
+	struct inode *inode;
 };
 
 static int fbpf_parse_note(struct fuse_args *args, int verdict, bool by_ioctl)
@@ -493,7 +495,10 @@ static int fbpf_parse_note(struct fuse_args *args, int verdict, bool by_ioctl)
 
 static void fbpf_note_end(FBPF_ARGS_END)
 {
-	kfree(container_of(args, struct fbpf_note, args));
+	struct fbpf_note *note = container_of(args, struct fbpf_note, args);
+
+	iput(note->inode);
+	kfree(note);
 }
 
 /*
@@ -508,6 +513,8 @@ static int fbpf_tell_daemon(const struct fbpf_desc *desc, struct fbpf_op *op,
 
 	note->reply.parse = fbpf_parse_note;
 	note->in = op->in.release;
+	ihold(op->inode);
+	note->inode = op->inode;
 	args->bpf = &note->reply;
 	args->end = fbpf_note_end;
 	args->force = true;
@@ -531,8 +538,10 @@ static int fbpf_tell_daemon(const struct fbpf_desc *desc, struct fbpf_op *op,
 		args->out_args[0].value = &note->sink;
 	}
 	if (fuse_simple_background(get_fuse_mount(op->inode), args,
-				   GFP_KERNEL | __GFP_NOFAIL))
+				   GFP_KERNEL | __GFP_NOFAIL)) {
+		iput(note->inode);
 		kfree(note);
+	}
 	return 0;
 }
 

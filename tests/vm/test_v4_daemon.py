@@ -32,7 +32,7 @@ IN_HEADER = struct.Struct("=IIQQIIIHH")
 OUT_HEADER = struct.Struct("=IiQ")
 ENTRY_BACKING, ENTRY_BPF, ENTRY_REMOVE_BACKING, ENTRY_REMOVE_BPF = 1, 2, 3, 4
 ENTRY_OUT = 128
-LOOKUP, INIT = 1, 26
+LOOKUP, FORGET, RELEASE, INIT = 1, 2, 18, 26
 
 
 class Op(NamedTuple):
@@ -127,7 +127,7 @@ class RawDaemon:
                 self.reply(request, init)
                 continue
             self.seen.append(request)
-            if opcode in (2, 42):  # FORGET: no answer
+            if opcode in (FORGET, 42):  # or several: no answer
                 continue
             answer = self.answer(request)
             try:
@@ -428,6 +428,38 @@ def test_wrong_ioctls(world: World) -> None:
     with suppress(OSError):
         fcntl.ioctl(world.daemon.fd, 0x4000E57E | 16 << 16, bytes(16))
         pytest.fail("an unknown ioctl was taken")
+
+
+def test_a_node_is_not_forgotten_before_its_release_is_told(world: World) -> None:
+    """Nobody waits for RELEASE: what it is about may be gone when the daemon comes to it."""
+    told: list[Request] = []
+    nodes = {b"held\0": 5, b"more\0": 6}
+    filters = entry(ENTRY_BPF, name=world.verdicts.name.encode())
+
+    def answer(request: Request) -> Answer:
+        if request.opcode == RELEASE | PREFILTER:
+            told.append(request)
+            return None
+        data = struct.pack("=QQ", nodes[request.body], 0).ljust(ENTRY_OUT, b"\0")
+        world.daemon.respond(request, data + entry(ENTRY_BACKING, fd=fd) + filters)
+        return None
+
+    def forgotten() -> bool:
+        Path("/proc/sys/vm/drop_caches").write_text("2\n")
+        return 5 in {request.nodeid for request in world.daemon.seen if request.opcode == FORGET}
+
+    world.daemon.answer = answer
+    world.verdicts.set("lookup", USER)
+    world.verdicts.set("release", USER_PREFILTER)
+    with opened(world.lower / "other") as fd:
+        os.close(os.open(world.mnt / "held", os.O_RDONLY))
+        assert eventually(lambda: bool(told))
+        for _ in range(3):  # the first may only take notice that it was used
+            forgotten()
+        os.stat(world.mnt / "more")  # is read after what was forgotten before
+        assert not forgotten()
+        world.daemon.reply(told[0], told[0].body)
+        assert eventually(forgotten)
 
 
 def test_the_device_before_a_mount() -> None:
