@@ -11,7 +11,7 @@
 #include <uapi/linux/ptrace.h>
 
 enum { WHOLE, LOWER, FILTER, PARTS };
-enum { PREFILTER, POSTFILTER };
+enum { PREFILTER, POSTFILTER, DEFAULT_FILTER };
 
 struct operation {
 	u64 stack;  /* of the entry: a return that was missed shows by it */
@@ -192,4 +192,9 @@ int leave_prefilter(struct pt_regs *ctx)
 int leave_postfilter(struct pt_regs *ctx)
 {
 	return answered(ctx, POSTFILTER);
+}
+
+int leave_default_filter(struct pt_regs *ctx)
+{
+	return answered(ctx, DEFAULT_FILTER);
 }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fusebpf.abi import HOOKS, VERDICTS
+from fusebpf.abi import DEFAULT_FILTER, HOOKS, VERDICTS
 from fusebpf.abi.protocol import REQUESTS
 from fusebpf.build.paths import share_dir
 from fusebpf.errors import FusebpfError, UnsupportedKernelError
@@ -27,9 +27,9 @@ from fusebpf.runtime.features import MODULE, FuseBpf
 
 Part = Literal["whole", "lower", "filter"]
 PARTS: tuple[Part, ...] = ("whole", "lower", "filter")
-Kind = Literal["prefilter", "postfilter"]
+Kind = Literal["prefilter", "postfilter", "default_filter"]
 #: In the order of bpf/trace.bcc.c, whose leave_* have these names.
-KINDS: tuple[Kind, ...] = ("prefilter", "postfilter")
+KINDS: tuple[Kind, ...] = ("prefilter", "postfilter", "default_filter")
 
 _VERDICT_NAMES = {value: name for name, value in VERDICTS.items()}
 
@@ -208,11 +208,10 @@ def _functions(kernel: FuseBpf) -> frozenset[str]:
 
 
 def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[tuple[str, Kind]]:
-    """The functions that call the filters of these hooks, and return their verdicts.
-
-    The default filter has none: the compiler puts its call into others.
-    """
+    """The functions that call the filters of these hooks, and return their verdicts."""
     found: list[tuple[str, Kind]] = []
+    if DEFAULT_FILTER.name in hooks and "fbpf_default" in functions:
+        found.append(("fbpf_default", "default_filter"))
     for hook in filter(None, map(HOOKS.get, hooks)):
         name = f"fbpf_{hook.op}_{hook.phase}"
         if name in functions:

@@ -78,7 +78,9 @@ static bool fbpf_has_post(const struct fuse_ops *ops,
 	       ((void * const *)ops)[fbpf_post_index(desc->hook)];
 }
 
-static int fbpf_default(const struct fuse_ops *ops, struct fbpf_op *op)
+/* A function by this name, as the others that call a filter are: for probes */
+static noinline __noclone int fbpf_default(const struct fuse_ops *ops,
+					   struct fbpf_op *op)
 {
 	int verdict = ops->default_filter(&op->meta);
 
