@@ -447,6 +447,7 @@ def test_command_line() -> None:
     assert any(word.endswith("readonly=on") and "root.img" in word for word in words)
     assert "-icount" not in words
     assert "multi" in words[words.index("-accel") + 1]
+    assert "-cx16" in words[words.index("-cpu") + 1].split(",")
     assert not any("virtio-blk-pci,drive=state" in word for word in words)
     kept = command_line(replace(spec, state=Path("/s,t")), 7, 8)
     (drive,) = (word for word in kept if word.startswith("id=state,"))
