@@ -286,7 +286,7 @@ def _bcc() -> _Outcome:
 
 
 def _bcc_headers() -> _Outcome:
-    from fusebpf.trace.latency import import_bcc
+    from fusebpf.trace.latency import headers_mend, import_bcc
 
     try:
         bcc = import_bcc()
@@ -299,7 +299,7 @@ def _bcc_headers() -> _Outcome:
         return (
             "missing",
             f"bcc compiles nothing for kernel {release}: {error}",
-            f"apt-get install linux-headers-{release}",
+            headers_mend(),
         )
     return _ok(f"bcc compiles for kernel {release}")
 

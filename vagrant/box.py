@@ -39,7 +39,7 @@ DISK_GB = 8
 _NEEDED_BYTES = 6 << 30
 
 COMMON = (
-    *("fusebpf", "python3-bpfcc", "bpftool", "python3-pytest"),
+    *("fusebpf", "python3-bpfcc", "xz-utils", "bpftool", "python3-pytest"),
     *("systemd-sysv", "udev", "dbus", "openssh-server", "sudo", "kmod", "e2fsprogs"),
     *("iproute2", "procps", "less", "nano", "man-db", "bash-completion"),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fusebpf import programs
 from fusebpf.abi import DEFAULT_FILTER, HOOKS, VERDICTS
 from fusebpf.abi.protocol import REQUESTS
 from fusebpf.build.paths import share_dir
@@ -32,6 +33,8 @@ Kind = Literal["prefilter", "postfilter", "default_filter"]
 KINDS: tuple[Kind, ...] = ("prefilter", "postfilter", "default_filter")
 
 _VERDICT_NAMES = {value: name for name, value in VERDICTS.items()}
+
+PACKED_HEADERS = Path("/sys/kernel/kheaders.tar.xz")
 
 #: Functions of this name pattern that are no lower operation.
 NOT_LOWER = frozenset({"fbpf_parse_backing", "fbpf_names_backing"})
@@ -111,7 +114,7 @@ class Tracer:
         except Exception as error:  # bcc raises no class of its own
             raise FusebpfError(
                 f"bcc cannot compile for this kernel: {error}",
-                f"it needs its headers: apt-get install linux-headers-{os.uname().release}",
+                f"it needs its headers: {headers_mend()}",
             ) from None
         try:
             for name, kind in _filters(status.hooks, functions):
@@ -193,6 +196,16 @@ def import_bcc() -> Any:
             "apt-get install python3-bpfcc, and run fusebpf with the system's python3",
         ) from None
     return bcc
+
+
+def headers_mend() -> str:
+    """The command that gives bcc the running kernel's headers, if those are what it lacks.
+
+    bcc unpacks what the kernel brings itself (CONFIG_IKHEADERS, kernel/kheaders.c) with tar and xz.
+    """
+    if PACKED_HEADERS.exists() and programs.find("xz") is None:
+        return "apt-get install xz-utils"
+    return f"apt-get install linux-headers-{os.uname().release}"
 
 
 def _functions(kernel: FuseBpf) -> frozenset[str]:

@@ -139,6 +139,16 @@ def test_tracing_needs_headers(
     assert ("apt-get install linux-headers-" in entry["mend"]) == (state == "missing")
 
 
+def test_packed_headers_need_xz(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(latency, "import_bcc", lambda: _Bcc("tar: Child returned status 2"))
+    monkeypatch.setattr(latency, "PACKED_HEADERS", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    entry = findings(capsys, "--for", "trace")[1]["headers for bcc"]
+    assert entry["mend"] == "apt-get install xz-utils"
+
+
 def test_text_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
     run(["doctor"])
     out = capsys.readouterr().out
