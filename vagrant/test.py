@@ -81,9 +81,11 @@ def interrupted(names: list[str], times: int) -> list[str]:
         number = _WAYS[turn % len(_WAYS)]
         with subprocess.Popen([sys.executable, __file__, *names], start_new_session=True) as child:
             try:
-                child.wait(moment)
+                status = child.wait(moment)
             except subprocess.TimeoutExpired:
                 child.send_signal(number)
+            else:
+                problems.append(f"run {turn} ended by itself, with {status}")
         deadline = time.monotonic() + 20
         while (left := traces() - before) and time.monotonic() < deadline:
             time.sleep(0.1)  # the kernel is ending the namespace
@@ -110,7 +112,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("vagrant-test: root is needed (namespaces, libvirt)", file=sys.stderr)
         return 1
-    if interrupted(names, known.interrupt):
+    if problems := interrupted(names, known.interrupt):
+        print("vagrant-test:", "; ".join(problems), file=sys.stderr)
         return 1
     return run(names, options)
 
