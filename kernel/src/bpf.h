@@ -306,7 +306,10 @@ static inline const struct cred *fbpf_cred(const struct fbpf_mount *fb)
 	return fb->cred ?: current_cred();
 }
 
-/* Lower calls run between these two, but for those that switch by themselves */
+/*
+ * Lower calls run between these two, but for those that switch by themselves. The
+ * super block holds the credentials, and is held by what the call is about.
+ */
 static inline const struct cred *fbpf_enter(const struct fbpf_mount *fb)
 {
 	return fbpf_override(fbpf_cred(fb));
@@ -435,9 +438,11 @@ static inline bool fbpf_answer_holds(const struct fbpf_dentry *fd)
 /* bpf_namei.c, the operations without filters */
 extern const struct inode_operations fbpf_dir_inode_operations;
 const struct cred *fbpf_enter_create(struct super_block *sb);
+void fbpf_leave_create(const struct cred *old);
 struct fbpf_change {
 	const struct cred *old;
 	struct inode *lower_dir;
+	bool create;
 };
 
 struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,

@@ -45,20 +45,33 @@ static const struct cred *fbpf_new_creator(struct fbpf_mount *fb)
 	return cred;
 }
 
-/* Lower credentials for a new file: its owner is the caller */
+/*
+ * Lower credentials for a new file: its owner is the caller. They are in effect,
+ * and held, until fbpf_leave_create(): the next creator replaces them.
+ */
 const struct cred *fbpf_enter_create(struct super_block *sb)
 {
 	struct fbpf_mount *fb = fbpf_sb(sb);
-	const struct cred *cred, *old;
+	const struct cred *cred;
 
-	if (!fb->cred)
-		return fbpf_enter(fb);
-	cred = fbpf_last_creator(fb) ?: fbpf_new_creator(fb);
-	if (!cred)
-		return ERR_PTR(-ENOMEM);
-	old = fbpf_override(cred);
-	put_cred(cred);
-	return old;
+	if (fb->cred)
+		cred = fbpf_last_creator(fb) ?: fbpf_new_creator(fb);
+	else
+		cred = get_current_cred();
+	return cred ? fbpf_override(cred) : ERR_PTR(-ENOMEM);
+}
+
+void fbpf_leave_create(const struct cred *old)
+{
+	put_cred(fbpf_revert(old));
+}
+
+static void fbpf_change_leave(const struct fbpf_change *change)
+{
+	if (change->create)
+		fbpf_leave_create(change->old);
+	else
+		fbpf_leave(change->old);
 }
 
 static bool fbpf_still_there(const struct dentry *lower,
@@ -156,6 +169,7 @@ struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
 		return ERR_PTR(err);
 	change->lower_dir = fbpf_lower_inode(dir);
 	inode_lock_nested(change->lower_dir, I_MUTEX_PARENT);
+	change->create = create;
 	change->old = create ? fbpf_enter_create(dir->i_sb) : fbpf_enter(fb);
 	if (IS_ERR(change->old)) {
 		err = PTR_ERR(change->old);
@@ -165,7 +179,7 @@ struct dentry *fbpf_change_begin(struct fbpf_change *change, struct inode *dir,
 	if (!IS_ERR(lower))
 		return lower;
 	err = PTR_ERR(lower);
-	fbpf_leave(change->old);
+	fbpf_change_leave(change);
 unlock:
 	inode_unlock(change->lower_dir);
 	mnt_drop_write(fb->mnt);
@@ -176,7 +190,7 @@ unlock:
 void fbpf_change_end(struct fbpf_change *change, struct inode *dir,
 		     struct dentry *lower)
 {
-	fbpf_leave(change->old);
+	fbpf_change_leave(change);
 	inode_unlock(change->lower_dir);
 	mnt_drop_write(fbpf_sb(dir->i_sb)->mnt);
 	dput(lower);
@@ -401,6 +415,7 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 {
 	const struct fbpf_mount *fb = fbpf_sb(old_dir->i_sb);
 	const struct cred *cred;
+	bool whiteout;
 	int err;
 
 	if (flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT))
@@ -424,13 +439,16 @@ int fbpf_rename_lower(struct inode *old_dir, struct dentry *old,
 	fbpf_mark_moving(old, raw_read_seqcount(&old->d_seq));
 	fbpf_mark_moving(new, raw_read_seqcount(&new->d_seq));
 	/* A whiteout is a new file */
-	cred = flags & RENAME_WHITEOUT ? fbpf_enter_create(old->d_sb) :
-					 fbpf_enter(fb);
+	whiteout = flags & RENAME_WHITEOUT;
+	cred = whiteout ? fbpf_enter_create(old->d_sb) : fbpf_enter(fb);
 	if (IS_ERR(cred)) {
 		err = PTR_ERR(cred);
 	} else {
 		err = fbpf_rename_locked(fb, old, new, flags);
-		fbpf_leave(cred);
+		if (whiteout)
+			fbpf_leave_create(cred);
+		else
+			fbpf_leave(cred);
 	}
 	/* Of two links of one file nothing moves below, and no count says so */
 	if (err)

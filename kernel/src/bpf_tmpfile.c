@@ -67,7 +67,7 @@ static int fbpf_tmpfile_backing(struct fbpf_op *op, void *data)
 	}
 	lower = backing_tmpfile_open(call->file, flags, &lower_dir, mode,
 				     current_cred());
-	fbpf_leave(old);
+	fbpf_leave_create(old);
 	if (IS_ERR(lower))
 		err = PTR_ERR(lower);
 	else

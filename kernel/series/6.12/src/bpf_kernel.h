@@ -56,15 +56,18 @@ static inline unsigned long inode_state_read_once(const struct inode *inode)
 	return READ_ONCE(inode->i_state);
 }
 
-/* Credentials that are in effect have a reference */
+/*
+ * As override_creds() since 6.14: no reference, which all processors would write
+ * to the same place. The caller knows what keeps @cred. Return: what was in effect
+ */
 static inline const struct cred *fbpf_override(const struct cred *cred)
 {
-	return override_creds(cred);
+	return rcu_replace_pointer(current->cred, cred, true);
 }
 
-static inline void fbpf_revert(const struct cred *old)
+static inline const struct cred *fbpf_revert(const struct cred *old)
 {
-	revert_creds(old);
+	return fbpf_override(old);
 }
 
 static inline struct dentry *fbpf_lookup_one(struct mnt_idmap *idmap,

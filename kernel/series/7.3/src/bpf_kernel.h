@@ -79,15 +79,14 @@ static inline int fbpf_call_mkdir(const struct inode_operations *ops,
 	return 0;
 }
 
-/* Credentials that are in effect have a reference, as the source expects it */
 static inline const struct cred *fbpf_override(const struct cred *cred)
 {
-	return override_creds(get_cred(cred));
+	return override_creds(cred);
 }
 
-static inline void fbpf_revert(const struct cred *old)
+static inline const struct cred *fbpf_revert(const struct cred *old)
 {
-	put_cred(revert_creds(old));
+	return revert_creds(old);
 }
 
 static inline struct dentry *fbpf_lookup_one(struct mnt_idmap *idmap,
