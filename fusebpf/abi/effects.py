@@ -24,6 +24,13 @@ class Effect:
     stays: str = ""
 
 
+#: Results of an operation that tell a postfilter what is there; a change has no effect. By hook.
+SHOWN: dict[str, str] = {
+    "lookup_postfilter": "entry_out.attr",
+    "create_open_postfilter": "entry_out.attr",
+    "setattr_postfilter": "attr_out",
+}
+
 _NO_OBJECT = "there is no object"
 _NO_CHANGE = "the kernel would take the name for gone, or moved"
 _NO_CONTENT = "there is no content"

@@ -72,11 +72,22 @@ class Members(MapStores):
             self._read_only(target, param)
             return []
         self.writes.add(param)
+        self._warn_if_shown(target, ".".join((self.params[param].arg, *field.expr.path)))
         made = self.convert(value, operand, field.expr.type, store=True)
         self.flow = self.flow.forget(".".join((param, *field.expr.path)))
         if made is None:
             return []
         return [ir.SetField(node.lineno, param, field.expr.struct, field.expr.path, made)]
+
+    def _warn_if_shown(self, target: ast.expr, member: str) -> None:
+        shown = effects.SHOWN.get(self.hook or "")
+        if shown is not None and f"{member}.".startswith(f"{shown}."):
+            self.warn(
+                target,
+                "W106",
+                f"a change of {self.source_of(target)} has no effect: it tells what is there",
+                "what stat(2) gives is changed by @filters.getattr.post",
+            )
 
     def _read_only(self, target: ast.expr, param: str) -> None:
         assert self.hook is not None
