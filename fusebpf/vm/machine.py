@@ -65,6 +65,7 @@ class MachineSpec:
     def acceleration(self) -> tuple[str, ...]:
         """QEMU's arguments for it."""
         if self.counted:
+            # All of it: what is counted are the instructions of a processor as people have it
             return ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-cpu", "max")
         if self.accel == "kvm":
             return ("-accel", "kvm", "-cpu", "host")

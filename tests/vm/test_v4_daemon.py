@@ -32,7 +32,7 @@ IN_HEADER = struct.Struct("=IIQQIIIHH")
 OUT_HEADER = struct.Struct("=IiQ")
 ENTRY_BACKING, ENTRY_BPF, ENTRY_REMOVE_BACKING, ENTRY_REMOVE_BPF = 1, 2, 3, 4
 ENTRY_OUT = 128
-LOOKUP, FORGET, RELEASE, INIT = 1, 2, 18, 26
+LOOKUP, FORGET, RELEASE, INIT, BATCH_FORGET = 1, 2, 18, 26, 42
 
 
 class Op(NamedTuple):
@@ -127,7 +127,7 @@ class RawDaemon:
                 self.reply(request, init)
                 continue
             self.seen.append(request)
-            if opcode in (FORGET, 42):  # or several: no answer
+            if opcode in (FORGET, BATCH_FORGET):  # no answer
                 continue
             answer = self.answer(request)
             try:
@@ -151,6 +151,13 @@ class RawDaemon:
 
     def of(self, opcode: int) -> list[Request]:
         return [request for request in self.seen if request.opcode == opcode]
+
+    def forgotten(self) -> set[int]:
+        """Nodes that FORGET came for, alone or with others."""
+        found = {request.nodeid for request in self.of(FORGET)}
+        for request in self.of(BATCH_FORGET):
+            found |= {node for node, _times in struct.iter_unpack("=QQ", request.body[8:])}
+        return found
 
 
 class World(SimpleNamespace):
@@ -446,7 +453,7 @@ def test_a_node_is_not_forgotten_before_its_release_is_told(world: World) -> Non
 
     def forgotten() -> bool:
         Path("/proc/sys/vm/drop_caches").write_text("2\n")
-        return 5 in {request.nodeid for request in world.daemon.seen if request.opcode == FORGET}
+        return 5 in world.daemon.forgotten()
 
     world.daemon.answer = answer
     world.verdicts.set("lookup", USER)
