@@ -360,10 +360,11 @@ def bpf(place: Place) -> list[str]:
 
 @attempt(*[("EACCES", "EROFS")] * 2, ("EACCES", "EROFS"), "EPERM", "EPERM")
 def kernel_settings(place: Place) -> list[str]:
-    """By which root could have a program run outside."""
+    """By which root could have a program run outside, or end all."""
+    sysrq = "/proc/sysrq-trigger"  # which a kernel may do without
     return tried(
         lambda: opened("/proc/sys/kernel/core_pattern", os.O_WRONLY),
-        lambda: opened("/proc/sysrq-trigger", os.O_WRONLY),
+        lambda: opened(sysrq if os.path.exists(sysrq) else "/proc/sys/kernel/panic", os.O_WRONLY),
         lambda: opened("/sys/kernel/profiling", os.O_WRONLY),
         lambda: libc.syscall(175, b"", 0, b""),  # init_module
         lambda: libc.syscall(313, 0, b"", 0),  # finit_module
