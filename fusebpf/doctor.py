@@ -286,7 +286,7 @@ def _bcc() -> _Outcome:
 
 
 def _bcc_headers() -> _Outcome:
-    from fusebpf.trace.latency import headers_mend, import_bcc
+    from fusebpf.trace.latency import compiled, headers_mend, import_bcc
 
     try:
         bcc = import_bcc()
@@ -294,7 +294,7 @@ def _bcc_headers() -> _Outcome:
         return "untried", "bcc would tell", ""
     release = os.uname().release
     try:
-        bcc.BPF(text=b"#include <linux/fs.h>\n", cflags=["-w"]).cleanup()
+        compiled(bcc, "#include <linux/fs.h>\n").cleanup()
     except Exception as error:  # bcc raises no class of its own
         return (
             "missing",

@@ -12,7 +12,8 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -106,10 +107,10 @@ class Tracer:
                 "as root: sysctl kernel.kptr_restrict=1, and no lockdown",
             )
         try:
-            self._bpf = bcc.BPF(
-                text=(share_dir("bpf") / "trace.bcc.c").read_text(encoding="utf-8"),
-                # Not to be warned of the kernel's headers
-                cflags=["-w", *_defines(entry.device, kernel)],
+            self._bpf = compiled(
+                bcc,
+                (share_dir("bpf") / "trace.bcc.c").read_text(encoding="utf-8"),
+                *_defines(entry.device, kernel),
             )
         except Exception as error:  # bcc raises no class of its own
             raise FusebpfError(
@@ -196,6 +197,25 @@ def import_bcc() -> Any:
             "apt-get install python3-bpfcc, and run fusebpf with the system's python3",
         ) from None
     return bcc
+
+
+def compiled(bcc: Any, text: str, *defines: str) -> Any:
+    """A program of bcc, loaded. Raises what bcc raises, which has no class of its own."""
+    with _stdout_is_stderr():
+        # Not to be warned of the kernel's headers
+        return bcc.BPF(text=text.encode(), cflags=["-w", *defines])
+
+
+@contextmanager
+def _stdout_is_stderr() -> Iterator[None]:
+    """For code in C++ that tells what it lacks on fd 1, where a command's answer goes."""
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)
 
 
 def headers_mend() -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ class _Bcc:
 
     def BPF(self, *, text: bytes, cflags: list[str]) -> _Bcc:
         assert b"#include <linux/" in text
+        os.write(1, b"Unable to find kernel headers.\n")  # as its code in C++ does
         if self._failure:
             raise Exception(self._failure)
         return self
@@ -127,13 +129,13 @@ class _Bcc:
     ("failure", "state"), [("", "ok"), ("Failed to compile BPF module <text>", "missing")]
 )
 def test_tracing_needs_headers(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     failure: str,
     state: str,
 ) -> None:
     monkeypatch.setattr(latency, "import_bcc", lambda: _Bcc(failure))
-    entry = findings(capsys, "--for", "trace")[1]["headers for bcc"]
+    entry = findings(capfd, "--for", "trace")[1]["headers for bcc"]
     assert entry["state"] == state
     assert failure in entry["found"]
     assert ("apt-get install linux-headers-" in entry["mend"]) == (state == "missing")
@@ -147,6 +149,11 @@ def test_packed_headers_need_xz(
     monkeypatch.setenv("PATH", str(tmp_path))
     entry = findings(capsys, "--for", "trace")[1]["headers for bcc"]
     assert entry["mend"] == "apt-get install xz-utils"
+
+
+def test_what_bcc_says_is_no_part_of_the_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    """It says much where it finds no headers."""
+    findings(capfd, "--for", "trace")
 
 
 def test_text_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
