@@ -7,7 +7,7 @@ import click
 
 
 @click.command()
-def lsp() -> None:
+def lsp() -> int:
     """Serve an editor on stdin and stdout, by the Language Server Protocol.
 
     It shows the findings of filter files as they are typed, offers the edits that mend them,
@@ -15,7 +15,7 @@ def lsp() -> None:
     to be read, as `fusebpf check` does.
     """
     try:
-        from fusebpf.lsp.server import server
+        from fusebpf.lsp.server import serve
     except ModuleNotFoundError as error:
         from fusebpf.errors import FusebpfError
 
@@ -25,4 +25,4 @@ def lsp() -> None:
             "the language server needs pygls, which is not installed",
             "pip install 'fusebpf[lsp]'",
         ) from None
-    server.start_io()
+    return serve()

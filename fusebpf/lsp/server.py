@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from urllib.parse import unquote, urlparse
@@ -30,6 +31,20 @@ _KINDS = {
 server = LanguageServer("fusebpf", __version__)
 #: What was found last, by URI: an editor asks for the edits of a place.
 _found: dict[str, list[types.Diagnostic]] = {}
+
+
+def serve() -> int:
+    """Serve until the editor leaves. The exit status is 1 when it did not ask for that before."""
+    asked: list[None] = []
+
+    @server.feature(types.SHUTDOWN)
+    def _asked(_params: None) -> None:
+        asked.append(None)
+
+    # pygls closes what it writes to; stdout is the caller's.
+    with os.fdopen(os.dup(1), "wb") as out:
+        server.start_io(stdout=out)
+    return 0 if asked else 1
 
 
 @server.feature(types.TEXT_DOCUMENT_DID_OPEN)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -154,3 +156,19 @@ def test_hover_of_structs_members_and_verdicts() -> None:
     assert hover(text, 1, 9) == "`req.flags`: u32"
     assert "then call the postfilter" in (hover(text, 2, 12) or "")
     assert hover(text, 2, 5) is None
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"), [(("initialize", "shutdown", "exit"), 0), (("initialize", "exit"), 1)]
+)
+def test_the_status_says_whether_the_editor_took_leave(steps: tuple[str, ...], status: int) -> None:
+    asked = {"jsonrpc": "2.0", "params": {"capabilities": {}, "processId": None, "rootUri": None}}
+    sent = b""
+    for number, method in enumerate(steps):
+        message = {**asked, "method": method} | ({} if method == "exit" else {"id": number})
+        body = json.dumps(message).encode()
+        sent += b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    command = [sys.executable, "-m", "fusebpf.cli", "lsp"]
+    done = subprocess.run(command, input=sent, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (status, b"")
+    assert done.stdout.count(b"Content-Length") == len(steps) - 1
