@@ -2,7 +2,8 @@
 """What a mount of `guard mount --audit` refused: to whom, which path, by which rule.
 
 An event has a name and the number of the inode of its directory, or that of an inode alone. The
-tree is walked for its path once, and then the rules are asked as `guard explain` does.
+tree is walked for its path, which is looked at again when another event has the inode, and then
+the rules are asked as `guard explain` does.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class _Places:
     """Paths of a tree by the numbers of their inodes."""
 
     def __init__(self, tree: Path) -> None:
+        self._root = tree
         self._tree = os.fsencode(tree)
         self._known: dict[int, bytes] = {0: b""}
         self._walk: Iterator[tuple[int, bytes]] = iter(())
@@ -65,7 +67,7 @@ class _Places:
 
     def find(self, inode: int) -> bytes | None:
         """A path, "" for the root of the tree; None when it is not there."""
-        if inode in self._known:
+        if self._is_known(inode):
             return self._known[inode]
         if (found := self._on(inode)) is not None:
             return found
@@ -76,6 +78,23 @@ class _Places:
         found = self._on(inode)
         self._next = time.monotonic() + _SHARE * (time.monotonic() - begun)
         return found
+
+    def _is_known(self, inode: int) -> bool:
+        """Whether its path is known; one that another has by now, or none, is forgotten."""
+        path = self._known.get(inode)
+        if not path:
+            return path is not None  # the root is where it is
+        try:
+            found = os.lstat(_joined(self._tree, path))
+            # What is mounted there has another number than the listing gave.
+            there = found.st_ino & _INODES == inode or found.st_dev != self._root.stat().st_dev
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        except OSError:
+            there = True  # refused to us
+        if not there:
+            del self._known[inode]
+        return there
 
     def _on(self, inode: int) -> bytes | None:
         """Walk on until it is found, or to the end."""

@@ -171,6 +171,46 @@ def test_what_is_made_later_is_found(tree: Path) -> None:
         assert time.monotonic() < walked
 
 
+def found_at_last(refusals: Refusals, event: Event, path: bytes) -> Refusal:
+    """What is told of an event once its path is this one; until then it has none."""
+    # Walks are as long as the last one took, ten times, apart: nothing, here.
+    walked = time.monotonic() + 20
+    while True:
+        (refusal,) = refusals.of([event])
+        if refusal.path == path:
+            return refusal
+        assert refusal.path is None
+        assert time.monotonic() < walked
+
+
+def test_what_has_moved_is_told_where_it_is(tree: Path) -> None:
+    refusals = Refusals(parse_text(RULES, "rules"), tree)
+    event = Event(b"new", (tree / "kept/deep").stat().st_ino, READ_ONLY, of("mkdir"))
+    assert found_at_last(refusals, event, b"kept/deep/new").rule is not None
+    (tree / "kept").rename(tree / "src/moved")
+    assert found_at_last(refusals, event, b"src/moved/deep/new").rule is None
+
+
+def test_a_number_that_is_used_again_is_told_under_the_new_name(tree: Path) -> None:
+    refusals = Refusals(parse_text(RULES, "rules"), tree)
+    event = Event(b"", (tree / "src/denied").stat().st_ino, DENY, of("open"))
+    assert found_at_last(refusals, event, b"src/denied").rule is not None
+    (tree / "src/denied").rename(tree / "other")
+    (tree / "src/denied").touch()
+    assert found_at_last(refusals, event, b"other").rule is None
+
+
+def test_what_is_mounted_in_the_tree_keeps_its_path(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The listing has the number of what is below."""
+    refusals = Refusals(parse_text(RULES, "rules"), tree)
+    event = Event(b"", (tree / "src/denied").stat().st_ino, DENY, of("open"))
+    assert [r.path for r in refusals.of([event])] == [b"src/denied"]
+    monkeypatch.setattr(os, "lstat", lambda _path: Path("/proc").stat())
+    assert [r.path for r in refusals.of([event])] == [b"src/denied"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 def test_in_a_container_the_pid_is_no_process_there(tree: Path) -> None:
     script = (
