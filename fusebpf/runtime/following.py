@@ -101,17 +101,21 @@ class Follower:
         """Whether the mount is there; its events are opened anew when its filters are others."""
         try:
             ops = state.ops_map_id(self._mount.link_id)
-            if ops == self._ops:
-                return self._mounted()
-            self._fresh = mounts.open(self._mountpoint)
+            if ops != self._ops:
+                self._fresh, self._ops = mounts.open(self._mountpoint), ops
+                return True
+        except FileNotFoundError:
+            return False  # the link is gone, or was torn off
         except (OSError, FusebpfError):
-            return False
-        self._ops = ops
-        return True
+            pass  # at the next look, if it is mounted then
+        return self._mounted()
 
     def _mounted(self) -> bool:
-        # Our descriptors of its maps do not hold the link, but another mount may.
-        return any(entry.link_id == self._mount.link_id for entry in mountinfo.entries())
+        try:
+            # Our descriptors of its maps do not hold the link, but another mount may.
+            return any(entry.link_id == self._mount.link_id for entry in mountinfo.entries())
+        except OSError:
+            return True  # not known: this process has too many files open
 
     def _turn(self, fresh: Mount) -> None:
         """Go over to the filters that are in force now."""

@@ -112,9 +112,11 @@ def open(mountpoint: str | os.PathLike[str]) -> Mount:
     Raises UsageError when there is none, PrivilegeError, FusebpfError when its filters are gone.
     """
     entry, link_id = filtered(mountpoint, "reading the maps of a mount")
+    kernel = features.require()
     with asking(mountpoint):
-        found = state.loaded_set(link_id, features.require())
-        maps, events = state.open_set(found)
+        maps, events = state.settled(
+            link_id, lambda: state.open_set(state.loaded_set(link_id, kernel))
+        )
     name = entry.super_options.get("root_bpf", "")
     return Mount(entry.mount_point, Path(entry.source), name, link_id, maps, events, False)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from fusebpf.build.metadata import MapMeta, maps_from_list
 from fusebpf.errors import FusebpfError
@@ -22,6 +23,8 @@ from fusebpf.runtime.events import EventStreams
 from fusebpf.runtime.features import FuseBpf
 from fusebpf.runtime.maps import Maps
 from fusebpf.runtime.tables import open_tables
+
+_T = TypeVar("_T")
 
 _METADATA = "bpf_metadata_fusebpf_"
 
@@ -53,8 +56,26 @@ def opened(command: int, object_id: int) -> Iterator[int]:
         os.close(fd)
 
 
+def settled(link_id: int, read: Callable[[], _T]) -> _T:
+    """What is read of the filters behind a link: again when they were replaced meanwhile.
+
+    Ids are read first, and what they stand for goes with a replacement. Raises what `read` raises.
+    """
+    while True:
+        before = ops_map_id(link_id)
+        try:
+            return read()
+        except FileNotFoundError:
+            if ops_map_id(link_id) == before:
+                raise
+
+
 def loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
     """Describe the set behind a link. Raises OSError: FileNotFoundError when it is gone."""
+    return settled(link_id, lambda: _loaded_set(link_id, kernel))
+
+
+def _loaded_set(link_id: int, kernel: FuseBpf) -> LoadedSet:
     programs = {hook: program_info(i) for hook, i in programs_of(link_id, kernel).items()}
     map_ids: dict[str, int] = {}
     metadata: dict[str, str] = {}

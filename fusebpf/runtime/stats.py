@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 
 from fusebpf.errors import FusebpfError, PrivilegeError
 from fusebpf.frozen import dataclass
@@ -56,14 +57,17 @@ class Meter:
         """
         found: list[HookStats] = []
         last, now = self._last.get(link_id), {}
-        for hook, program_id in state.programs_of(link_id, self._kernel).items():
-            info = state.program_info(program_id)
+        for hook, program_id, info in state.settled(link_id, partial(self._programs, link_id)):
             now[program_id] = (info.calls, info.nanoseconds)
             calls, nanoseconds = now[program_id] if last is None else last.get(program_id, (0, 0))
             name = state.filter_name(info)
             found.append(HookStats(hook, name, info.calls - calls, info.nanoseconds - nanoseconds))
         self._last[link_id] = now
         return found
+
+    def _programs(self, link_id: int) -> list[tuple[str, int, sysbpf.ProgInfo]]:
+        programs = state.programs_of(link_id, self._kernel)
+        return [(hook, number, state.program_info(number)) for hook, number in programs.items()]
 
     def close(self) -> None:
         """Switch the statistics off again, unless somebody else wants them."""
