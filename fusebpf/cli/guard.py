@@ -206,7 +206,7 @@ def update(mountpoint: Path, rules_file: Path) -> None:
 @arguments.mountpoint()
 @_rules
 @click.option("--for", "seconds", metavar="S", type=Seconds(), help="Stop after S s.")
-@click.option("--count", "most", metavar="N", type=click.IntRange(1), help="Stop after N.")
+@click.option("--count", "most", metavar="N", type=click.IntRange(1), help="Stop after N lines.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line each (docs/json.md).")
 def audit(
     mountpoint: Path, rules_file: Path, seconds: float | None, most: int | None, as_json: bool
@@ -218,13 +218,13 @@ def audit(
     """
     from fusebpf.cli.interrupts import interrupts
     from fusebpf.cli.output import json_out
-    from fusebpf.guard.audit import EVENTS, Refusals
+    from fusebpf.guard.audit import EVENTS, Refusals, is_of_others
     from fusebpf.guard.rules import load
     from fusebpf.runtime.following import Follower
 
     refusals = Refusals(load(rules_file), mountpoint)
     with interrupts() as interrupted:
-        with Follower(mountpoint, (EVENTS,)) as follower:
+        with Follower(mountpoint, (EVENTS,), is_of_others) as follower:
             for batch in follower.follow(seconds, most, lambda: bool(interrupted)):
                 for refusal in refusals.of(event for _kind, event in batch):
                     if as_json:

@@ -118,6 +118,11 @@ class _Places:
                     waiting.append(path)
 
 
+def is_of_others(event: Any) -> bool:
+    """Whether it was refused to another process than this one, which looks at the tree itself."""
+    return not _pids_are_ours() or event.pid != os.getpid()
+
+
 class Refusals:
     """Tells what events mean. The tree is read with the rights, and the view, of this process."""
 
@@ -128,11 +133,9 @@ class Refusals:
 
     def of(self, events: Iterable[Any]) -> Iterator[Refusal]:
         """What was refused to others than this process."""
-        own = os.getpid() if _pids_are_ours() else None
         offset = time.time() - time.monotonic()
-        for event in events:
-            if event.pid != own:
-                yield self._told(event, offset)
+        for event in filter(is_of_others, events):
+            yield self._told(event, offset)
 
     def _told(self, event: Any, offset: float) -> Refusal:
         code = event.opcode & FUSE_OPCODE_FILTER

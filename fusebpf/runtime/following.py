@@ -27,8 +27,16 @@ class Follower:
     those of filters that were replaced meanwhile.
     """
 
-    def __init__(self, mountpoint: str | os.PathLike[str], kinds: Sequence[str] = ()) -> None:
-        """Begin; () takes every kind. Raises UsageError for a kind that is not there."""
+    def __init__(
+        self,
+        mountpoint: str | os.PathLike[str],
+        kinds: Sequence[str] = (),
+        wanted: Callable[[Any], bool] = lambda _event: True,
+    ) -> None:
+        """Begin; () takes every kind. Events that are not wanted are taken, but count for nothing.
+
+        Raises UsageError for a kind that is not there.
+        """
         self._mountpoint = Path(mountpoint)
         # Asked before the mount is opened: a replacement in between is seen at the first look.
         self._ops = mounts.ops_map_id(mountpoint)
@@ -36,6 +44,7 @@ class Follower:
         self._fresh: Mount | None = None  # after a replacement, until what waits is read
         self.dropped: dict[str, int] = {}
         self._kinds = tuple(kinds)
+        self._wanted = wanted
         try:
             self._check()
         except BaseException:
@@ -63,8 +72,10 @@ class Follower:
         """Events since the last call, at most `limit`; those of one kind oldest first."""
         found: Batch = []
         for kind, stream in self._streams().items():
-            left = None if limit is None else limit - len(found)
-            found.extend((kind, event) for event in stream.read(limit=left))
+            while taken := stream.read(limit=None if limit is None else limit - len(found)):
+                found.extend((kind, event) for event in taken if self._wanted(event))
+                if limit is None:
+                    break  # that was all; what comes meanwhile is read by the next call
         return found
 
     def follow(

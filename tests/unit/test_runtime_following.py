@@ -82,6 +82,17 @@ def pids(found: list[tuple[str, Any]]) -> list[int]:
     return [event.pid for _kind, event in found]
 
 
+def test_what_is_not_wanted_is_not_counted(kernel: Kernel) -> None:
+    with Follower("/mnt", wanted=lambda event: event.pid != 10) as follower:
+        assert pids(follower.read(1)) == [11]
+        assert pids(follower.read(1)) == [12], "none was taken for nothing"
+
+
+def test_a_limit_is_of_what_is_wanted(kernel: Kernel) -> None:
+    with Follower("/mnt", wanted=lambda event: event.pid != 10) as follower:
+        assert [pids(batch) for batch in follower.follow(limit=2)] == [[11, 12]]
+
+
 @pytest.mark.parametrize(
     "failure", [mounts.gone("/mnt"), OSError(24, "too many open files"), FusebpfError("no")]
 )
