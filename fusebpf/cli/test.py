@@ -5,17 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from fusebpf.errors import EXIT_USAGE
+
 if TYPE_CHECKING:
     import pytest
 
-#: pytest's status (pytest.ExitCode) when it found no test.
-_NO_TESTS = 5
+#: pytest's statuses (pytest.ExitCode) when it was used wrongly, and when it found no test.
+_USAGE, _NO_TESTS = 4, 5
+#: The path of a test, in its report.
+_PATH = "fusebpf_path"
 
 
 @click.command()
@@ -46,6 +52,8 @@ def test(files: tuple[Path, ...], run: str, only: str | None, as_json: bool) -> 
     for file in files:
         seen.session.coverage(str(file))
     status = _pytest(tests, run, only, seen, as_json)
+    if status == _USAGE and seen.configured:  # what it said of -k stands there; else of settings
+        return EXIT_USAGE
     if as_json:
         from fusebpf.cli.output import json_out
 
@@ -82,6 +90,13 @@ def _tests_of(file: Path) -> Path:
             f"{file} has no tests",
             f"write {file.parent / name}, or tests/{name} beside {file.name}",
         )
+    if "[" in str(found) or "::" in str(found):
+        resolved = file.resolve()
+        where, name = map(shlex.quote, (str(resolved.parent), resolved.name))
+        raise UsageError(
+            f"pytest takes no path with [ or :: ({found})",
+            f"name the file from its directory: cd {where} && fusebpf test {name}",
+        )
     return found
 
 
@@ -115,10 +130,22 @@ def _pytest(tests: list[Path], run: str, only: str | None, seen: _Seen, as_json:
     arguments += ["-W", "ignore:Module already imported so cannot be rewritten; fusebpf"]
     if only is not None:
         arguments += ["-k", only]
+    if len({path.name for path in tests}) < len({path.resolve() for path in tests}):
+        # Modules of one name get others; what is beside them is to be found all the same.
+        arguments += ["--import-mode=importlib"]
+        sys.path[:0] = dict.fromkeys(map(str, _importing(tests)))
     if not entry_points(group="pytest11", name="fusebpf"):  # run from a tree, not installed
         arguments += ["-p", "fusebpf.testing.plugin"]
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
         return int(pytest.main(arguments, plugins=[seen]))
+
+
+def _importing(tests: list[Path]) -> Iterator[Path]:
+    """The directories that pytest imports from by itself: those of the tests and conftest.py."""
+    for path in map(Path.resolve, tests):
+        for directory in path.parents:
+            if directory == path.parent or (directory / "conftest.py").exists():
+                yield directory
 
 
 class _Seen:
@@ -132,21 +159,30 @@ class _Seen:
         self.interrupted = False
         self._owners = {path.resolve(): str(file) for file, path in zip(files, tests, strict=True)}
         self._tests: list[dict[str, Any]] = []
-        self._root = Path()
+        self._collecting = Path()
+        self.configured = False
 
     def pytest_configure(self, config: pytest.Config) -> None:
         from fusebpf.testing.plugin import SESSION
 
         config.stash[SESSION] = self.session
-        self._root = config.rootpath
+        self.configured = True
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         # pytest's own kind means that tests could not be collected.
         self.interrupted = excinfo.type is KeyboardInterrupt
 
+    # Ids of tests are no paths where pytest's settings lie in another directory.
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        self._collecting = collector.path
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            item.user_properties.append((_PATH, item.path))
+
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self._add(report, {}, 0.0)
+            self._add(report, {_PATH: self._collecting}, 0.0)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call" or not report.passed:
@@ -160,10 +196,10 @@ class _Seen:
     ) -> None:
         from fusebpf.testing.plugin import DECIDED, RUN
 
-        path = (self._root / report.nodeid.partition("::")[0]).resolve()
+        path = known[_PATH]
         self._tests.append(
             {
-                "file": self._owners.get(path),
+                "file": self._owners.get(path.resolve(), str(path)),
                 "test": report.nodeid,
                 "run": known.get(RUN),
                 "outcome": report.outcome,

@@ -46,6 +46,8 @@ def test_shown(load_filters: LoadFilters) -> None:
     assert load_filters("guard.py").call("lookup.pre", name="a").verdict == {verdict}
 """
 
+PYTHON_JSON = ("--run", "python", "--json")
+
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
@@ -153,6 +155,61 @@ def test_tests_are_found_beside_the_file_or_in_tests(project: Path) -> None:
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
 
+def test_tests_of_one_name_and_what_lies_beside_them(project: Path) -> None:
+    (project / "conftest.py").write_text("above = 1\n")
+    for name in ("a", "b"):
+        (project / name).mkdir()
+        for file in ("guard.py", "test_guard.py"):
+            text = (project / file).read_text()
+            (project / name / file).write_text(text)
+        (project / name / "conftest.py").write_text(
+            "import pytest, beside\n@pytest.fixture\n"
+            f"def whose() -> str:\n    return beside.PREFIX + {name!r}\n"
+        )
+        (project / name / "test_guard.py").write_text(
+            f"import helper_{name}\nfrom beside import PREFIX\n"
+            f"def test_whose(whose: str) -> None:\n    assert whose == PREFIX + {name!r}\n"
+            + TESTS.format(verdict="CONTINUE")
+        )
+        (project / name / f"helper_{name}.py").write_text("")
+    (project / "beside.py").write_text("PREFIX = 'of '\n")
+    done = run(project, "fusebpf.cli", "test", "a/guard.py", "b/guard.py", *PYTHON_JSON)
+    found = json.loads(done.stdout)
+    json_schemas.check("test", found)
+    told = [(entry["file"], entry["outcome"]) for entry in found["tests"]]
+    assert told == [("a/guard.py", "passed")] * 3 + [("b/guard.py", "passed")] * 3
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_settings_that_lie_elsewhere(project: Path, status: int) -> None:
+    """Ids of tests are no paths then."""
+    (project / "a").mkdir()
+    (project / "a/pytest.ini").write_text("[pytest]\n")
+    for file in ("guard.py", "test_guard.py"):
+        (project / "a" / file).write_text((project / file).read_text())
+    if status:
+        (project / "test_guard.py").write_text("import no_such_module\n")
+    done = run(project, "fusebpf.cli", "test", "a/guard.py", "guard.py", *PYTHON_JSON)
+    found = json.loads(done.stdout)
+    json_schemas.check("test", found)
+    files = [entry["file"] for entry in found["tests"]]
+    wanted = ["guard.py"] if status else ["a/guard.py"] * 2 + ["guard.py"] * 2
+    assert (done.returncode, files) == (status, wanted)
+
+
+def test_a_path_that_pytest_does_not_take(project: Path) -> None:
+    odd = project / "b[1]"
+    odd.mkdir()
+    for file in ("guard.py", "test_guard.py"):
+        (project / file).rename(odd / file)
+    done = run(project, "fusebpf.cli", "test", "b[1]/guard.py", "--run", "python")
+    assert done.returncode == 2
+    (command,) = re.findall(r"help: .*: (cd .*)", done.stderr)
+    assert command == f"cd '{odd}' && fusebpf test guard.py"
+    done = run(odd, "fusebpf.cli", "test", "guard.py", "--run", "python")
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     ("files", "status", "message"),
     [
@@ -162,6 +219,7 @@ def test_tests_are_found_beside_the_file_or_in_tests(project: Path) -> None:
         (["alone.py"], 1, "alone.py has no tests"),
         (["bare.py"], 1, "no test to run in test_bare.py"),
         (["bare.py", "-k", "hidden"], 1, "none may fit -k 'hidden'"),
+        (["guard.py", "-k", "a ("], 2, "Wrong expression passed to '-k'"),
         ([], 2, "Missing argument"),
     ],
 )
