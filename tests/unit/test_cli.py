@@ -17,6 +17,7 @@ from fusebpf.build.clang import compile_c, find_clang
 from fusebpf.build.metadata import HookMeta, Metadata, c_trailer
 from fusebpf.cli import _COMMANDS, cli, run
 from fusebpf.runtime import features, mountinfo
+from tests.unit import json_schemas
 from tests.unit.ordinary import as_nobody
 from tests.unit.runtime_objects import needs_root
 from tests.unit.test_build_object import GUARD
@@ -287,6 +288,10 @@ def test_check_takes_an_object_and_shows_the_log(
     assert "processed " not in short
     assert run(["check", "--verbose", str(path)]) == 3
     assert "processed " in capfd.readouterr().err
+    assert run(["check", "--json", str(path)]) == 3
+    told = json.loads(capfd.readouterr().out)
+    json_schemas.check("check", told)
+    assert told["error"].startswith("odd.py:7: filter wild: the kernel's verifier refused it: ")
 
 
 @needs_root
