@@ -66,7 +66,7 @@ def record_class(text: str) -> type[Any]:
 
 
 class MapFullError(FusebpfError):
-    """A hash map has no room for another key."""
+    """A map has no room for another key."""
 
 
 class MapView(MutableMapping[Cell, Cell]):
@@ -139,7 +139,7 @@ class MapView(MutableMapping[Cell, Cell]):
         try:
             sysbpf.map_update(self._descriptor(), self._packed_key(key), packed)
         except OSError as error:
-            if error.errno == errno.E2BIG:
+            if error.errno in (errno.E2BIG, errno.ENOSPC):  # the latter of an lpm_trie
                 raise MapFullError(
                     f"map {self.name} is full ({self.meta.max_entries} entries)",
                     "delete keys, or declare it with a larger max_entries",

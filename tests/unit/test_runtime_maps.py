@@ -28,6 +28,9 @@ struct { __uint(type, 5); __uint(max_entries, 2); __type(key, __u64); __type(val
 struct pair { __u32 a; __u32 b; };
 struct { __uint(type, 2); __uint(max_entries, 2); __type(key, __u32); __type(value, struct pair); }
         pairs SEC(".maps");
+struct net { __u32 bits; __u32 address; };
+struct { __uint(type, 11); __uint(max_entries, 1); __uint(map_flags, 1);
+         __type(key, struct net); __type(value, __u32); } nets SEC(".maps");
 """
 METAS = (
     MapMeta("table", "hash", "u32", "s64", 3),
@@ -35,6 +38,7 @@ METAS = (
     MapMeta("hits", "percpu_array", "u32", "u64", 2),
     MapMeta("by_uid", "percpu_hash", "u64", "u32", 2),
     MapMeta("pairs", "array", "u32", "Pair{a:u32,b:u32}", 2),
+    MapMeta("nets", "lpm_trie", "Net{bits:u32,address:u32}", "u32", 1),
 )
 
 pytestmark = needs_root
@@ -93,6 +97,9 @@ def test_full_hash_says_so(maps: Maps) -> None:
     with pytest.raises(MapFullError, match=r"map table is full \(3 entries\)"):
         maps["table"][4] = 4
     maps["table"][3] = 30
+    maps["nets"][8, 10] = 1
+    with pytest.raises(MapFullError, match=r"map nets is full \(1 entries\)"):
+        maps["nets"][16, 10] = 1
 
 
 @pytest.mark.parametrize(("key", "value"), [(-1, 0), (1 << 32, 0), (1, 1 << 63), ("x", 1)])
