@@ -144,6 +144,8 @@ class Tracer:
         """What was measured so far: by opcode, and by process when asked for."""
         rows: dict[tuple[str, str, int], Latency] = {}
         for key, value in self._bpf["found"].items():
+            if not value.count:
+                continue  # the kernel is about to count its first
             opcode, process = _whose(key, by_process)
             row = rows.setdefault(
                 (opcode, process, key.part), Latency(opcode, process, PARTS[key.part])

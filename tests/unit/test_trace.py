@@ -8,6 +8,8 @@ import re
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 
@@ -19,6 +21,7 @@ from fusebpf.trace.latency import (
     NOT_LOWER,
     Answer,
     Latency,
+    Tracer,
     _filters,
     _verdict,
     import_bcc,
@@ -73,6 +76,23 @@ def test_percentiles_of_a_histogram() -> None:
 def test_an_operation_that_has_not_ended_hides_no_other() -> None:
     read = Latency("READ", "", "whole", 4, 4000, {512: 4})
     assert _grouped([Latency("OPEN", "", "lower", 1, 300, {256: 1}), read]) == [{"whole": read}]
+
+
+def test_what_is_not_counted_yet_is_left_out() -> None:
+    class Key(NamedTuple):
+        slot: int
+        opcode: int = 14
+        process: bytes = b"cat"
+        part: int = 0
+
+    def found(count: int) -> SimpleNamespace:
+        return SimpleNamespace(count=count, nanoseconds=100 * count)
+
+    tracer = object.__new__(Tracer)  # a real one needs a mount
+    tracer._bpf = {"found": {Key(3): found(0)}}
+    assert tracer.read() == []
+    tracer._bpf = {"found": {Key(3): found(0), Key(4): found(2)}}
+    assert tracer.read() == [Latency("OPEN", "", "whole", 2, 200, {8: 2})]
 
 
 def test_text_has_a_line_for_each_slot() -> None:
