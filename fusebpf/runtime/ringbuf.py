@@ -16,6 +16,8 @@ _PAGE = mmap.PAGESIZE
 _BUSY = 1 << 31
 _DISCARDED = 1 << 30
 _HEADER = 8
+#: epoll_wait(2) takes no more than 24 days.
+_LONGEST = 86400.0
 
 
 class Ring:
@@ -71,8 +73,8 @@ class Ring:
 
 
 def wait(rings: Iterable[Ring], seconds: float | None) -> bool:
-    """Wait until one of them has something to read; False when `seconds` passed first."""
+    """Wait until one of them has something to read; False when `seconds` passed first, or a day."""
     with select.epoll() as poll:
         for ring in rings:
             poll.register(ring.fd, select.EPOLLIN)
-        return bool(poll.poll(seconds))
+        return bool(poll.poll(None if seconds is None else min(seconds, _LONGEST)))

@@ -130,6 +130,11 @@ def test_a_reader_is_woken(loaded: Object, tables: tuple[Maps, EventStreams]) ->
     assert len(found) == 1
 
 
+def test_a_wait_may_be_long(loaded: Object, tables: tuple[Maps, EventStreams]) -> None:
+    run(loaded)
+    assert ringbuf.wait([tables[1]["opened"].ring()], 1e9)
+
+
 def test_a_reader_that_is_woken_for_nothing_waits_on(
     loaded: Object, tables: tuple[Maps, EventStreams], monkeypatch: pytest.MonkeyPatch
 ) -> None:
