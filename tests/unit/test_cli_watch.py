@@ -16,10 +16,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from fusebpf.cli import cli, top
+from fusebpf.build.metadata import MapMeta
+from fusebpf.cli import cli, show, top
 from fusebpf.cli.interrupts import interrupts, pause
 from fusebpf.cli.output import shown
 from fusebpf.runtime import mountinfo, state, sysbpf
+from fusebpf.runtime.maps import record_class
 from fusebpf.runtime.stats import HookStats
 
 
@@ -97,6 +99,26 @@ def test_filters_that_mounts_share_are_counted_once(monkeypatch: pytest.MonkeyPa
     found = list(mountinfo.parse(raw + dead))
     monkeypatch.setattr(mountinfo, "entries", lambda: found)
     assert top._in_force() == [(Path("/a"), 7), (Path("/b"), 8)]
+
+
+def test_what_is_zero_in_an_array_is_a_number() -> None:
+    whole = {0: 0, 1: 7, 2: 0}
+    assert show._table(MapMeta("slots", "array", "u32", "u32", 3), whole) == [
+        "slots (array): 2 of 3 zero",
+        "  1: 7",
+    ]
+    assert show._table(MapMeta("asked", "hash", "u32", "u32", 3), {5: 0}) == [
+        "asked (hash):",
+        "  5: 0",
+    ]
+    assert show._table(MapMeta("asked", "hash", "u32", "u32", 3), {}) == ["asked (hash): empty"]
+    use = "Use{count:u32,name:bytes16}"
+    uses = dict(enumerate(map(record_class(use), (0, 0, 1), (b"", b"x", b""))))
+    assert show._table(MapMeta("uses", "percpu_array", "u32", use, 3), uses) == [
+        "uses (percpu_array): 1 of 3 zero",
+        "  1: count=0 name=x",
+        "  2: count=1 name=",
+    ]
 
 
 @pytest.mark.parametrize("command", ["events", "trace", "stats"])
