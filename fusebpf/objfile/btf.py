@@ -169,6 +169,12 @@ class Btf:
         kind = self._types[type_id - 1]
         return self._variables(kind) if kind.kind == _KIND_DATASEC else {}
 
+    def name_of_id(self, type_id: int) -> str:
+        """The name of the type with this id, as of a function; "" when there is none."""
+        if not 1 <= type_id <= len(self._types):
+            return ""
+        return self.string(self._types[type_id - 1].name_off)
+
     def _variables(self, section: _Type) -> dict[str, Field]:
         found: dict[str, Field] = {}
         for index in range(section.vlen):

@@ -11,7 +11,8 @@ import json
 import os
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TypeVar
 
 from fusebpf.build.metadata import MapMeta, maps_from_list
@@ -131,12 +132,21 @@ def program_info(program_id: int) -> sysbpf.ProgInfo:
 
 
 def filter_name(program: sysbpf.ProgInfo) -> str:
-    """The filter that a program NAME_ops runs; the kernel keeps 15 bytes of it."""
-    tails = ("_ops",) if len(program.name) < 15 else ("_ops", "_op", "_o", "_")
-    for tail in tails:
-        if program.name.endswith(tail):
-            return program.name.removesuffix(tail)
-    return program.name
+    """The filter that a program NAME_ops runs."""
+    if len(program.name) < 15:
+        return program.name.removesuffix("_ops")
+    # The kernel keeps 15 bytes of a name; its BTF has the whole.
+    with suppress(OSError):  # the program is gone, and that with it
+        if program.function and (whole := _function(program.btf_id, program.function)):
+            return whole.removesuffix("_ops")
+    tail = next((tail for tail in ("_ops", "_op", "_o", "_") if program.name.endswith(tail)), "")
+    return program.name.removesuffix(tail)
+
+
+@lru_cache(maxsize=256)
+def _function(btf_id: int, type_id: int) -> str:
+    # An id is not given again: what was read of it stays true.
+    return Btf(sysbpf.btf_bytes(btf_id)).name_of_id(type_id)
 
 
 def programs_of(link_id: int, kernel: FuseBpf) -> dict[str, int]:

@@ -129,6 +129,7 @@ class MapInfo:
 class ProgInfo:
     """What the kernel says of a loaded program. `name` has at most 15 bytes.
 
+    `function` is the type of its function in the BTF `btf_id`, 0 where it came without.
     `calls` and `nanoseconds` grow only while statistics are on (`enable_stats`).
     """
 
@@ -139,6 +140,8 @@ class ProgInfo:
     nanoseconds: int
     calls: int
     verified_insns: int  # instructions the verifier processed; 0 before Linux 5.16
+    btf_id: int = 0
+    function: int = 0
 
 
 @dataclass(frozen=True)
@@ -188,12 +191,16 @@ def prog_info(fd: int) -> ProgInfo:
     ids = (ctypes.c_uint32 * max(count, 1))()
     buffer = ctypes.create_string_buffer(224)
     struct.pack_into("=IQ", buffer, 52, count, ctypes.addressof(ids))
+    first = ctypes.create_string_buffer(8)  # a struct bpf_func_info: its instruction, its type
+    struct.pack_into("=IQI", buffer, 132, len(first), ctypes.addressof(first), 1)
     raw = _info(fd, buffer)
     kind, prog_id = struct.unpack_from("=II", raw, 0)
     (now,) = struct.unpack_from("=I", raw, 52)
     run_time, runs, _misses, insns = struct.unpack_from("=QQQI", raw, 192)
     maps = tuple(ids[: min(count, now)])
-    return ProgInfo(prog_id, kind, _text(raw[64:80]), maps, run_time, runs, insns)
+    (btf_id,) = struct.unpack_from("=I", raw, 128)
+    _at, function = struct.unpack("=II", first.raw)
+    return ProgInfo(prog_id, kind, _text(raw[64:80]), maps, run_time, runs, insns, btf_id, function)
 
 
 def link_info(fd: int) -> LinkInfo:

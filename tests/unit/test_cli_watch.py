@@ -21,8 +21,10 @@ from fusebpf.cli import cli, show, top
 from fusebpf.cli.interrupts import interrupts, pause
 from fusebpf.cli.output import shown
 from fusebpf.runtime import mountinfo, state, sysbpf
+from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.maps import record_class
 from fusebpf.runtime.stats import HookStats
+from tests.unit.runtime_objects import compiled, needs_root
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,17 @@ def test_nothing_in_force_is_said(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_filter_has_its_name_back(kernel: str, filter_name: str) -> None:
     program = sysbpf.ProgInfo(1, 27, kernel, (), 0, 0, 0)
     assert state.filter_name(program) == filter_name
+
+
+@needs_root
+def test_a_long_name_is_whole() -> None:
+    name = "hide_every_secret_there_is"
+    body = f'SEC("raw_tp/x") int {name}_ops(__u64 *ctx) {{ return 1; }}'
+    with Object(compiled(body), "long") as opened:
+        opened.load()
+        program = sysbpf.prog_info(opened.programs[f"{name}_ops"].fd)
+        assert program.name == f"{name}_ops"[:15]
+        assert state.filter_name(program) == name
 
 
 def test_filters_that_mounts_share_are_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
