@@ -39,15 +39,19 @@ def trace(mountpoint: Path, seconds: float | None, by_process: bool, as_json: bo
             click.echo(f"tracing {mountpoint}" + ("; Ctrl-C ends it" * (seconds is None)), err=True)
             pause(interrupted, seconds)
             found, answers = tracer.read(by_process), tracer.answers(by_process)
-            missed = tracer.missed
+            missed, unprobed = tracer.missed, tracer.unprobed
         if as_json:
             rows, verdicts = ([asdict(row) for row in told] for told in (found, answers))
-            json_out({"missed": missed, "latencies": rows, "verdicts": verdicts})
+            told = {"missed": missed, "unprobed": unprobed}
+            json_out({**told, "latencies": rows, "verdicts": verdicts})
             return
         texts = [_text(rows, answers) for rows in _grouped(found)]
         click.echo("\n\n".join(texts) or "no operation was seen")
         if missed:
             click.echo(f"{count(missed, 'operation')} not measured", err=True)
+        if unprobed:
+            names = ", ".join(unprobed)
+            click.echo(f"filters not measured, as they came by a replacement: {names}", err=True)
 
 
 def _grouped(found: list[Latency]) -> list[dict[str, Latency]]:

@@ -12,7 +12,7 @@ import errno
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,6 +93,8 @@ class Tracer:
         Raises UsageError when there is no mount, PrivilegeError, UnsupportedKernelError,
         FusebpfError when bcc is missing or cannot compile.
         """
+        self._mountpoint = mountpoint
+        self._probed: set[str] = set()
         status, entry = mounts.status(mountpoint), mountinfo.at(mountpoint)
         if entry is None:
             raise mounts.gone(mountpoint)  # since its state was read
@@ -134,11 +136,21 @@ class Tracer:
         # The return first: an entry without its return would leave a thread half-way.
         self._bpf.attach_kretprobe(event=name, fn_name=leave)
         self._bpf.attach_kprobe(event=name, fn_name=enter)
+        self._probed.add(name)
 
     @property
     def missed(self) -> int:
         """Operations whose end was not seen, as too many were under way at once."""
         return int(self._bpf["missed"][0].value)
+
+    @property
+    def unprobed(self) -> list[str]:
+        """Hooks of the filters in force that are not measured: they came by a replacement."""
+        try:
+            hooks = mounts.status(self._mountpoint).hooks
+        except FusebpfError:
+            return []  # it is unmounted
+        return [hook for hook in hooks if not _filters([hook], self._probed)]
 
     def read(self, by_process: bool = False) -> list[Latency]:
         """What was measured so far: by opcode, and by process when asked for."""
@@ -242,7 +254,7 @@ def _functions(kernel: FuseBpf) -> frozenset[str]:
     return frozenset(found)
 
 
-def _filters(hooks: Iterable[str], functions: frozenset[str]) -> list[tuple[str, Kind]]:
+def _filters(hooks: Iterable[str], functions: Collection[str]) -> list[tuple[str, Kind]]:
     """The functions that call the filters of these hooks, and return their verdicts."""
     found: list[tuple[str, Kind]] = []
     if DEFAULT_FILTER.name in hooks and "fbpf_default" in functions:

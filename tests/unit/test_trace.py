@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from fusebpf.abi import HOOKS
+from fusebpf.abi import DEFAULT_FILTER, HOOKS
 from fusebpf.cli.trace import _grouped, _text
 from fusebpf.errors import FusebpfError
+from fusebpf.runtime import mounts
 from fusebpf.trace.latency import (
     _LOWER,
     NOT_LOWER,
@@ -93,6 +94,16 @@ def test_what_is_not_counted_yet_is_left_out() -> None:
     assert tracer.read() == []
     tracer._bpf = {"found": {Key(3): found(0), Key(4): found(2)}}
     assert tracer.read() == [Latency("OPEN", "", "whole", 2, 200, {8: 2})]
+
+
+def test_hooks_that_come_meanwhile_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracer = object.__new__(Tracer)
+    tracer._mountpoint, tracer._probed = "/mnt", {"fbpf_default", "fbpf_open_pre"}
+    status = SimpleNamespace(hooks=("lookup_prefilter", "open_prefilter", DEFAULT_FILTER.name))
+    monkeypatch.setattr(mounts, "status", lambda _mountpoint: status)
+    assert tracer.unprobed == ["lookup_prefilter"]
+    monkeypatch.undo()
+    assert tracer.unprobed == []  # it is no mount any more
 
 
 def test_text_has_a_line_for_each_slot() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fusebpf.build import build_file
-from fusebpf.runtime import attach, features
+from fusebpf.runtime import attach, features, replace
 from tests.unit import json_schemas
 from tests.vm.attach_objects import fusebpf, nothing_left, running
 from tests.vm.kernelkit import code_of
@@ -68,7 +68,7 @@ def test_operations_of_one_mount_are_measured(lower: Path, mnt: Path, tmp_path: 
             os.kill(tracer.pid, signal.SIGINT)
             told = json.load(out)
         json_schemas.check("trace", told)
-        assert told["missed"] == 0
+        assert (told["missed"], told["unprobed"]) == (0, [])
         rows = {(row["opcode"], row["process"], row["part"]): row for row in told["latencies"]}
         for row in rows.values():
             assert sum(row["histogram"].values()) == row["count"]
@@ -97,6 +97,22 @@ def test_operations_of_one_mount_are_measured(lower: Path, mnt: Path, tmp_path: 
         }
         assert verdicts["OPENDIR", ours, "default_filter", "EACCES"] == 20
     assert probes() == before
+
+
+def test_filters_that_come_meanwhile_are_named(lower: Path, mnt: Path, tmp_path: Path) -> None:
+    whole, part = tmp_path / "traced.py", tmp_path / "part.py"
+    whole.write_text(FILTERS)
+    part.write_text(FILTERS.partition("@filters.default")[0])
+    first, second = (build_file(source, standins=False).path for source in (part, whole))
+    with nothing_left(), attach(first, lower, mnt):
+        with running("trace", "--json", mnt) as (tracer, out):
+            assert out.readline() == f"tracing {mnt}; Ctrl-C ends it\n"
+            replace(mnt, second)
+            assert tracer.pid is not None
+            os.kill(tracer.pid, signal.SIGINT)
+            told = json.load(out)
+        json_schemas.check("trace", told)
+        assert told["unprobed"] == ["default_filter"]
 
 
 def test_doctor_finds_all_that_attach_needs() -> None:
