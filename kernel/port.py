@@ -30,7 +30,8 @@ from build import patches_of, run, say
 from support import SERIES, BuildError
 
 HUNK = re.compile(r"^@@ -(\d+)(?:,(\d+))? \+\d+(?:,\d+)? @@ ?(.*)$")
-VERSION = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)", re.MULTILINE)
+PARTS = ("VERSION", "PATCHLEVEL", "SUBLEVEL")
+VERSION = re.compile(rf"^({'|'.join(PARTS)}) = (\d+)", re.MULTILINE)
 MEMBERS = ("fs/fuse", "Makefile")
 
 
@@ -146,11 +147,15 @@ def examine(source: Path) -> dict[str, Any]:
         tree = unpack(source, Path(scratch))
         if not (tree / "fs/fuse").is_dir():
             raise BuildError(f"{source} has no fs/fuse: it is no kernel source")
-        numbers = dict(VERSION.findall((tree / "Makefile").read_text()))
+        makefile = tree / "Makefile"
+        numbers = dict(VERSION.findall(makefile.read_text() if makefile.is_file() else ""))
+        absent = [name for name in PARTS if name not in numbers]
+        if absent:
+            raise BuildError(f"{source}/Makefile has no {absent[0]}: it is no kernel source")
         found = [try_series(tree, Path(scratch, series), series) for series in SERIES]
     return {
         "series": f"{numbers['VERSION']}.{numbers['PATCHLEVEL']}",
-        "version": ".".join(numbers[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")),
+        "version": ".".join(numbers[name] for name in PARTS),
         **min(found, key=lambda result: len(result["obstacles"])),
     }
 

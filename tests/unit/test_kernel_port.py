@@ -112,6 +112,18 @@ def test_a_file_that_is_gone_is_named(source: Path, first: Path) -> None:
     assert {entry["why"] for entry in mine} == {"the file is gone"}
 
 
+@pytest.mark.parametrize("text", [None, "VERSION = 9\nPATCHLEVEL = 4\n"])
+def test_a_source_that_tells_no_version_is_an_error(source: Path, text: str | None) -> None:
+    (source / "Makefile").unlink()
+    if text:
+        (source / "Makefile").write_text(text)
+    status, out, err = port(source)
+    assert (status, out) == (1, "")
+    absent = "SUBLEVEL" if text else "VERSION"
+    assert f"{source}/Makefile has no {absent}: it is no kernel source" in err
+    assert "Traceback" not in err
+
+
 def test_what_is_no_kernel_source_is_an_error(tmp_path: Path) -> None:
     status, out, err = port(tmp_path)
     assert (status, out) == (1, "")
