@@ -93,7 +93,14 @@ def read_reports(name: str, reports: Sequence[Path], release: str | None = None)
     versions: dict[str | None, str | None] = {}
     date = ""
     for report in reports:
-        suite = next(ET.parse(report).getroot().iter("testsuite"))
+        try:
+            suite = next(ET.parse(report).getroot().iter("testsuite"), None)
+        except OSError as error:
+            sys.exit(f"matrix: {report}: {error.strerror}")
+        except ET.ParseError as error:
+            sys.exit(f"matrix: {report}: {error}")
+        if suite is None:
+            sys.exit(f"matrix: {report} has no testsuite: it is no report of tests/vm")
         versions |= {node.get("name"): node.get("value") for node in suite.iter("property")}
         date = max(date, suite.get("timestamp", "")[:10])
         skips.update(node.get("message", "") for node in suite.iter("skipped"))

@@ -128,6 +128,20 @@ def test_reports_without_files_are_a_usage_error(
     assert "--report needs the files too" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "No such file"), ("", "no element found"), ("<a/>", "is no report of tests/vm")],
+)
+def test_a_file_that_is_no_report_is_refused(
+    matrix: Any, tmp_path: Path, text: str | None, said: str
+) -> None:
+    report = tmp_path / "report.xml"
+    if text is not None:
+        report.write_text(text)
+    with pytest.raises(SystemExit, match=rf"matrix: {report}.*{said}"):
+        matrix.read_reports("stock", [report])
+
+
 def test_a_report_of_something_else_is_refused(matrix: Any, elsewhere: Path) -> None:
     report = elsewhere / "report.xml"
     report.write_text(REPORT.replace('name="kernel"', 'name="other"'))
