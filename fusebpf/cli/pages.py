@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Write man pages and shell completion, both from the commands themselves.
 
-python -m fusebpf.cli.pages OUT
+python -m fusebpf.cli.pages DIR
 
-OUT/man/fusebpf.1, fusebpf-COMMAND.1, ...; OUT/completion/fusebpf (bash), _fusebpf (zsh), ...
+DIR/man/fusebpf.1, fusebpf-COMMAND.1, ...; DIR/completion/fusebpf (bash), _fusebpf (zsh), ...
 """
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -111,4 +111,6 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Write man pages and shell completion.")
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    main(parser.parse_args().directory)

@@ -30,6 +30,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+def test_where_to_is_asked_for() -> None:
+    command = [sys.executable, "-m", "fusebpf.cli.pages"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.endswith("required: DIR\n")
+
+
 def test_each_command_has_a_page(out: Path) -> None:
     written = {path.name for path in (out / "man").iterdir()}
     assert written == {f"{name.replace(' ', '-')}.1" for name in COMMANDS}
