@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fusebpf.abi import OPS, STRUCTS
 from fusebpf.abi.model import Arg, Op, Struct
 from fusebpf.abi.opcodes import LANGUAGE_NAMES
+from fusebpf.compiler.edits import source_lines
 
 _SET = re.compile(r"^(\w+)\s*(?::[^=\n]*)?=\s*FilterSet\(", re.MULTILINE)
 _MAP = re.compile(r"^\s*(\w+)\s*=\s*\w+\.(\w+)\(", re.MULTILINE)
@@ -49,7 +50,7 @@ class Word:
 
 def completions(text: str, line: int, column: int) -> list[Word]:
     """What can follow the last dot before a place (from 0)."""
-    lines = text.splitlines()
+    lines = source_lines(text)
     before = lines[line][:column] if line < len(lines) else ""
     found = _PATH.search(before)
     if found is None:
@@ -125,7 +126,7 @@ def structure(py_name: str) -> Struct | None:
 
 def hover(text: str, line: int, column: int) -> str | None:
     """Markdown about the word at a place (from 0); None when it is none of ours."""
-    lines = text.splitlines()
+    lines = source_lines(text)
     if line >= len(lines):
         return None
     for found in re.finditer(r"\w+", lines[line]):

@@ -14,10 +14,11 @@ from lsprotocol import converters, types
 from pygls.lsp.server import LanguageServer
 
 from fusebpf import __version__
+from fusebpf.compiler.edits import source_lines
 from fusebpf.lsp import knowledge
 
 #: Files that import this package are filter files; others are left alone.
-_OURS = re.compile(r"^\s*(?:from|import)\s+fusebpf\b", re.MULTILINE)
+_OURS = re.compile(r"^[\s\ufeff]*(?:from|import)\s+fusebpf\b", re.MULTILINE)
 #: A file that takes longer than this to be read says nothing.
 _TIMEOUT = 20
 
@@ -28,7 +29,12 @@ _KINDS = {
     "hook": types.CompletionItemKind.Event,
 }
 
-server = LanguageServer("fusebpf", __version__)
+server = LanguageServer(
+    "fusebpf",
+    __version__,
+    # Changes of parts would be made in lines as str.splitlines() has them.
+    text_document_sync_kind=types.TextDocumentSyncKind.Full,
+)
 #: What was found last, by URI: an editor asks for the edits of a place.
 _found: dict[str, list[types.Diagnostic]] = {}
 
@@ -68,7 +74,9 @@ async def _check(uri: str) -> None:
     version, text = document.version, document.source
     diagnostics: list[types.Diagnostic] = []
     if _OURS.search(text):
-        shapes = await _diagnostics(unquote(urlparse(uri).path), text)
+        # There may be no such file; the name is shown, and looked beside.
+        path = unquote(urlparse(uri).path).replace("\0", "%00")
+        shapes = await _diagnostics(path, text)
         diagnostics = [_CONVERTER.structure(shape, types.Diagnostic) for shape in shapes]
     # While it was checked, the text may have been changed: a later answer is on its way.
     if server.workspace.get_text_document(uri).version == version:
@@ -85,7 +93,9 @@ async def _diagnostics(path: str, text: str) -> list[object]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        out, _ = await asyncio.wait_for(worker.communicate(text.encode()), _TIMEOUT)
+        # A lone surrogate is in no file; "?" is as long.
+        sent = text.encode(errors="replace")
+        out, _ = await asyncio.wait_for(worker.communicate(sent), _TIMEOUT)
     except TimeoutError:
         worker.kill()
         await worker.wait()
@@ -148,5 +158,6 @@ def _hover(params: types.HoverParams) -> types.Hover | None:
 def _place(uri: str, position: types.Position) -> tuple[str, int, int]:
     """The text, and a position in it counted in characters."""
     document = server.workspace.get_text_document(uri)
-    inside = document.position_codec.position_from_client_units(document.lines, position)
+    lines = source_lines(document.source)
+    inside = document.position_codec.position_from_client_units(lines, position)
     return document.source, inside.line, inside.character

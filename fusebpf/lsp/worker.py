@@ -17,7 +17,7 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)  # what the file prints is not the answer
     path = Path(sys.argv[1])
-    source = sys.stdin.buffer.read().decode("utf-8")
+    source = sys.stdin.buffer.read().decode("utf-8-sig")
     from fusebpf.build.errors import BuildError
     from fusebpf.build.findings import findings
     from fusebpf.compiler.wire import diagnostic

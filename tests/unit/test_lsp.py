@@ -15,6 +15,7 @@ import pytest
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
+from fusebpf.compiler.edits import source_lines
 from fusebpf.lsp.knowledge import completions, hover
 
 TEXT = """\
@@ -37,6 +38,7 @@ class Editor:
     def __init__(self, client: LanguageClient, uri: str) -> None:
         self.client = client
         self.uri = uri
+        self.synced: types.TextDocumentSyncKind | None = None
         self.published: asyncio.Queue[types.PublishDiagnosticsParams] = asyncio.Queue()
 
     @property
@@ -52,20 +54,23 @@ class Editor:
 
 
 @asynccontextmanager
-async def editor(path: Path) -> AsyncIterator[Editor]:
+async def editor(uri: str, text: str) -> AsyncIterator[Editor]:
     client = LanguageClient("test", "1")
-    made = Editor(client, path.as_uri())
+    made = Editor(client, uri)
 
     @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)  # type: ignore[untyped-decorator]
     def published(params: types.PublishDiagnosticsParams) -> None:
         made.published.put_nowait(params)
 
     await client.start_io(sys.executable, "-m", "fusebpf.cli", "lsp")
-    await client.initialize_async(
+    answer = await client.initialize_async(
         types.InitializeParams(capabilities=types.ClientCapabilities(), root_uri=None)
     )
+    sync = answer.capabilities.text_document_sync
+    assert isinstance(sync, types.TextDocumentSyncOptions)
+    made.synced = sync.change
     client.initialized(types.InitializedParams())
-    opened = types.TextDocumentItem(made.uri, "python", 1, TEXT)
+    opened = types.TextDocumentItem(made.uri, "python", 1, text)
     client.text_document_did_open(types.DidOpenTextDocumentParams(opened))
     try:
         yield made
@@ -75,9 +80,11 @@ async def editor(path: Path) -> AsyncIterator[Editor]:
         await client.stop()  # type: ignore[no-untyped-call]
 
 
-def drive(path: Path, steps: Callable[[Editor], Awaitable[None]]) -> None:
+def drive(
+    path: Path, steps: Callable[[Editor], Awaitable[None]], text: str = TEXT, uri: str = ""
+) -> None:
     async def session() -> None:
-        async with editor(path) as made:
+        async with editor(uri or path.as_uri(), text) as made:
             await steps(made)
 
     asyncio.run(session())
@@ -131,6 +138,36 @@ def test_completion_and_hover(tmp_path: Path) -> None:
         assert "OPEN 14" in told.contents.value
 
     drive(tmp_path / "guard.py", steps)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\ufeff" + TEXT, 8),
+        (TEXT.replace("\nprint", "\x0c\n# \u2028 \x85\nprint"), 9),
+        (TEXT + "# \ud800\n", 8),
+    ],
+    ids=["byte order mark", "characters that end no line", "a lone surrogate"],
+)
+@pytest.mark.parametrize("odd", ["", "%00"])
+def test_odd_texts_and_names(tmp_path: Path, text: str, line: int, odd: str) -> None:
+    async def steps(made: Editor) -> None:
+        found = await made.found(1)
+        assert [(d.code, d.range.start.line) for d in found] == [("E206", line), ("E275", line + 1)]
+        # A change of one line would be made where str.splitlines() has that line.
+        assert made.synced == types.TextDocumentSyncKind.Full
+        column = source_lines(text)[line].index("flags")
+        at = types.Position(line, column)
+        given = await made.client.text_document_completion_async(
+            types.CompletionParams(made.document, at)
+        )
+        items = given.items if isinstance(given, types.CompletionList) else given or []
+        assert [item.label for item in items] == ["flags", "open_flags"]
+        told = await made.client.text_document_hover_async(types.HoverParams(made.document, at))
+        assert told is not None
+
+    path = tmp_path / "guard.py"
+    drive(path, steps, text, path.as_uri() + odd)
 
 
 @pytest.mark.parametrize(
