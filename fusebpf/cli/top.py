@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fusebpf.cli import arguments
+from fusebpf.cli.interrupts import interrupts, pause
 from fusebpf.cli.options import Seconds
 from fusebpf.cli.output import columns, json_out, shown
 
@@ -53,28 +54,31 @@ def top(mountpoint: Path | None, interval: float, count: int | None, as_json: bo
     if mountpoint is not None:
         entry, link_id = mounts.filtered(mountpoint, "top")
         chosen = (entry.mount_point, link_id)
-    with Meter(features.require()) as meter:
-        samples = _samples(meter, chosen, interval, count)
-        try:
-            if as_json:
-                _print_json(samples)
-            elif sys.stdout.isatty():
-                _live(samples)
-            else:
-                _print_plain(samples)
-        except KeyboardInterrupt:
-            pass  # the usual end
+    with interrupts() as interrupted, Meter(features.require()) as meter:
+        samples = _samples(meter, chosen, interval, count, interrupted)
+        if as_json:
+            _print_json(samples)
+        elif _can_redraw():
+            _live(samples)
+        else:
+            _print_plain(samples)
 
 
 def _samples(
-    meter: Meter, chosen: _Filters | None, interval: float, count: int | None
+    meter: Meter,
+    chosen: _Filters | None,
+    interval: float,
+    count: int | None,
+    interrupted: Sequence[int],
 ) -> Iterator[tuple[float, _Sample]]:
     """Seconds and filters of each look, the filter that took the most time first."""
     _look(meter, chosen)
     looks = 0
     last = time.monotonic()
     while count is None or looks < count:
-        time.sleep(interval)
+        pause(interrupted, interval)
+        if interrupted:
+            return
         found = _look(meter, chosen)
         now = time.monotonic()
         yield now - last, sorted(found, key=lambda row: -row[1].nanoseconds)
@@ -129,6 +133,14 @@ def _print_json(samples: Iterator[tuple[float, _Sample]]) -> None:
         sys.stdout.flush()
 
 
+def _can_redraw() -> bool:
+    if not sys.stdout.isatty():
+        return False
+    from rich.console import Console
+
+    return not Console().is_dumb_terminal
+
+
 def _live(samples: Iterator[tuple[float, _Sample]]) -> None:
     from rich.live import Live
 
@@ -141,10 +153,18 @@ def _table(seconds: float, sample: _Sample) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None)
+    rows = [_cells(seconds, *entry) for entry in sample]
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for number, name in enumerate(_HEAD):
-        table.add_column(name, justify="right" if number > 2 else "left", no_wrap=True)
-    for entry in sample:
+        # Where there is little room, names are cut, no numbers: rich takes it from the columns that
+        # may be wrapped, though the texts in these may not.
+        figures = number > 2
+        table.add_column(
+            Text(name, no_wrap=True, overflow="ellipsis"),
+            justify="right" if figures else "left",
+            no_wrap=figures,
+        )
+    for row in rows:
         # As texts: a path may hold what would be markup.
-        table.add_row(*map(Text, _cells(seconds, *entry)))
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
     return table

@@ -17,10 +17,10 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from fusebpf.build.metadata import MapMeta
-from fusebpf.cli import cli, show, top
+from fusebpf.cli import cli, run, show, top
 from fusebpf.cli.interrupts import interrupts, pause
 from fusebpf.cli.output import shown
-from fusebpf.runtime import mountinfo, state, sysbpf
+from fusebpf.runtime import features, mountinfo, state, stats, sysbpf
 from fusebpf.runtime.libbpf import Object
 from fusebpf.runtime.maps import record_class
 from fusebpf.runtime.stats import HookStats
@@ -69,6 +69,51 @@ def test_a_terminal_has_one_table_kept_up_to_date() -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert b"note" in shown
     assert b"\x1b[1A" in shown, "the second table is drawn over the first"
+
+
+def test_a_narrow_terminal_has_the_numbers() -> None:
+    row = HookStats("open_prefilter", "note_everything", 31234, 3000000)
+    console = Console(file=io.StringIO(), width=30)
+    console.print(top._table(1.0, [(Path("/mnt/somewhere"), row)]))
+    assert isinstance(console.file, io.StringIO)
+    head, line = console.file.getvalue().splitlines()
+    assert head.split()[-4:] == ["CALLS/S", "NS/CALL", "CPU", "%"]
+    assert line.split()[-3:] == ["31234", "96", "0.30"]
+
+
+def watched(term: str) -> tuple[int, int]:
+    """`top` on a terminal of its own, where no mount is: its process, and the terminal."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        try:
+            os.environ.update(COLUMNS="100", TERM=term)
+            features.require_root = lambda what: None
+            features.require = lambda: None  # type: ignore[assignment, return-value]
+            stats.Meter = contextlib.nullcontext  # type: ignore[misc, assignment]
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            with os.fdopen(1, "w") as sys.stdout:
+                run(["top", "--interval", "0.1"])
+        finally:
+            os._exit(1)
+    return pid, terminal
+
+
+@pytest.mark.parametrize(
+    ("term", "first"), [("xterm", b"\x1b[?25l"), ("dumb", b"no filters are in force\r\n")]
+)
+def test_a_terminal_is_left_as_it_was(term: str, first: bytes) -> None:
+    """Also by a signal; and one that draws nothing over the last has a table below the other."""
+    pid, terminal = watched(term)
+    shown = b""
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", 0) as out:
+        while first not in shown:
+            shown += out.read(4096)  # at the end: EIO
+        os.kill(pid, signal.SIGTERM)
+        while part := out.read(4096):
+            shown += part
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM, shown
+    assert first in shown
+    assert shown.count(b"\x1b[?25l") == shown.count(b"\x1b[?25h")
 
 
 def test_nothing_in_force_is_said(capsys: pytest.CaptureFixture[str]) -> None:
