@@ -12,7 +12,7 @@ def lsp() -> int:
 
     It shows the findings of filter files as they are typed, offers the edits that mend them,
     completes hooks and members, and tells about the operation under the cursor. The files are run
-    to be read, as `fusebpf check` does.
+    to be read, as `fusebpf check` does. Ends with 1 when the editor left without a shutdown.
     """
     try:
         from fusebpf.lsp.server import serve
