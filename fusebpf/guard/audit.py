@@ -9,10 +9,12 @@ the rules are asked as `guard explain` does.
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +87,11 @@ class _Places:
         if not path:
             return path is not None  # the root is where it is
         try:
-            found = os.lstat(_joined(self._tree, path))
+            places = accumulate([self._tree, *path.split(b"/")], _joined)
+            _tree, *above, found = map(os.lstat, places)
             # What is mounted there has another number than the listing gave.
             there = found.st_ino & _INODES == inode or found.st_dev != self._root.stat().st_dev
+            there = there and not any(stat.S_ISLNK(entry.st_mode) for entry in above)
         except (FileNotFoundError, NotADirectoryError):
             there = False
         except OSError:
@@ -100,7 +104,8 @@ class _Places:
         """Walk on until it is found, or to the end."""
         for number, path in self._walk:
             self._known[number] = path
-            if number == inode:
+            # The listing may be older than a change: the walk rests between two events.
+            if number == inode and self._is_known(inode):
                 return path
         return None
 

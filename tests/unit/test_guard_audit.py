@@ -189,6 +189,19 @@ def test_what_has_moved_is_told_where_it_is(tree: Path) -> None:
     assert found_at_last(refusals, event, b"kept/deep/new").rule is not None
     (tree / "kept").rename(tree / "src/moved")
     assert found_at_last(refusals, event, b"src/moved/deep/new").rule is None
+    (tree / "src/moved").rename(tree / "kept")
+    (tree / "src/moved").symlink_to("../kept")  # a way there, but not where it is
+    assert found_at_last(refusals, event, b"kept/deep/new").rule is not None
+
+
+def test_what_moves_while_the_walk_rests_is_told_where_it_is(tree: Path) -> None:
+    first, *_, last = os.scandir(tree)
+    refusals = Refusals(parse_text(RULES, "rules"), tree)
+    event = Event(b"new", first.inode(), READ_ONLY, of("mkdir"))
+    assert [r.path for r in refusals.of([event])] == [os.fsencode(first.name) + b"/new"]
+    Path(last).rename(tree / "moved")
+    event = Event(b"new", last.inode(), READ_ONLY, of("mkdir"))
+    found_at_last(refusals, event, b"moved/new")
 
 
 def test_a_number_that_is_used_again_is_told_under_the_new_name(tree: Path) -> None:
