@@ -79,6 +79,8 @@ install_and_upgrade_module() {
 set_up() {
 	[ "$(command -v fusebpf)" = /usr/bin/fusebpf ] || fail "fusebpf is $(command -v fusebpf)"
 	fusebpf --version
+	# The help of all commands, each of which is imported only when it is asked for.
+	python3 -m fusebpf.cli.pages "$kept/pages" || fail "a command does not take Debian's click"
 	for page in man1/fusebpf.1.gz man1/fusebpf-attach.1.gz; do
 		[ -s "/usr/share/man/$page" ] || fail "no man page $page"
 	done

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
     from fusebpf.vm.errors import VmError
 
+    _IntType = click.ParamType[int]
+else:
+    _IntType = click.ParamType  # Debian 13's click, 8.1, takes no [int]
+
 _PATH = click.Path(path_type=Path)
 _TAINT_WARN = 1 << 9  # Documentation/admin-guide/tainted-kernels.rst
 
 
-class _Memory(click.ParamType[int]):
+class _Memory(_IntType):
     """Sizes as QEMU writes them: MiB without a suffix."""
 
     name = "memory"

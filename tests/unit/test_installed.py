@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -126,3 +127,22 @@ def test_mypy_understands_filter_files(bin_dir: Path, project: Path) -> None:
     )
     assert found == expected, ended.stdout + ended.stderr
     assert len(expected) > 20
+
+
+def test_every_command_takes_the_oldest_click_allowed(tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    (oldest,) = (
+        found[1]
+        for text in project["dependencies"]
+        if (found := re.fullmatch(r"click>=(.*)", text))
+    )
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
+    done(*pip, "--no-deps", "--target", tmp_path / "old", f"click=={oldest}.0", cwd=tmp_path)
+    wrote = subprocess.run(
+        [sys.executable, "-m", "fusebpf.cli.pages", tmp_path / "pages"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'old'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (wrote.returncode, wrote.stderr) == (0, "")
+    assert (tmp_path / "pages/man/fusebpf-vm-run.1").is_file()
