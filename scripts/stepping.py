@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -128,15 +128,33 @@ def run_all(steps: Sequence[Step], at_once: int) -> Iterator[Ended]:
 
 
 def _end(children: Sequence[_Child]) -> None:
-    for child in children:
-        child.process.terminate()
+    """End steps with all that they started, which is in the process group of each."""
+    groups = {child.process.pid for child in children}
+    _signal(groups, signal.SIGTERM)
     limit = time.monotonic() + GRACE_SECONDS
+    while (left := _alive(groups)) and time.monotonic() < limit:
+        time.sleep(0.02)  # nothing tells of the end of processes that are not children
+    _signal(left, signal.SIGKILL)
     for child in children:
-        try:
-            child.process.wait(max(0.0, limit - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            child.process.kill()
         child.process.wait()
+
+
+def _signal(groups: set[int], number: int) -> None:
+    for group in groups:
+        with suppress(ProcessLookupError):
+            os.killpg(group, number)
+
+
+def _alive(groups: set[int]) -> set[int]:
+    """Those of the groups that have a process; one that only nobody has waited for is none."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            # proc_pid_stat(5): the name before them may hold anything
+            state, _parent, group = path.read_text(errors="replace").rpartition(")")[2].split()[:3]
+            if state not in "ZX":
+                found.add(int(group))
+    return groups & found
 
 
 class _Child:
@@ -155,6 +173,7 @@ class _Child:
             stderr=subprocess.STDOUT if beside else None,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
         self._shown = threading.Thread(target=self._show, daemon=True)
         self._shown.start()

@@ -109,6 +109,43 @@ def test_what_runs_ends_with_it_and_nothing_more_begins(tmp_path: Path, number: 
     assert not (tmp_path / "began-c").exists()
 
 
+BELOW = """
+import sys
+import stepping
+
+stepping.GRACE_SECONDS = 1.0
+step = stepping.Step("a", ["sh", "-c", sys.argv[2], "sh", sys.argv[1]])
+try:
+    with stepping.ending_by_signals():
+        list(stepping.run_all([step], 1))
+except stepping.ToldToEndError as told:
+    sys.exit(128 + told.number)
+"""
+STUBBORN = """
+(trap 'touch $1/told' TERM; touch $1/began; while [ -e $1/began ]; do sleep 0.02; done) &
+wait
+"""
+
+
+def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", BELOW, tmp_path, STUBBORN],
+        env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_for(tmp_path / "began")
+            process.terminate()
+            # To the end of its output, which all of them have open.
+            process.communicate(timeout=30)
+        finally:
+            (tmp_path / "began").unlink()
+            process.kill()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert (tmp_path / "told").exists()
+
+
 def wait_for(*paths: Path) -> None:
     """Until they exist, for a minute at most."""
     end = time.monotonic() + 60
