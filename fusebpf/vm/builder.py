@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -38,21 +40,28 @@ def run_builder(
         PrepareError: ``what`` could not be built; with the end of the builder's words.
     """
     command = [sys.executable, str(builder_path(script)), *arguments]
+    # Should this process be killed outright, the builder gets the same end by the kernel's hand.
     with subprocess.Popen(
-        command,
+        ["setpriv", "--pdeathsig", "KILL", *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
+        start_new_session=True,
     ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         told = []
-        for line in child.stderr:
-            told.append(line.rstrip())
-            progress(told[-1])
-        printed = child.stdout.read().split("\n")
+        try:
+            for line in child.stderr:
+                told.append(line.rstrip())
+                progress(told[-1])
+            printed = child.stdout.read().split("\n")
+        except BaseException:
+            # make and its compilers, too. Nobody has waited for it: the group is still there.
+            os.killpg(child.pid, signal.SIGKILL)
+            raise
     path = next((Path(line) for line in reversed(printed) if line), None)
     if child.returncode != 0 or path is None or not path.is_file():
         tail = "\n".join(told[-25:])

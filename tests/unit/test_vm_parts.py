@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import lzma
 import os
@@ -534,6 +535,29 @@ def test_module_builder_is_asked_and_its_failure_told(
     script.write_text("import sys; print('src.c:1: error', file=sys.stderr); sys.exit(1)")
     with pytest.raises(PrepareError, match=r"src\.c:1: error"):
         module.prepare_module(tmp_path, "6.1", told.append)
+
+
+def test_a_builder_is_ended_with_everything_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "builder_path", lambda name: tmp_path / name)
+    (tmp_path / "build.py").write_text(
+        "import fcntl, subprocess, sys\n"
+        f"lock = open({str(tmp_path / 'lock')!r}, 'w')\n"
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "print('compiling', file=sys.stderr, flush=True)\n"
+        f"command = ['sh', '-c', 'sleep 30; touch {tmp_path}/ended']\n"
+        "subprocess.run(command, pass_fds=[lock.fileno()])\n"
+    )
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt(line)
+
+    with pytest.raises(KeyboardInterrupt, match="compiling"):
+        builder.run_builder("build.py", [], "the module", "", stop)
+    with (tmp_path / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # all that had it are gone
+    assert not (tmp_path / "ended").exists()
 
 
 def test_own_kernels_are_asked_of_their_builder(
