@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -184,13 +185,18 @@ def _build(work: Path, progress: Progress) -> None:
             suite=SUITE,
             packages=PACKAGES,
             needed_bytes=_NEEDED_BYTES,
-            hook=f"{_CUSTOMIZE} \"$1\" '{wheels}'",
+            hook=_hook(Path(wheels)),
             doing_hook="making the guest's Python",
         )
         debootstrap.check(recipe, work)
         progress("guest root: Debian 13, made once, takes some minutes")
         _fetch_wheels(Path(wheels), progress)
         debootstrap.make(recipe, work, progress)
+
+
+def _hook(wheels: Path) -> str:
+    """Shell command that finishes the root ``$1``; the tree may lie anywhere."""
+    return f'{shlex.quote(str(_CUSTOMIZE))} "$1" {shlex.quote(str(wheels))}'
 
 
 def _fetch_wheels(into: Path, progress: Progress) -> None:

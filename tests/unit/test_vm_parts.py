@@ -204,6 +204,20 @@ def test_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
         root.prepare_root(lambda line: None)
 
 
+def test_the_tree_and_what_is_fetched_may_lie_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "a 'tree' $x/customize.sh"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/told\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(root, "_CUSTOMIZE", script)
+    # As mmdebstrap runs it
+    hook = root._hook(Path("/tmp/it's here"))
+    subprocess.run(["sh", "-c", hook, "exec", "/the root"], check=True)
+    assert (tmp_path / "told").read_text() == "/the root\n/tmp/it's here\n"
+
+
 def test_kernel_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(PrepareError) as caught:
