@@ -24,6 +24,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -235,20 +236,32 @@ def install(built: Path, target: Path) -> None:
 
 
 def cache_dir(arguments: argparse.Namespace) -> Path:
-    if arguments.cache:
-        return Path(arguments.cache).resolve()  # make runs elsewhere
-    if own := os.environ.get("FUSEBPF_CACHE"):
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fusebpf"
+    """The cache, by the rule of fusebpf/build/paths.py; absolute, for make runs elsewhere."""
+    if named := arguments.cache or os.environ.get("FUSEBPF_CACHE"):
+        return Path(named).resolve()
+    # The XDG specification says to ignore a relative path.
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "fusebpf"
+    except RuntimeError:  # no HOME, and a user that passwd does not have
+        raise BuildError(
+            "there is no home directory to keep a cache in; set FUSEBPF_CACHE to a directory that"
+            " you may write"
+        ) from None
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Root, dict[str, str], list[str], Path]:
     path = Path(arguments.root).resolve()
+    cache = cache_dir(arguments)
+    if path == Path("/") and re.search(r"[\s:#$]", str(cache)):
+        raise BuildError(
+            f"make cannot build in {str(cache)!r}: its path has a blank, ':', '#' or '$'; set"
+            " FUSEBPF_CACHE to another directory"
+        )
     root = Root(path, find_kver(path, arguments.kver))
     versions = package_versions(path)
     packages = check_packages(root, versions)
-    return root, versions, packages, cache_dir(arguments) / "module" / root.kver
+    return root, versions, packages, cache / "module" / root.kver
 
 
 def command_module(arguments: argparse.Namespace) -> None:

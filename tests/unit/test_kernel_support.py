@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+
+from fusebpf.build import paths
 
 BUILD = Path(__file__).resolve().parents[2] / "kernel/build.py"
 KVER = "6.12.117+deb12-amd64"
@@ -277,3 +282,43 @@ def test_patch_does_not_apply(root: MadeUpRoot, tmp_path: Path) -> None:
         "this kernel changed what the patch touches: it is not supported until the patch is "
         "brought up to date"
     )
+
+
+def asked(directory: Path, *arguments: str, **variables: str) -> str:
+    """What the builder says for this machine, in a directory, with variables."""
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+    done = subprocess.run(
+        [sys.executable, BUILD, "module", "--root", "/", "--kver", "6.12.1-none", *arguments],
+        cwd=directory,
+        env={**kept, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("name", ["a b", "a:b", "a$b", "a#b", "a\tb"])
+def test_a_cache_that_make_does_not_take_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    for said in (
+        asked(tmp_path, FUSEBPF_CACHE=str(tmp_path / name)),
+        asked(tmp_path, "--cache", name),
+    ):
+        assert f"make cannot build in {str(tmp_path / name)!r}" in said
+        assert "set FUSEBPF_CACHE to another directory" in said
+    assert "6.12.1-none" in asked(tmp_path, FUSEBPF_CACHE=str(tmp_path / "a-b"))
+
+
+def test_the_cache_is_where_the_package_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BUILD.parent)
+    build = importlib.import_module("build")
+    monkeypatch.chdir(tmp_path)
+    nowhere = argparse.Namespace(cache=None)
+    for own, base in (("mine", None), ("/mine", "/base"), ("", "base"), ("", "/base"), ("", None)):
+        monkeypatch.setenv("FUSEBPF_CACHE", own)
+        monkeypatch.setenv("XDG_CACHE_HOME", base or "")
+        assert build.cache_dir(nowhere) == paths.cache_dir().absolute()
