@@ -88,9 +88,12 @@ def input_files(variant: Variant) -> list[Path]:
 def input_hash(variant: Variant, versions: dict[str, str]) -> str:
     """Return the name of the result in the cache."""
     digest = hashlib.sha256()
-    for name in (SOURCE_PACKAGE, *PACKAGES, "binutils"):
+    # The package gcc only names its compiler
+    compilers = sorted(name for name in versions if re.fullmatch(r"gcc-\d+", name))
+    for name in (SOURCE_PACKAGE, *PACKAGES, *compilers, "binutils"):
         digest.update(f"{name}={versions.get(name, '')}".encode() + b"\0")
-    for path in (Path(__file__).resolve(), *input_files(variant)):
+    scripts = [HERE / name for name in ("image.py", "build.py", "support.py")]
+    for path in (*scripts, *input_files(variant)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,15 @@ def test_every_input_names_another_result(
     variant = image.VARIANTS["plain"]
     assert image.input_hash(variant, {**versions, "gcc": "4:15"}) != names["plain"]
     assert image.input_hash(variant, {**versions, "unrelated": "1"}) == names["plain"]
+    assert image.input_hash(variant, {**versions, "gcc-14": "14.2.0-19"}) != names["plain"]
+    with monkeypatch.context() as patched:
+        scripts = tmp_path / "scripts"
+        shutil.copytree(KERNEL, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+        patched.setattr(image, "HERE", scripts)
+        for name in ("build.py", "image.py", "support.py"):
+            before = image.input_hash(variant, versions)
+            (scripts / name).write_text("# changed")
+            assert image.input_hash(variant, versions) != before, name
     changed = tmp_path / "guest.config"
     changed.write_text("CONFIG_OTHER=y\n")
     monkeypatch.setattr(image, "input_files", lambda variant: [changed])
