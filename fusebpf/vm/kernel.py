@@ -157,20 +157,25 @@ def find_kernel(
     return KernelSource(image, release, modules, None)
 
 
-def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> BootFiles:
-    """Return the boot files of ``source``, made first when absent (seconds)."""
-    stat = source.image.stat()
+def boot_name(source: KernelSource, root: Path) -> str:
+    """Return the cache entry's name of boot files: a hash of everything that goes into them."""
+    modules = module_files(source.modules) if source.modules else []
+    made_of = [source.image, *modules]
+    here = Path(__file__).parent
+    ours = [AGENT_SOURCE, *(here / name for name in ("kernel.py", "initramfs.py", "bzimage.py"))]
     key = digest(
         [
-            str(source.image),
-            f"{stat.st_size} {stat.st_mtime_ns}",
-            str(source.modules),
+            *(os.fsencode(path) for path in made_of),
+            *(f"{stat.st_size} {stat.st_mtime_ns}" for stat in map(os.stat, made_of)),
             root.name,
-            AGENT_SOURCE.read_bytes(),
-            Path(__file__).read_bytes(),
-            (Path(__file__).parent / "initramfs.py").read_bytes(),
+            *(path.read_bytes() for path in ours),
         ]
     )
+    return f"boot-{source.release}-{key}"
+
+
+def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> BootFiles:
+    """Return the boot files of ``source``, made first when absent (seconds)."""
 
     def build(work: Path) -> None:
         progress(f"kernel: preparing {source.release}")
@@ -178,7 +183,7 @@ def prepare_kernel(source: KernelSource, root: Path, progress: Progress) -> Boot
         modules = module_files(source.modules) if source.modules else []
         write_initramfs(work / "initramfs", compile_agent(root), modules)
 
-    where = entry(f"boot-{source.release}-{key}", build)
+    where = entry(boot_name(source, root), build)
     return BootFiles(where / "vmlinux", where / "initramfs")
 
 

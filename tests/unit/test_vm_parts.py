@@ -22,7 +22,7 @@ from fusebpf.vm.console import MARK, Console
 from fusebpf.vm.errors import PrepareError
 from fusebpf.vm.initramfs import BOOT_MODULES, Archive, module_files
 from fusebpf.vm.isolate import run_isolated
-from fusebpf.vm.kernel import BootFiles, find_kernel
+from fusebpf.vm.kernel import BootFiles, KernelSource, find_kernel
 from fusebpf.vm.kernelroot import KernelPackages, kernel_root_name
 from fusebpf.vm.launch import Request, repeating
 from fusebpf.vm.machine import Export, MachineSpec, command_line
@@ -357,6 +357,26 @@ def test_modules_of_an_image_are_around_it_or_beside_it(tmp_path: Path) -> None:
     assert find_kernel(str(image), tmp_path, print).modules == beside
     module_tree(tmp_path, {})
     assert find_kernel(str(image), tmp_path, print).modules == tmp_path
+
+
+def test_boot_files_are_named_by_what_they_are_made_of(tmp_path: Path) -> None:
+    tree = tmp_path / os.fsdecode(b"m\xff")  # any name will do
+    tree.mkdir()
+    module_tree(tree, {f"{name}.ko": "" for name in BOOT_MODULES})
+    image = tmp_path / "vmlinuz"
+    for path in (image, *(tree / f"{name}.ko" for name in BOOT_MODULES)):
+        path.write_text("first")
+    source = KernelSource(image, "6.12.1-test", tree, None)
+    seen = [kernel.boot_name(source, tmp_path)]
+    assert seen[0].startswith("boot-6.12.1-test-")
+    assert kernel.boot_name(source, tmp_path) == seen[0]
+    for path in (image, tree / "9p.ko"):
+        path.write_text("another")
+        seen.append(kernel.boot_name(source, tmp_path))
+        os.utime(path, ns=(1, 1))
+        seen.append(kernel.boot_name(source, tmp_path))
+    seen.append(kernel.boot_name(replace(source, modules=None), tmp_path))
+    assert len(set(seen)) == len(seen)
 
 
 # initramfs
