@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -40,12 +41,13 @@ class PrivateApt:
         self.run("apt-get", "--quiet=2", "update")
 
     def run(self, program: str, *arguments: str | Path, cwd: Path | None = None) -> str:
-        """Run apt-get or apt-cache and return its output.
+        """Run apt-get or apt-cache and return its output, which is in no language of the user's.
 
         Raises:
             subprocess.CalledProcessError: it failed, and has said why.
         """
         command = [program, *self._options, *arguments]
+        env = {**os.environ, "LC_ALL": "C"}
         return subprocess.run(
-            command, cwd=cwd, stdout=subprocess.PIPE, text=True, check=True
+            command, cwd=cwd, env=env, stdout=subprocess.PIPE, text=True, check=True
         ).stdout

@@ -163,3 +163,18 @@ def test_kernels_that_run_are_known_to_the_runner(matrix: Any) -> None:
     runs = {name for name, kernel in matrix.KERNELS.items() if kernel.suite is None}
     assert runs <= {*KERNELS, *BUILT}
     assert set(KERNELS) <= runs, "a kernel of the runner is not in the matrix"
+
+
+def test_apt_is_asked_in_no_language_of_the_users(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """German's word for "Depends:" is another."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    private_apt = importlib.import_module("private_apt")
+    for program in ("apt-get", "apt-cache"):
+        (tmp_path / program).write_text("#!/bin/sh\necho $LC_ALL\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    apt = private_apt.PrivateApt(tmp_path / "apt", ())
+    assert apt.run("apt-cache", "depends", "linux-source") == "C\n"
