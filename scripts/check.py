@@ -239,8 +239,10 @@ def main() -> int:
     except ToldToEndError as signal:
         print(f"\nended by {signal}; nothing of it goes on", file=sys.stderr)
         return 128 + signal.number
+    # First what took so long
+    status = summarize(outcomes)
     versions.write(JUNIT / "versions.json")
-    return summarize(outcomes)
+    return status
 
 
 def summarize(outcomes: Sequence[Ended]) -> int:

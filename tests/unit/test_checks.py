@@ -195,6 +195,31 @@ def test_the_summary_ends_with_what_failed_and_the_count(tmp_path: Path) -> None
     ]
 
 
+WHOLE = """
+import sys
+from pathlib import Path
+
+import check
+import versions
+
+def unwritable(path):
+    raise OSError("no space left")
+
+check.JUNIT = Path(sys.argv[1])
+check.STEPS = (check.Step("a", ["true"]),)
+versions.write = unwritable
+sys.argv[1:] = []
+sys.exit(check.main())
+"""
+
+
+def test_the_summary_is_shown_whatever_happens_to_the_versions(tmp_path: Path) -> None:
+    done = ran(WHOLE, tmp_path)
+    assert done.returncode == 1
+    assert "no space left" in done.stderr
+    assert done.stdout.splitlines()[-1] == "0 passed, 0 failed, 0 skipped"
+
+
 @pytest.mark.parametrize("cut", [None, 0, 40])
 @pytest.mark.parametrize("told", ["vm-rest=125", "vm-rest=", "vm-rest=0"])
 def test_tests_that_nobody_knows_of_are_no_success(
