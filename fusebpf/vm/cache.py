@@ -38,7 +38,8 @@ def digest(parts: Iterable[str | bytes]) -> str:
     """Return a 16-digit hash of ``parts``; the borders between parts count."""
     sha = hashlib.sha256()
     for part in parts:
-        data = part.encode() if isinstance(part, str) else part
+        # A path may be of any bytes
+        data = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         sha.update(len(data).to_bytes(8, "little"))
         sha.update(data)
     return sha.hexdigest()[:16]

@@ -165,7 +165,7 @@ def boot_name(source: KernelSource, root: Path) -> str:
     ours = [AGENT_SOURCE, *(here / name for name in ("kernel.py", "initramfs.py", "bzimage.py"))]
     key = digest(
         [
-            *(os.fsencode(path) for path in made_of),
+            *map(str, made_of),
             *(f"{stat.st_size} {stat.st_mtime_ns}" for stat in map(os.stat, made_of)),
             root.name,
             *(path.read_bytes() for path in ours),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ def test_failed_build_leaves_nothing_and_killed_one_is_cleared(own_cache: Path) 
 def test_digest_counts_borders() -> None:
     assert cache.digest(["ab", "c"]) != cache.digest(["a", "bc"])
     assert cache.digest(["ab", b"c"]) == cache.digest([b"ab", "c"])
+    assert cache.digest([os.fsdecode(b"\xff")]) == cache.digest([b"\xff"])
 
 
 def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
