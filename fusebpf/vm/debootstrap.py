@@ -78,6 +78,7 @@ def make(recipe: Recipe, work: Path, progress: Progress) -> None:
         PrepareError: no mirror has the suite, or mmdebstrap failed.
     """
     log = cache_dir() / f"{recipe.entry}.log"
+    work.chmod(0o755)  # it becomes the guest's /
     command = [
         *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
         f"--include={','.join(recipe.packages)}",

@@ -25,6 +25,7 @@ def run_isolated(
 ) -> int:
     """Run ``command``, hand each line of its output to ``on_line``, return its status.
 
+    What it makes is a machine's, whatever mask the user has for files of their own (umask(2)).
     Without ``network`` it has one of its own, with nothing in it but a loopback that is down.
 
     If anything is raised meanwhile, a signal's exception included, all its processes are dead
@@ -46,6 +47,7 @@ def run_isolated(
         errors="replace",
         env=env,
         start_new_session=True,
+        umask=0o022,
     )
     assert child.stdout is not None
     with child.stdout:

@@ -8,6 +8,7 @@ import gzip
 import lzma
 import os
 import shutil
+import stat
 import struct
 import subprocess
 import tomllib
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from fusebpf.vm import builder, cache, kernel, mirror, module, root
+from fusebpf.vm import builder, cache, debootstrap, kernel, mirror, module, root
 from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.console import MARK, Console
 from fusebpf.vm.errors import PrepareError
@@ -70,6 +71,16 @@ def test_isolated_command_is_ended_with_everything_it_started(tmp_path: Path) ->
     assert not any(place.is_relative_to(tmp_path) for place in cache._mounts())
 
 
+@needs_root
+def test_what_an_isolated_command_makes_is_for_all_to_read(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run_isolated(["mkdir", str(tmp_path / "made")], os.environ, lambda line: None)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o755
+
+
 # guest root
 
 
@@ -78,6 +89,25 @@ def test_requirements_are_those_of_the_package() -> None:
     declared = {*project["dependencies"], *project["optional-dependencies"]["dev"]}
     assert set(root.REQUIREMENTS) <= declared
     assert set(project["dependencies"]) <= set(root.REQUIREMENTS)
+
+
+def test_a_root_can_be_entered_by_all_whatever_the_umask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        pytest.skip("needs root and apt")
+    (tmp_path / "dists/none").mkdir(parents=True)
+    (tmp_path / "dists/none/InRelease").write_text("Codename: none\n")
+    monkeypatch.setenv("FUSEBPF_MIRROR", f"file://{tmp_path}")
+    (tmp_path / "mmdebstrap").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    recipe = debootstrap.Recipe("root", "root-x", "none", (), 0, "true")
+    before = os.umask(0o077)
+    try:
+        made = cache.entry("root-x", lambda work: debootstrap.make(recipe, work, print))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o755
 
 
 def test_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
