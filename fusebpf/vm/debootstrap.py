@@ -25,6 +25,9 @@ DPKG_OPTIONS = (
     "path-include=/usr/share/doc/*/changelog.Debian*",
 )
 
+MACHINE = "x86_64"
+"""What uname(2) calls Debian's amd64: programs of the root run on this machine, too."""
+
 Progress = Callable[[str], None]
 
 
@@ -52,8 +55,16 @@ def check(recipe: Recipe, work: Path) -> None:
     """Look for what making the root in ``work`` needs, before anything is fetched.
 
     Raises:
-        PrepareError: not root, no mmdebstrap, or too little disk space.
+        PrepareError: another machine than the guest's, not root, no mmdebstrap, or too little disk
+            space.
     """
+    machine = os.uname().machine
+    if machine != MACHINE:
+        raise PrepareError(
+            f"the {recipe.what} is of amd64, and its programs do not run on this machine, which is"
+            f" {machine}",
+            "use a machine of amd64 (x86_64)",
+        )
     if os.geteuid() != 0:
         raise PrepareError(
             f"the {recipe.what} can only be made by root", f"run `{recipe.command}` as root once"

@@ -110,6 +110,12 @@ def test_a_root_can_be_entered_by_all_whatever_the_umask(
     assert stat.S_IMODE(made.stat().st_mode) == 0o755
 
 
+def test_another_machine_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debootstrap, "MACHINE", "a guest's")
+    with pytest.raises(PrepareError, match=f"is of amd64.* is {os.uname().machine}"):
+        root.prepare_root(lambda line: None)
+
+
 def test_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(PrepareError, match="only be made by root"):
