@@ -138,23 +138,23 @@ def run(
     """
     from fusebpf.vm.launch import Request, execute
 
-    request = Request(
-        command=command,
-        kernel=kernel,
-        kernel_modules=kernel_modules,
-        module=module,
-        with_module=not no_module,
-        cpus=cpus,
-        memory=memory,
-        read_only=share,
-        writable=rw,
-        timeout=timeout,
-        append=append,
-        systemd=systemd,
-        state=state,
-        cwd=Path.cwd(),
-    )
     with _guarded():
+        request = Request(
+            command=command,
+            kernel=kernel,
+            kernel_modules=kernel_modules,
+            module=module,
+            with_module=not no_module,
+            cpus=cpus,
+            memory=memory,
+            read_only=share,
+            writable=rw,
+            timeout=timeout,
+            append=append,
+            systemd=systemd,
+            state=state,
+            cwd=_working_directory(),
+        )
         report = execute(request, _forward, _silent if quiet else _progress)
     if report.taint & _TAINT_WARN:
         _say("the guest kernel printed a warning during the run: look at its dmesg")
@@ -226,6 +226,18 @@ def gc() -> None:
     with _guarded():
         for path in remove_unused(root_name(), *others):
             click.echo(f"removed {path}")
+
+
+def _working_directory() -> Path:
+    from fusebpf.vm.errors import PrepareError
+
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise PrepareError(
+            "the working directory was removed, and the guest works in it",
+            "cd to one that is there",
+        ) from None
 
 
 class _SignalledError(BaseException):

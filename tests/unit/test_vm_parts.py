@@ -11,6 +11,7 @@ import shutil
 import stat
 import struct
 import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -377,6 +378,20 @@ def test_guests_own_directories_are_left_to_it(tmp_path: Path) -> None:
         plan(tmp_path, [Path("/usr")], [])
     with pytest.raises(PrepareError, match="no such directory"):
         plan(tmp_path, [tmp_path / "none"], [])
+
+
+def test_a_working_directory_that_was_removed_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "fusebpf.vm", "run", "true"]
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (125, "")
+    assert "the working directory was removed" in done.stderr
 
 
 def test_package_of_a_tree_and_of_an_installation(tmp_path: Path) -> None:
