@@ -11,11 +11,16 @@ into=${2:-build/deb}
 
 scripts/install.sh "make deb" debhelper dh-dkms dh-python dpkg-dev python3-installer
 
-rm -rf "$into"
-mkdir -p "$into/src/build"
-git ls-files -z | xargs -0 cp --parents -t "$into/src"
-cp -r build/dist build/man build/completion "$into/src/build/"
-cd "$into/src"
+# One at a time. Packages that are there stay until the new ones are whole: somebody may read them.
+mkdir -p "$(dirname "$into")"
+exec 9>"$into.lock"
+flock 9
+new=$into.new
+rm -rf "$new"
+mkdir -p "$new/src/build"
+git ls-files -z | xargs -0 cp --parents -t "$new/src"
+cp -r build/dist build/man build/completion "$new/src/build/"
+cd "$new/src"
 
 # The date is that of the last change.
 cat >debian/changelog <<END
@@ -32,9 +37,10 @@ sed -i -e '/^@MIT@$/{r mit' -e 'd}' debian/copyright
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
 if ! dpkg-buildpackage --build=binary --unsigned-changes --no-check-builddeps >../log 2>&1; then
 	tail -40 ../log >&2
-	echo "make deb: dpkg-buildpackage failed; its whole output: $into/log" >&2
+	echo "make deb: dpkg-buildpackage failed; its whole output: $new/log" >&2
 	exit 1
 fi
 cd "$top"
-rm -rf "$into/src"
+rm -rf "$new/src" "$into"
+mv "$new" "$into"
 ls "$into"/*.deb

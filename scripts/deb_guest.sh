@@ -63,14 +63,14 @@ install_and_upgrade_module() {
 	# dpkg as a Debian has it: the guest's root leaves documentation out.
 	rm -f /etc/dpkg/dpkg.cfg.d/*
 	mkdir "$kept"
-	dpkg --install build/deb/test/needed/archives/*.deb >"$kept/needed" 2>&1 || {
+	dpkg --install build/test-deb/needed/archives/*.deb >"$kept/needed" 2>&1 || {
 		cat "$kept/needed"
 		fail "what the packages need could not be installed"
 	}
 	listing >"$kept/before"
-	add ./build/deb/test/older/*.deb
+	add ./build/test-deb/older/*.deb
 	dkms_has_only "$older"
-	add ./build/deb/fusebpf-dkms_*.deb
+	add ./build/test-deb/newer/fusebpf-dkms_*.deb
 	has_version fusebpf-dkms "$newer"
 	has_version fusebpf "$older"
 	dkms_has_only "$newer"
@@ -104,7 +104,7 @@ use_upgrade_and_purge() {
 	[ -s /sys/kernel/btf/fusebpf ] || fail "the module has no BTF"
 	hides "mounted at boot"
 
-	add ./build/deb/fusebpf_*.deb
+	add ./build/test-deb/newer/fusebpf_*.deb
 	has_version fusebpf "$newer"
 	hides "upgraded meanwhile"
 	fusebpf ls

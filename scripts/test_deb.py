@@ -9,6 +9,7 @@ fetches what the packages depend on and the root lacks. All that is changed is g
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from fusebpf.vm.isolate import run_isolated
 from fusebpf.vm.root import SUITE, prepare_state, root_path
 
 TREE = Path(__file__).resolve().parent.parent
-WORK = TREE / "build/deb/test"
+WORK = TREE / "build/test-deb"
 NEWER = fusebpf.__version__
 OLDER = f"{NEWER}~earlier"
 
@@ -81,15 +82,19 @@ def main() -> None:
     """Build the earlier version, too; then each step, to the first that fails."""
     if os.geteuid() != 0:
         sys.exit("test-deb: installing into the guest's root needs root: sudo make test-deb")
-    shutil.rmtree(WORK, ignore_errors=True)
-    subprocess.run(["scripts/deb.sh", OLDER, WORK / "older"], cwd=TREE, check=True)
-    try:
-        fetch(sorted((TREE / "build/deb").glob("fusebpf*.deb")))
-        state = install()
-        guest(state, "set-up")
-        guest(state, "use", "--systemd")
-    finally:
-        shutil.rmtree(WORK)
+    with WORK.with_name(f"{WORK.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(WORK, ignore_errors=True)
+        # `make deb` may be asked for again meanwhile.
+        shutil.copytree(TREE / "build/deb", WORK / "newer")
+        try:
+            subprocess.run(["scripts/deb.sh", OLDER, WORK / "older"], cwd=TREE, check=True)
+            fetch(sorted((WORK / "newer").glob("fusebpf*.deb")))
+            state = install()
+            guest(state, "set-up")
+            guest(state, "use", "--systemd")
+        finally:
+            shutil.rmtree(WORK)
     print("test-deb: ok")
 
 
