@@ -268,6 +268,8 @@ def command_module(arguments: argparse.Namespace) -> None:
     root, versions, packages, base = prepare(arguments)
     target = base / input_hash(root, packages, own_files(root.series, "module")) / "fusebpf.ko"
     if not target.is_file():
+        if arguments.where:
+            raise BuildError(f"there is no {target}")
         work = base / "work"
         with locked(work):
             top = extract(root, versions, work)
@@ -395,6 +397,7 @@ def main() -> int:
     parser.add_argument("--root", required=True, help="Debian root directory; / for this machine")
     parser.add_argument("--kver", help="kernel version; default: the only one in ROOT")
     parser.add_argument("--output", help="of module: where to copy it, too")
+    parser.add_argument("--where", action="store_true", help="of module: build nothing")
     parser.add_argument("--cache", help="default: $FUSEBPF_CACHE or ~/.cache/fusebpf")
     arguments = parser.parse_args()
     try:

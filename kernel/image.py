@@ -300,6 +300,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Build a kernel with fuse-bpf in it.")
     parser.add_argument("variant", choices=sorted(VARIANTS))
     parser.add_argument("--root", required=True, help="Debian root directory with the source")
+    parser.add_argument("--where", action="store_true", help="build nothing, say where it is")
     parser.add_argument("--cache", help="default: $FUSEBPF_CACHE or ~/.cache/fusebpf")
     arguments = parser.parse_args()
     try:
@@ -310,6 +311,8 @@ def main() -> int:
         base = cache_dir(arguments) / "kernel"
         target = base / input_hash(VARIANTS[arguments.variant], versions)
         if not target.is_dir():
+            if arguments.where:
+                raise BuildError(f"there is no {target}")
             if os.geteuid() != 0:
                 raise BuildError("building a kernel needs root (mounts and chroot)")
             with locked(base / "work"):

@@ -216,16 +216,15 @@ def info(as_json: bool) -> None:
 
 @vm.command()
 def gc() -> None:
-    """Remove prepared things that this version no longer uses."""
-    from fusebpf.vm.cache import remove_unused
-    from fusebpf.vm.kernel import KERNELS
-    from fusebpf.vm.kernelroot import kernel_root_name
-    from fusebpf.vm.root import root_name
+    """Remove prepared things that this version does not use.
 
-    others = [kernel_root_name(name, kernel) for name, kernel in KERNELS.items() if kernel]
+    What a guest or a build of another version uses stays, and of Vagrant's boxes the newest of each
+    machine and those of this tree. The next `make` or `run` of another version makes its own anew.
+    """
+    from fusebpf.vm.unused import remove_unused, used
+
     with _guarded():
-        for path in remove_unused(root_name(), *others):
-            click.echo(f"removed {path}")
+        remove_unused(used(), lambda path: click.echo(f"removed {path}"))
 
 
 def _working_directory() -> Path:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -53,8 +53,33 @@ def locked(name: str, wait: bool = True) -> Iterator[None]:
     """
     locks = cache_dir() / "locks"
     locks.mkdir(exist_ok=True)
-    with (locks / name).open("w") as handle:
+    with (locks / name).open("ab") as handle:  # what own_directory() notes there stays
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+def lock_name(path: Path) -> str:
+    """Return the name of the lock of a directory of the cache."""
+    return str(path.relative_to(cache_dir())).replace("/", "-")
+
+
+@contextmanager
+def using(*found: Path) -> Iterator[None]:
+    """Keep directories of the cache from being removed; those elsewhere are nobody's to remove.
+
+    Raises:
+        PrepareError: one was removed since it was found.
+    """
+    with ExitStack() as stack:
+        for path in found:
+            if path.is_relative_to(cache_dir()):
+                lock = cache_dir() / "locks" / lock_name(path)
+                with suppress(OSError):  # another user's cache: only that one can remove it
+                    lock.touch()
+                with suppress(OSError):
+                    fcntl.flock(stack.enter_context(lock.open("rb")), fcntl.LOCK_SH)
+                if not path.is_dir():
+                    raise PrepareError(f"{path} was removed meanwhile", "run the command again")
         yield
 
 
@@ -118,14 +143,15 @@ def remove_tree(path: Path) -> None:
     Raises:
         PrepareError: something is mounted in it, or a file cannot be removed.
     """
-    _refuse_mounts(path)
+    refuse_mounts(path)
     try:
         shutil.rmtree(path)
     except OSError as error:
         raise PrepareError(f"cannot remove {path}: {error}") from error
 
 
-def _refuse_mounts(path: Path) -> None:
+def refuse_mounts(path: Path) -> None:
+    """Raise PrepareError where something is mounted in a directory."""
     mounted = [place for place in _mounts() if place.is_relative_to(path)]
     if mounted:
         raise PrepareError(f"{mounted[0]} is mounted, so {path} cannot be removed", "unmount it")
@@ -139,47 +165,3 @@ def _mounts() -> list[Path]:
         raw = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), escaped)
         places.append(Path(os.fsdecode(raw)))
     return places
-
-
-def remove_unused(root_name: str, *others: str) -> list[Path]:
-    """Remove roots other than the guest's and ``others``; what was made before it was.
-
-    Their guests' bytecode goes, too. What a running build holds is locked and stays.
-    """
-    removed = []
-    current = cache_dir() / root_name
-    for path in sorted(cache_dir().glob("*.tmp-*")):
-        # Half made or half removed, unless it is being made.
-        with suppress(BlockingIOError), locked(path.name.partition(".tmp-")[0], wait=False):
-            if path.is_dir():
-                remove_tree(path)
-                removed.append(path)
-    for path in sorted(cache_dir().glob("root-*")):
-        if path.is_dir() and path.name not in (root_name, *others) and ".tmp-" not in path.name:
-            _discard(path)
-            removed.append(path)
-    for path in sorted(cache_dir().glob("bytecode-*")):
-        if not path.name.startswith(f"bytecode-{root_name}-"):
-            _discard(path)
-            removed.append(path)
-    kinds = ("boot-*", "disk-*", "box-*")
-    made = [path for kind in kinds for path in cache_dir().glob(kind) if path.is_dir()]
-    made = [path for path in made if ".tmp-" not in path.name]
-    made += [path.parent for path in cache_dir().glob("kernel/*/vmlinux")]
-    for path in sorted(made):
-        if not current.is_dir() or path.stat().st_mtime < current.stat().st_mtime:
-            _discard(path)
-            removed.append(path)
-    return removed
-
-
-def _discard(path: Path) -> None:
-    """Remove an entry; what is half removed has the name of what was half made."""
-    with locked(path.name):
-        _refuse_mounts(path)
-        leaving = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        try:
-            path.rename(leaving)
-        except OSError as error:
-            raise PrepareError(f"cannot remove {path}: {error}") from error
-        remove_tree(leaving)

@@ -136,9 +136,7 @@ def find_kernel(
             "the whole log is build.log in kernel/work of the cache (fusebpf vm info)",
             progress,
         )
-        release = image_release(image.read_bytes(), image)
-        built = BUILT[name]
-        return KernelSource(image, release, None, None, False, built.slowness, built.arguments)
+        return built_kernel(name, image)
     image = Path(name)
     if not image.is_file():
         known = ", ".join(sorted((*KERNELS, *BUILT)))
@@ -155,6 +153,13 @@ def find_kernel(
             f"{modules} has no modules.dep", "give a tree as `make modules_install` lays it"
         )
     return KernelSource(image, release, modules, None)
+
+
+def built_kernel(name: str, image: Path) -> KernelSource:
+    """Return the kernel of our own ``name``, whose image that is."""
+    release = image_release(image.read_bytes(), image)
+    built = BUILT[name]
+    return KernelSource(image, release, None, None, False, built.slowness, built.arguments)
 
 
 def boot_name(source: KernelSource, root: Path) -> str:

@@ -12,7 +12,7 @@ import fusebpf
 from fusebpf.vm import shares as sharing
 from fusebpf.vm.accel import accelerator
 from fusebpf.vm.bytecode import fill
-from fusebpf.vm.cache import cache_dir, own_directory
+from fusebpf.vm.cache import cache_dir, own_directory, using
 from fusebpf.vm.debootstrap import Progress
 from fusebpf.vm.errors import BootPanicError, PrepareError
 from fusebpf.vm.kernel import (
@@ -148,9 +148,13 @@ def execute(request: Request, output: Output, progress: Progress) -> ExitReport:
                 shares.append(
                     sharing.Share(headers, Path("/usr/src", headers.name), writable=False)
                 )
+    held = [ready.root, ready.disk.parent, ready.boot.image.parent]
+    held.append(ready.kernel.root or ready.kernel.image.parent)
+    if ready.module is not None:
+        held.append(ready.module.parent)
     # Not shared by guests: what one replaces while another reads it, that one reads cut at the
     # length it had before.
-    with own_directory(f"bytecode-{ready.root.name}") as bytecode:
+    with using(*held), own_directory(f"bytecode-{ready.root.name}") as bytecode:
         fill(bytecode, ready.root, _packages())
         shares.append(sharing.Share(bytecode, _BYTECODE, writable=True, private=True))
         objects = cache_dir() / "guest-objects"

@@ -141,7 +141,12 @@ def prepare_disk(root: Path, progress: Progress) -> Path:
         image, size = work / "root.img", f"{(used * 5 // 4 >> 20) + 64}M"
         _make_ext4(image, size, "-O", "^has_journal", "-L", "fusebpf", "-d", str(root))
 
-    return entry(f"disk-{root.name.removeprefix('root-')}", build) / "root.img"
+    return entry(disk_name(root), build) / "root.img"
+
+
+def disk_name(root: Path) -> str:
+    """Return the cache entry's name of a root's disk."""
+    return f"disk-{root.name.removeprefix('root-')}"
 
 
 def prepare_state(path: Path, changed: Path | None = None) -> None:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
 import pytest
 
-from fusebpf.vm import cache
+from fusebpf.vm import builder, cache, root, unused
 from fusebpf.vm.errors import PrepareError
+from fusebpf.vm.initramfs import BOOT_MODULES
 
 
 @pytest.fixture(autouse=True)
@@ -50,26 +52,99 @@ def test_digest_counts_borders() -> None:
     assert cache.digest([os.fsdecode(b"\xff")]) == cache.digest([b"\xff"])
 
 
-def test_gc_removes_what_is_not_current(own_cache: Path) -> None:
-    kept = ("root-other-2", "objects", "kernel/work", "bytecode-root-new-0")
-    for name in (
-        *kept,
-        "bytecode-root-old-0",
-        "root-old",
-        "root-other-1",
-        "boot-1-x",
-        "box-stock-x",
-        "disk-old",
-        "kernel/0a",
-    ):
+def removed(*keep: Path) -> list[str]:
+    """What goes, as names in the cache."""
+    gone: list[Path] = []
+    unused.remove_unused(set(keep), gone.append)
+    return [str(path.relative_to(cache.cache_dir())) for path in gone]
+
+
+def test_gc_removes_what_is_not_kept(own_cache: Path) -> None:
+    keep = {
+        *("root-new", "root-other-2", "disk-new", "boot-1-x", "box-stock-2"),
+        *("kernel/0a", "module/6.12.1-x/00112233445566aa"),
+    }
+    beside = {"objects", "bytecode-root-new-0", "kernel/work", "module/6.12.1-x/work"}
+    old = {
+        *("root-old", "root-other-1", "disk-old", "bytecode-root-old-0", "boot-1-y", "kernel/0b"),
+        *("box-stock-1", "module/6.12.1-x/00112233445566bb", "module/6.12.0-x/work"),
+        *("module/6.12.0-x/clean", "module/6.12.0-x/00112233445566aa"),
+    }
+    for name in sorted(keep | beside | old | {"box-stock-3", "box-patched-1"}):
         (own_cache / name).mkdir(parents=True)
-    (own_cache / "kernel/0a/vmlinux").touch()
-    (own_cache / "box-stock.log").touch()
-    removed = cache.remove_unused("root-new", "root-other-2", "root-none")
-    gone = ["0a", "boot-1-x", "box-stock-x", "bytecode-root-old-0", "disk-old", "root-old"]
-    gone.append("root-other-1")
-    assert sorted(path.name for path in removed) == gone
-    assert all((own_cache / name).is_dir() for name in kept)
+    for name in ("kernel/0a/vmlinux", "kernel/0b/vmlinux"):
+        (own_cache / name).touch()
+    for name in ("kernel/work/lock", "module/6.12.1-x/work/lock", "module/6.12.0-x/work/lock"):
+        (own_cache / name).touch()
+    for name in ("root-new.log", "root-old.log", "box-stock.log", "box-none.log"):
+        (own_cache / name).touch()
+    # Its time does not count, but of boxes the newest stay, for other trees.
+    for name in ("root-new", "box-stock-2", "box-stock-1"):
+        os.utime(own_cache / name, (1, 1))
+    gone = removed(*(own_cache / name for name in keep))
+    assert set(gone) == {*old, "root-old.log", "box-none.log"}
+    left = {*keep, *beside, "box-stock-3", "box-patched-1", "root-new.log", "box-stock.log"}
+    assert all((own_cache / name).exists() for name in left)
+    assert not any((own_cache / name).exists() for name in gone)
+    assert not (own_cache / "module/6.12.0-x").exists()
+    # Without a kernel nothing is to be built upon what building others left.
+    assert {"kernel/0a", "kernel/work"} <= set(removed())
+
+
+def test_gc_leaves_what_is_in_use_and_waits_for_nobody(own_cache: Path) -> None:
+    names = ("root-old", "disk-old", "boot-1-y", "kernel/0b", "kernel/work")
+    for name in (*names, "root-older", "disk-older"):
+        (own_cache / name).mkdir(parents=True)
+    (own_cache / "kernel/0b/vmlinux").touch()
+    (own_cache / "kernel/work/lock").touch()
+    with (
+        cache.own_directory("bytecode-root-old"),
+        cache.using(own_cache / "boot-1-y", own_cache / "kernel/0b", Path("/not/of/the/cache")),
+        (own_cache / "kernel/work/lock").open() as building,
+    ):
+        fcntl.flock(building, fcntl.LOCK_EX)
+        assert removed() == ["root-older", "disk-older"]
+        # The mark of what may be half written is still there.
+        assert (own_cache / "locks/bytecode-root-old-0").read_text() == "owned\n"
+    assert set(removed()) == {*names, "bytecode-root-old-0"}
+
+
+def test_what_was_removed_is_not_used(own_cache: Path) -> None:
+    with pytest.raises(PrepareError, match="removed meanwhile"), cache.using(own_cache / "boot-x"):
+        pass
+
+
+def test_gc_keeps_what_this_version_takes(
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels and modules are the builders' to tell, which build nothing for it."""
+    assert unused.used() == {root.root_path(), own_cache / root.disk_name(root.root_path())}
+    guest = root.root_path()
+    image = guest / "boot/vmlinuz-6.12.1-x-amd64"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"\x7fELF Linux version 6.12.1-x-amd64 (x@y)")
+    modules = guest / "lib/modules/6.12.1-x-amd64"
+    modules.mkdir(parents=True)
+    (modules / "modules.dep").touch()
+    (modules / "modules.builtin").write_text("".join(f"{name}.ko\n" for name in BOOT_MODULES))
+    monkeypatch.setattr(builder, "builder_path", lambda name: tmp_path / name)
+    made = own_cache / "made/vmlinux"
+    made.parent.mkdir()
+    made.write_bytes(b"\x7fELF Linux version 6.12.1-fusebpf (x@y)")
+    (tmp_path / "image.py").write_text(
+        "import sys\n"
+        "assert sys.argv[-1] == '--where'\n"
+        f"print({str(made)!r} if sys.argv[1] == 'patched' else '')\n"
+    )
+    (tmp_path / "build.py").write_text("import sys; sys.exit('there is none')")
+    monkeypatch.setattr(unused, "BOXES", tmp_path / "boxes")
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes/stock").symlink_to(own_cache / "box-stock-1")
+    names = {path.relative_to(own_cache).as_posix() for path in unused.used()}
+    boots = sorted(name.rpartition("-")[0] for name in names if name.startswith("boot-"))
+    assert boots == ["boot-6.12.1-fusebpf", "boot-6.12.1-x-amd64"]
+    assert {guest.name, root.disk_name(guest), "made", "box-stock-1"} <= names
+    assert len(names) == 6
 
 
 def test_what_gc_began_to_remove_is_nothing_whole(
@@ -84,7 +159,7 @@ def test_what_gc_began_to_remove_is_nothing_whole(
     with monkeypatch.context() as patched:
         patched.setattr("shutil.rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
-            cache.remove_unused("root-new")
+            removed(own_cache / "root-new")
     made = cache.entry("root-old", lambda work: (work / "usr").mkdir())
     assert (made / "usr").is_dir()
     assert [path.name for path in own_cache.glob("root-*")] == ["root-old"]
@@ -92,8 +167,7 @@ def test_what_gc_began_to_remove_is_nothing_whole(
     for name in ("root-older", "root-now"):
         (own_cache / f"{name}.tmp-7").mkdir()
     with cache.locked("root-now"):
-        removed = cache.remove_unused("root-new", "root-old")
-    assert [path.name for path in removed] == ["root-older.tmp-7"]
+        assert removed(own_cache / "root-old") == ["root-older.tmp-7"]
     assert (own_cache / "root-now.tmp-7").is_dir()
 
 
