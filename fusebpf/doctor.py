@@ -245,6 +245,23 @@ def _qemu() -> _Outcome:
     return _ok("qemu-system-x86_64 runs")
 
 
+def _guest() -> _Outcome:
+    from fusebpf.vm.debootstrap import MACHINE, as_root
+    from fusebpf.vm.root import root_path
+
+    if (machine := os.uname().machine) != MACHINE:
+        return "missing", f"the guest is of amd64, this machine is {machine}", "use one of amd64"
+    root = root_path()
+    if root.is_dir() and os.access(root.parent, os.W_OK):
+        return _ok(f"the guest is in {root.parent}")
+    if os.geteuid() != 0:
+        lacks = "is another user's" if root.is_dir() else "has no guest, which only root can make"
+        return "missing", f"{root.parent} {lacks}", as_root("`fusebpf vm`")
+    if not _runs("mmdebstrap", "--version"):
+        return "missing", "mmdebstrap is not installed", "apt-get install mmdebstrap"
+    return _ok("mmdebstrap runs, to make the guest")
+
+
 _KVM_CREATE_VM = 0xAE01
 
 
@@ -325,4 +342,5 @@ _PROBES: tuple[tuple[str, tuple[str, ...], Callable[[], _Outcome]], ...] = (
     ("build tools", ("module",), _tools),
     ("QEMU", ("vm",), _qemu),
     ("KVM", ("vm",), _kvm),
+    ("guest", ("vm",), _guest),
 )

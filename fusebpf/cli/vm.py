@@ -174,7 +174,8 @@ def run(
 def prepare(kernel: str, no_module: bool, print_module: bool) -> None:
     """Make the guest root, the boot files and the module, so that `run` starts at once.
 
-    Needs root, network for Debian's packages and 5 GB of disk the first time.
+    Needs root, network for Debian's packages and 5 GB of disk the first time. All is kept in the
+    cache of the user who made it: run what uses it as root, too.
     """
     from fusebpf.vm.launch import prepare as make_ready
 

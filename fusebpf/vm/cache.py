@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 from fusebpf.build import paths
 from fusebpf.vm.errors import PrepareError
@@ -51,11 +52,22 @@ def locked(name: str, wait: bool = True) -> Iterator[None]:
 
     Raises BlockingIOError where another one has it and this is not to wait.
     """
-    locks = cache_dir() / "locks"
-    locks.mkdir(exist_ok=True)
-    with (locks / name).open("ab") as handle:  # what own_directory() notes there stays
+    with _open_lock(name) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
+
+
+def _open_lock(name: str) -> IO[bytes]:
+    """Open a lock's file; what own_directory() notes there stays."""
+    locks = cache_dir() / "locks"
+    try:
+        locks.mkdir(exist_ok=True)
+        return (locks / name).open("a+b")
+    except PermissionError:
+        raise PrepareError(
+            f"the cache {locks.parent} is another user's: you may not write there",
+            "run this as that user, or set FUSEBPF_CACHE to a directory of your own",
+        ) from None
 
 
 def lock_name(path: Path) -> str:
@@ -118,10 +130,8 @@ def own_directory(name: str) -> Iterator[Path]:
     The first free one of ``name``-0, ``name``-1, … is taken. One whose owner was killed, or left
     by an exception, may hold half-written files: it is emptied first.
     """
-    locks = cache_dir() / "locks"
-    locks.mkdir(exist_ok=True)
     for path in (cache_dir() / f"{name}-{number}" for number in count()):
-        with (locks / path.name).open("a+b") as handle:
+        with _open_lock(path.name) as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -51,6 +51,11 @@ class Recipe:
     dpkg_options: Sequence[str] = DPKG_OPTIONS
 
 
+def as_root(what: str) -> str:
+    """Return the advice to run something as root."""
+    return f"run {what} as root: a guest is kept in the cache of the user who made it"
+
+
 def check(recipe: Recipe, work: Path) -> None:
     """Look for what making the root in ``work`` needs, before anything is fetched.
 
@@ -67,7 +72,8 @@ def check(recipe: Recipe, work: Path) -> None:
         )
     if os.geteuid() != 0:
         raise PrepareError(
-            f"the {recipe.what} can only be made by root", f"run `{recipe.command}` as root once"
+            f"the {recipe.what} can only be made by root",
+            as_root(f"`{recipe.command}`, and what uses it,"),
         )
     if shutil.which("mmdebstrap") is None:
         raise PrepareError(

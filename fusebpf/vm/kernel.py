@@ -12,7 +12,7 @@ from pathlib import Path
 from fusebpf.vm.builder import run_builder
 from fusebpf.vm.bzimage import image_release, unpack_image
 from fusebpf.vm.cache import digest, entry
-from fusebpf.vm.debootstrap import Progress
+from fusebpf.vm.debootstrap import Progress, as_root
 from fusebpf.vm.errors import PrepareError
 from fusebpf.vm.initramfs import module_files, write_initramfs
 from fusebpf.vm.kernelroot import BUILD_PACKAGES, KernelPackages, prepare_kernel_root
@@ -199,7 +199,7 @@ def compile_agent(root: Path) -> bytes:
         PrepareError: not root (chroot(2)), or the compiler refused.
     """
     if os.geteuid() != 0:
-        raise PrepareError("the boot files can only be made by root", "run `make vm` as root once")
+        raise PrepareError("the boot files can only be made by root", as_root("this"))
     with tempfile.TemporaryDirectory(dir=root / "tmp", prefix="agent-") as scratch:
         inside = "/" + str(Path(scratch).relative_to(root))
         done = subprocess.run(

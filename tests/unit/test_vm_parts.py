@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import gzip
+import json
 import lzma
 import os
 import shutil
@@ -29,6 +30,7 @@ from fusebpf.vm.kernelroot import KernelPackages, kernel_root_name
 from fusebpf.vm.launch import Request, repeating
 from fusebpf.vm.machine import Export, MachineSpec, command_line
 from fusebpf.vm.shares import Share, package_shares, plan
+from tests.unit.ordinary import as_nobody
 
 TREE = Path(__file__).resolve().parents[2]
 
@@ -143,12 +145,33 @@ def test_the_tree_and_what_is_fetched_may_lie_anywhere(
     assert (tmp_path / "told").read_text() == "/the root\n/tmp/it's here\n"
 
 
+@needs_root
+def test_an_ordinary_user_is_told_who_can(tmp_path: Path) -> None:
+    done = as_nobody(tmp_path, "vm", "run", "true")
+    assert done.returncode == 125
+    assert "run `make vm`, and what uses it, as root" in done.stderr
+    found = as_nobody(tmp_path, "doctor", "--for", "vm", "--json")
+    (guest,) = (entry for entry in json.loads(found.stdout) if entry["name"] == "guest")
+    assert (found.returncode, guest["state"]) == (1, "missing")
+    assert "run `fusebpf vm` as root" in guest["mend"]
+    # A cache that root has filled
+    for name in ("locks", root.root_name()):
+        (tmp_path / "theirs" / name).mkdir(exist_ok=True)
+        os.chown(tmp_path / "theirs" / name, 0, 0)
+    done = as_nobody(tmp_path, "vm", "run", "true")
+    assert done.returncode == 125
+    assert "is another user's: you may not write there" in done.stderr
+    assert "set FUSEBPF_CACHE to a directory of your own" in done.stderr
+
+
 def test_kernel_root_needs_root_and_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     with pytest.raises(PrepareError) as caught:
         kernel.kernel_root("debian12", Path("/guest"), lambda line: None)
     assert str(caught.value).startswith("the kernel root debian12 can only be made by root")
-    assert caught.value.help == "run `fusebpf vm prepare --kernel debian12` as root once"
+    assert "run `fusebpf vm prepare --kernel debian12`, and what uses it, as root" in str(
+        caught.value.help
+    )
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     usage = shutil.disk_usage("/")._replace(free=1 << 30)
