@@ -51,6 +51,30 @@ class ToldToEndError(Exception):
         self.number = number
 
 
+@dataclass
+class _Deferred:
+    """Whether signals wait, and the one that does."""
+
+    on: bool = False
+    number: int | None = None
+
+
+_deferred = _Deferred()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Have a signal wait that would end us: what is begun here must be known to whoever ends it."""
+    _deferred.on = True
+    try:
+        yield
+    finally:
+        _deferred.on = False
+        if (number := _deferred.number) is not None:
+            _deferred.number = None
+            raise ToldToEndError(number)
+
+
 @contextmanager
 def ending_by_signals() -> Iterator[None]:
     """Raise ToldToEndError where a signal would end the process at once."""
@@ -59,6 +83,9 @@ def ending_by_signals() -> Iterator[None]:
         # A second one must not keep the first from being served.
         for other in watched:
             signal.signal(other, signal.SIG_IGN)
+        if _deferred.on:
+            _deferred.number = number
+            return
         raise ToldToEndError(number)
 
     asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -117,7 +144,8 @@ def run_all(steps: Sequence[Step], at_once: int) -> Iterator[Ended]:
                 elif now == "early" or len(running) == at_once:
                     continue
                 else:
-                    running[step.name] = _Child(step, beside, over)
+                    with _undisturbed():
+                        running[step.name] = _Child(step, beside, over)
                 waiting.remove(step)
             outcome = over.get()
             running.pop(outcome.step.name, None)

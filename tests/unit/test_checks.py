@@ -127,6 +127,32 @@ wait
 """
 
 
+LONG = "(sleep 30; touch $1/ended) & wait"
+AT_ONCE = BELOW.replace(
+    "try:\n",
+    """
+begin = stepping.subprocess.Popen
+def told_meanwhile(*arguments, **options):
+    process = begin(*arguments, **options)
+    stepping.signal.raise_signal(stepping.signal.SIGTERM)
+    return process
+stepping.subprocess.Popen = told_meanwhile
+try:
+""",
+)
+
+
+def test_what_is_just_being_started_ends_too(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", AT_ONCE, tmp_path, LONG],
+        env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
+        stdout=subprocess.PIPE,
+    ) as process:
+        process.communicate(timeout=60)  # to the end of all that have its output
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not (tmp_path / "ended").exists()
+
+
 def test_what_a_step_started_ends_with_it(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", BELOW, tmp_path, STUBBORN],
