@@ -242,12 +242,13 @@ def cache_dir(arguments: argparse.Namespace) -> Path:
     # The XDG specification says to ignore a relative path.
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
-        return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "fusebpf"
+        parent = Path(base) if base.startswith("/") else Path.home() / ".cache"
     except RuntimeError:  # no HOME, and a user that passwd does not have
         raise BuildError(
             "there is no home directory to keep a cache in; set FUSEBPF_CACHE to a directory that"
             " you may write"
         ) from None
+    return (parent / "fusebpf").resolve()
 
 
 def prepare(arguments: argparse.Namespace) -> tuple[Root, dict[str, str], list[str], Path]:

@@ -24,7 +24,7 @@ def cache_dir() -> Path:
     Raises:
         PrepareError: it cannot be made.
     """
-    path = paths.cache_dir().absolute()
+    path = paths.cache_dir().resolve()  # as the builders have it
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,8 +86,8 @@ def using(*found: Path) -> Iterator[None]:
         for path in found:
             if path.is_relative_to(cache_dir()):
                 lock = cache_dir() / "locks" / lock_name(path)
-                with suppress(OSError):  # another user's cache: only that one can remove it
-                    lock.touch()
+                with suppress(PrepareError):  # another user's cache
+                    _open_lock(lock.name).close()
                 with suppress(OSError):
                     fcntl.flock(stack.enter_context(lock.open("rb")), fcntl.LOCK_SH)
                 if not path.is_dir():

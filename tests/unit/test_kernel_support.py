@@ -318,7 +318,15 @@ def test_the_cache_is_where_the_package_has_it(
     build = importlib.import_module("build")
     monkeypatch.chdir(tmp_path)
     nowhere = argparse.Namespace(cache=None)
-    for own, base in (("mine", None), ("/mine", "/base"), ("", "base"), ("", "/base"), ("", None)):
+    (tmp_path / "link").symlink_to("mine")
+    for own, base in (
+        ("mine", None),
+        ("link/x", None),
+        ("/mine", "/base"),
+        ("", "base"),
+        ("", "/base"),
+        ("", None),
+    ):
         monkeypatch.setenv("FUSEBPF_CACHE", own)
         monkeypatch.setenv("XDG_CACHE_HOME", base or "")
-        assert build.cache_dir(nowhere) == paths.cache_dir().absolute()
+        assert build.cache_dir(nowhere) == paths.cache_dir().resolve()

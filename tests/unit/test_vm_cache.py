@@ -98,8 +98,8 @@ def test_gc_leaves_what_is_in_use_and_waits_for_nobody(own_cache: Path) -> None:
     (own_cache / "kernel/0b/vmlinux").touch()
     (own_cache / "kernel/work/lock").touch()
     with (
-        cache.own_directory("bytecode-root-old"),
         cache.using(own_cache / "boot-1-y", own_cache / "kernel/0b", Path("/not/of/the/cache")),
+        cache.own_directory("bytecode-root-old"),
         (own_cache / "kernel/work/lock").open() as building,
     ):
         fcntl.flock(building, fcntl.LOCK_EX)
@@ -107,6 +107,18 @@ def test_gc_leaves_what_is_in_use_and_waits_for_nobody(own_cache: Path) -> None:
         # The mark of what may be half written is still there.
         assert (own_cache / "locks/bytecode-root-old-0").read_text() == "owned\n"
     assert set(removed()) == {*names, "bytecode-root-old-0"}
+
+
+def test_a_cache_behind_a_link_has_one_name(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the builders and links to boxes name is what gc finds."""
+    link = own_cache.with_name("link")
+    link.symlink_to(own_cache)
+    monkeypatch.setenv("FUSEBPF_CACHE", str(link))
+    (own_cache / "kernel/0a").mkdir(parents=True)
+    (own_cache / "kernel/0a/vmlinux").touch()
+    assert removed(own_cache / "kernel/0a") == []
 
 
 def test_what_was_removed_is_not_used(own_cache: Path) -> None:
