@@ -223,7 +223,11 @@ def compiled(bcc: Any, text: str, *defines: str) -> Any:
 @contextmanager
 def _stdout_is_stderr() -> Iterator[None]:
     """For code in C++ that tells what it lacks on fd 1, where a command's answer goes."""
-    ours = os.dup(1)
+    try:
+        ours = os.dup(1)
+    except OSError:  # it is closed
+        yield
+        return
     os.dup2(2, 1)
     try:
         yield
