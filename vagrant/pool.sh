@@ -11,18 +11,25 @@ virsh() {
 	command virsh --quiet --connect "${LIBVIRT_DEFAULT_URI:-qemu:///system}" "$@"
 }
 
+is_there() { # VOLUME
+	virsh vol-info "$1" --pool fusebpf >/dev/null 2>&1
+}
+
+# A volume is there before its content is; its mark comes last. Without one it was interrupted.
 put() { # FILE VOLUME
-	! virsh vol-info "$2" --pool fusebpf >/dev/null 2>&1 || return 0
+	! is_there "$2.whole" || return 0
+	! is_there "$2" || virsh vol-delete "$2" --pool fusebpf
 	virsh vol-create-as fusebpf "$2" "$(stat -L -c %s "$1")" --format raw
 	virsh vol-upload "$2" "$1" --pool fusebpf
+	virsh vol-create-as fusebpf "$2.whole" 1 --format raw
 }
 
 fill() { # BOX VOLUME
-	if ! virsh pool-info fusebpf >/dev/null 2>&1; then
-		virsh pool-define-as fusebpf dir --target "$pool"
+	virsh pool-info fusebpf >/dev/null 2>&1 || virsh pool-define-as fusebpf dir --target "$pool"
+	if ! virsh pool-info fusebpf | grep -q '^State: *running'; then
 		virsh pool-build fusebpf
+		virsh pool-start fusebpf
 	fi
-	virsh pool-info fusebpf | grep -q '^State: *running' || virsh pool-start fusebpf
 	put "$1/kernel" "$2.kernel"
 	[ ! -f "$1/initrd" ] || put "$1/initrd" "$2.initrd"
 }
