@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT
+# Prints as JSON what Vagrant takes from the Vagrantfile in the directory ARGV[0] for each machine; with
+# a second argument it first does what a trigger in Ruby does before that action. Asks no libvirt.
+require "json"
+require "vagrant"
+
+Machine = Struct.new(:id, :data_dir)
+
+env = Vagrant::Environment.new(cwd: ARGV[0])
+shown = env.machine_names.to_h do |name|
+  known = env.local_data_path.join("machines/#{name}/libvirt")
+  id = known.join("id")
+  config = env.vagrantfile.machine_config(name, :libvirt, env.boxes, known)[:config]
+  before = config.trigger.before_triggers.select { |trigger| trigger.command == ARGV[1]&.to_sym }
+  machine = Machine.new(id.file? ? id.read : nil, known)
+  before.filter_map(&:ruby_block).each { |block| block.call(env, machine) }
+  libvirt = config.vm.get_provider_config(:libvirt)
+  found = {
+    box: config.vm.box, key: config.ssh.private_key_path[0], driver: libvirt.driver,
+    kernel: libvirt.kernel, initrd: libvirt.initrd
+  }
+  [name, found]
+end
+puts JSON.dump(shown)
