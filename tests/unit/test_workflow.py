@@ -52,6 +52,13 @@ def test_keeps_the_cache_that_the_tools_use() -> None:
         assert (TREE / tree).is_dir()
 
 
+def test_the_weekly_run_takes_no_packages_from_the_cache() -> None:
+    workflow = yaml.safe_load(WORKFLOW.read_text())
+    assert "schedule" in workflow[True]  # YAML's "on" is a truth value
+    (cache,) = [step for step in steps() if step.get("uses", "").startswith("actions/cache")]
+    assert cache["if"] == "github.event_name != 'schedule'"
+
+
 def test_the_reports_are_kept_when_a_test_fails() -> None:
     (kept,) = [step for step in steps() if step.get("uses", "").startswith("actions/upload")]
     assert kept["if"] == "always()"
