@@ -14,6 +14,8 @@ import pytest
 
 from tests.vagrant.conftest import TREE
 
+NOBODY = 65534
+
 
 @dataclass(frozen=True)
 class Place:
@@ -38,17 +40,19 @@ class Place:
         link.symlink_to(box)
         return box
 
-    def read(self, *before: str) -> subprocess.CompletedProcess[str]:
+    def read(self, *before: str, uid: int = 0) -> subprocess.CompletedProcess[str]:
         """Have Vagrant read the Vagrantfile."""
         env = {**os.environ, "VAGRANT_HOME": str(self.top / "home")}
         env.pop("VAGRANT_DOTFILE_PATH", None)
         script = Path(__file__).with_name("vagrantfile.rb")
         return subprocess.run(
-            ["ruby", script, self.top / "vagrant", *before],
+            ["ruby", "-", self.top / "vagrant", *before],
+            input=script.read_text(),  # another user may not come as far as this tree
             env=env,
             capture_output=True,
             text=True,
             check=False,
+            user=uid,
         )
 
     def machines(self, *before: str) -> dict[str, dict[str, str]]:
@@ -120,3 +124,18 @@ def test_without_a_box_it_says_what_makes_one(place: Place) -> None:
     done = place.read()
     assert done.returncode != 0
     assert "run `make vagrant-box` as root" in done.stderr
+
+
+@pytest.mark.parametrize("hidden", ["cache", "cache/box-stock-1/key"])
+def test_where_only_root_may_read_the_box_it_says_so(place: Place, hidden: str) -> None:
+    place.make_box("stock", 1)
+    for path in (place.top, *place.top.parents[:2], place.top / "cache/box-stock-1/key"):
+        path.chmod(0o755)
+    (place.top / "home").mkdir()
+    os.chown(place.top / "home", NOBODY, NOBODY)
+    os.chown(place.top / "vagrant", NOBODY, NOBODY)
+    (place.top / hidden).chmod(0o700)
+    done = place.read(uid=NOBODY)
+    assert done.returncode != 0
+    assert "run vagrant as root" in done.stderr
+    assert "stock" in done.stderr
