@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -41,6 +42,11 @@ def vagrant(*arguments: str) -> str:
     return done.stdout
 
 
+def links() -> list[str]:
+    """Return the network's links; /sys would show those of the network it was mounted in."""
+    return sorted(name for _, name in socket.if_nameindex())
+
+
 def left() -> dict[str, list[str]]:
     """Return what libvirt has of domains, networks, pools and the files of pools."""
     kinds = {
@@ -53,8 +59,7 @@ def left() -> dict[str, list[str]]:
         listed = subprocess.run(["virsh", *words], capture_output=True, text=True, check=True)
         found[kind] = sorted(listed.stdout.split())
     found["files"] = sorted(str(path) for path in Path("/var/lib/libvirt/images").rglob("*"))
-    links = [entry.name for entry in Path("/sys/class/net").iterdir()]
-    found["links"] = sorted(links)
+    found["links"] = links()
     return found
 
 
