@@ -16,16 +16,17 @@ fail() {
 
 ip link set lo up
 
-settings=$(mktemp -d)
-cp -a /etc/libvirt/. "$settings/"
+# First of all the place for what is in between.
+mount -t tmpfs -o mode=755 fusebpf "$scratch"
+cp -a /etc/libvirt "$scratch/settings"
 mount -t tmpfs -o mode=755 fusebpf /etc/libvirt
-cp -a "$settings/." /etc/libvirt/
-rm -rf "$settings"
+cp -a "$scratch/settings/." /etc/libvirt/
+rm -rf "$scratch/settings"
 rm -f /etc/libvirt/qemu/networks/autostart/*
-# The host's control groups are not in any of the namespaces.
-printf 'cgroup_controllers = []\nremember_owner = 0\n' >>/etc/libvirt/qemu.conf
+# The host's control groups and its kernel's AppArmor are not in any of the namespaces.
+printf '%s\n' 'cgroup_controllers = []' 'remember_owner = 0' 'security_driver = "none"' >>/etc/libvirt/qemu.conf
 
-for directory in /run /var/lib/libvirt /var/cache/libvirt /var/log/libvirt "$scratch"; do
+for directory in /run /var/lib/libvirt /var/cache/libvirt /var/log/libvirt; do
 	mount -t tmpfs -o mode=755 fusebpf "$directory"
 done
 mkdir -p /run/lock /var/lib/libvirt/images /var/lib/libvirt/dnsmasq "$scratch/tmp" "$scratch/console"

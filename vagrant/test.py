@@ -24,6 +24,7 @@ from fusebpf.vm.isolate import run_isolated
 TREE = Path(__file__).resolve().parent.parent
 SCRATCH = TREE / "build/vagrant/scratch"
 NAMES = ("patched", "stock")
+PROFILES = Path("/sys/kernel/security/apparmor/profiles")
 _FIRST_MOMENT, _LAST_MOMENT = 1.0, 120.0
 _WAYS = (signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
 
@@ -65,10 +66,13 @@ def traces() -> set[str]:
     found |= {f"link {entry.name}" for entry in Path("/sys/class/net").iterdir()}
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found |= {f"mount {line.split()[4]}" for line in mounts if str(SCRATCH) in line}
-    places = ("/run/libvirt", "/var/lib/libvirt", "/etc/libvirt", "/var/log/libvirt")
-    kept = (*places, "/sys/fs/cgroup/machine", str(SCRATCH), str(TREE / "vagrant/.vagrant"))
-    for place in kept:
+    libvirts = [f"{place}/libvirt" for place in ("/run", "/var/lib", "/etc", "/var/log")]
+    places = (*libvirts, "/etc/apparmor.d/libvirt", "/sys/fs/cgroup/machine")
+    for place in (*places, str(SCRATCH), str(TREE / "vagrant/.vagrant")):
         found |= {f"file {path}" for path in Path(place).rglob("*")}
+    if PROFILES.is_file():
+        loaded = PROFILES.read_text().splitlines()
+        found |= {f"profile {line}" for line in loaded if line.startswith("libvirt-")}
     return found
 
 
