@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# libvirt's pool "fusebpf": pool.sh fill POOL BOX VOLUME puts a box's kernel and initramfs there;
-# pool.sh empty POOL removes pool and network when no machine is left. For the Vagrantfile.
+# libvirt's pool "fusebpf": pool.sh fill POOL LOCK BOX VOLUME puts a box's kernel and initramfs there;
+# pool.sh empty POOL LOCK removes pool and network when no machine is left. For the Vagrantfile.
 set -eu
 export LC_ALL=C
 what=$1
 pool=$2
+lock=$3
 
 virsh() {
 	command virsh --quiet --connect "${LIBVIRT_DEFAULT_URI:-qemu:///system}" "$@"
@@ -51,9 +52,17 @@ empty() {
 	fi
 }
 
+# Vagrant may bring up several machines at once.
+exec 9>>"$lock"
+flock 9
+
 case $what in
-fill) fill "$3" "$4" ;;
-empty) empty ;;
+fill) fill "$4" "$5" ;;
+empty)
+	# A machine that is coming up has volumes before it is a domain; its Vagrant holds this.
+	exec 8>>"$lock.up"
+	! flock --nonblock 8 || empty
+	;;
 *)
 	echo "pool.sh: fill or empty, not $what" >&2
 	exit 2

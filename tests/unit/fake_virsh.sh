@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# A virsh that keeps a pool, a network and domains as files in $FAKE_VIRSH; each call is a line of
-# its log. A call whose words begin with $FAKE_VIRSH_DIES dies in the middle of what it does.
+# A virsh that keeps a pool, a network and domains as files in $FAKE_VIRSH. Each call is a line of its
+# log, with "free" before it where nobody holds the pool's lock. A call whose words begin with
+# $FAKE_VIRSH_DIES dies in the middle of what it does.
 set -eu
 state=$FAKE_VIRSH
 pool=$state/pool
@@ -13,7 +14,9 @@ while :; do
 	*) break ;;
 	esac
 done
-echo "$*" >>"$state/log"
+free=
+! flock --nonblock "$state/lock" true || free="free "
+echo "$free$*" >>"$state/log"
 
 fail() {
 	echo "error: $*" >&2

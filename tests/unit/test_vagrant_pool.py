@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Pool:
         what, *more = words
         path = f"{self.state / 'bin'}:{os.environ['PATH']}"
         return subprocess.run(
-            [TREE / "vagrant/pool.sh", what, self.state / "pool", *more],
+            [TREE / "vagrant/pool.sh", what, self.state / "pool", self.state / "lock", *more],
             env={"PATH": path, "FAKE_VIRSH": str(self.state), "FAKE_VIRSH_DIES": dies},
             capture_output=True,
             text=True,
@@ -102,3 +103,25 @@ def test_goes_with_the_last_machine(pool: Pool) -> None:
     assert done.returncode == 0, done.stderr
     for name in ("pool", "defined", "running"):
         assert not (pool.state / name).exists()
+
+
+def test_has_libvirt_to_itself(pool: Pool) -> None:
+    assert pool.fill().returncode == 0
+    assert pool.run("empty").returncode == 0
+    calls = pool.calls()
+    assert {"pool-undefine fusebpf", "pool-start fusebpf"} <= {
+        call.removeprefix("free ") for call in calls
+    }
+    assert [call for call in calls if call.startswith("free ")] == []
+
+
+def test_stays_while_a_machine_is_coming_up(pool: Pool) -> None:
+    assert pool.fill().returncode == 0
+    with (pool.state / "lock.up").open("w") as held, (pool.state / "lock.up").open("w") as other:
+        for one in (held, other):
+            fcntl.flock(one, fcntl.LOCK_SH)
+        assert pool.run("empty").returncode == 0
+        assert contents(pool) == WHOLE
+        assert pool.fill().returncode == 0
+    assert pool.run("empty").returncode == 0
+    assert not (pool.state / "pool").exists()

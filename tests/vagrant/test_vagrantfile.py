@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,11 +56,11 @@ class Place:
             user=uid,
         )
 
-    def machines(self, *before: str) -> dict[str, dict[str, str]]:
+    def machines(self, *before: str) -> dict[str, dict[str, Any]]:
         """Return what each machine is made of."""
         done = self.read(*before)
         assert done.returncode == 0, done.stderr
-        found: dict[str, dict[str, str]] = json.loads(done.stdout)
+        found: dict[str, dict[str, Any]] = json.loads(done.stdout)
         return found
 
     def bring_up(self, name: str) -> None:
@@ -109,6 +110,17 @@ def test_a_machine_needs_neither_cache_nor_build(place: Place) -> None:
     then = place.machines()["stock"]
     assert Path(then["key"]).read_text() == "key 1"
     assert {**then, "key": ""} == {**first, "key": ""}
+
+
+def test_the_pool_is_kept_for_a_machine_before_it_is_filled(place: Place) -> None:
+    place.make_box("patched", 1)
+    place.make_box("stock", 1)
+    assert [machine["coming_up"] for machine in place.machines().values()] == [False, False]
+    for machine in place.machines("up").values():
+        assert machine["coming_up"]
+        keeps, fills = machine["then"]
+        assert keeps is None
+        assert fills[0] == "fill"
 
 
 def test_an_up_that_made_no_machine_binds_to_no_box(place: Place) -> None:

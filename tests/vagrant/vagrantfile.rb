@@ -14,10 +14,14 @@ shown = env.machine_names.to_h do |name|
   before = config.trigger.before_triggers.select { |trigger| trigger.command == ARGV[1]&.to_sym }
   machine = Machine.new(id.file? ? id.read : nil, known)
   before.filter_map(&:ruby_block).each { |block| block.call(env, machine) }
+  free = File.open("/run/lock/fusebpf-pool.up", File::RDWR | File::CREAT) do |lock|
+    lock.flock(File::LOCK_EX | File::LOCK_NB)
+  end
   libvirt = config.vm.get_provider_config(:libvirt)
   found = {
     box: config.vm.box, key: config.ssh.private_key_path[0], driver: libvirt.driver,
-    kernel: libvirt.kernel, initrd: libvirt.initrd
+    kernel: libvirt.kernel, initrd: libvirt.initrd,
+    coming_up: !free, then: before.map { |trigger| trigger.run&.args }
   }
   [name, found]
 end
