@@ -66,12 +66,15 @@ class Place:
     def bring_up(self, name: str) -> None:
         """What `vagrant up` leaves: what our trigger does, and then the domain's UUID."""
         self.machines("up")
-        self.known(name).mkdir(parents=True, exist_ok=True)
         (self.known(name) / "id").write_text("the UUID of a domain")
 
     def known(self, name: str) -> Path:
         """Return where Vagrant keeps what it knows of a machine, until `vagrant destroy`."""
         return self.top / "vagrant/.vagrant/machines" / name / "libvirt"
+
+    def kept(self, name: str) -> Path:
+        """Return where a machine keeps what it needs of its box."""
+        return self.top / "vagrant/.vagrant/fusebpf" / name
 
 
 @pytest.fixture
@@ -96,7 +99,9 @@ def test_a_machine_keeps_its_box_when_a_newer_one_is_made(place: Place, name: st
     assert Path(then["key"]).with_name("kernel").read_text() == "kernel 1"
 
     shutil.rmtree(place.known(name))  # what `vagrant destroy` does
-    now = place.machines()[name]
+    assert place.kept(name).is_dir()
+    now = place.machines("destroy")[name]
+    assert not place.kept(name).exists()
     assert Path(now["key"]).read_text() == "key 2"
     assert now["kernel"] != first["kernel"]
 
@@ -110,6 +115,15 @@ def test_a_machine_needs_neither_cache_nor_build(place: Place) -> None:
     then = place.machines()["stock"]
     assert Path(then["key"]).read_text() == "key 1"
     assert {**then, "key": ""} == {**first, "key": ""}
+
+
+def test_a_machine_whose_domain_is_gone_comes_up_of_its_box(place: Place) -> None:
+    place.make_box("stock", 1)
+    place.bring_up("stock")
+    place.make_box("stock", 2)
+    then = place.machines("up", "gone")["stock"]
+    assert Path(then["key"]).read_text() == "key 1"
+    assert place.machines()["stock"]["kernel"] == then["kernel"]
 
 
 def test_the_pool_is_kept_for_a_machine_before_it_is_filled(place: Place) -> None:
