@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -19,6 +20,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from fusebpf.vm import debootstrap
 from fusebpf.vm.accel import accelerator
@@ -130,7 +132,7 @@ def build(name: str, work: Path, own_kernel: Path | None) -> None:
             suite=SUITE,
             packages=(*COMMON, *DEFINITIONS[name].packages),
             needed_bytes=_NEEDED_BYTES,
-            hook=f"'{CUSTOMIZE}' \"$1\" '{work / 'key.pub'}' fusebpf-{name}",
+            hook=f'{quote(str(CUSTOMIZE))} "$1" {quote(str(work / "key.pub"))} fusebpf-{name}',
             doing_hook="making it a machine that one logs in to",
             command="make vagrant-box",
             sources=(repository(packages),),
@@ -161,8 +163,24 @@ def box(name: str, guest_root: Path) -> Path:
     return entry(f"box-{name}-{digest(parts)}", lambda work: build(name, work, own))
 
 
+def end_by_exception() -> None:
+    """Have a signal end this so that what is half made is removed on the way."""
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def unwind(number: int, _frame: object) -> None:
+        # A second one must not end the removing
+        for other in watched:
+            signal.signal(other, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    for number in watched:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # by nohup
+            signal.signal(number, unwind)
+
+
 def main() -> int:
     """Make the boxes asked for (all by default), and find out how libvirt shall run them."""
+    end_by_exception()
     names = sys.argv[1:] or list(DEFINITIONS)
     if unknown := sorted(set(names) - set(DEFINITIONS)):
         print(f"vagrant-box: no box {unknown[0]}: {', '.join(DEFINITIONS)}", file=sys.stderr)
