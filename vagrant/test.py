@@ -113,6 +113,9 @@ def main() -> int:
     ]
     if unknown := sorted(set(names) - set(NAMES)):
         parser.error(f"no machine {unknown[0]}: {', '.join(NAMES)}")
+    if not names:
+        print("vagrant-test: there is no box: run `make vagrant-box` as root", file=sys.stderr)
+        return 1
     if os.geteuid() != 0:
         print("vagrant-test: root is needed (namespaces, libvirt)", file=sys.stderr)
         return 1
