@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -77,12 +79,25 @@ class Place:
         return self.top / "vagrant/.vagrant/fusebpf" / name
 
 
+def place_in(top: Path) -> Place:
+    """Return a tree without a box."""
+    (top / "vagrant").mkdir()
+    shutil.copy(TREE / "vagrant/Vagrantfile", top / "vagrant")
+    return Place(top)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     """A tree without a box."""
-    (tmp_path / "vagrant").mkdir()
-    shutil.copy(TREE / "vagrant/Vagrantfile", tmp_path / "vagrant")
-    return Place(tmp_path)
+    return place_in(tmp_path)
+
+
+@pytest.fixture
+def open_place() -> Iterator[Place]:
+    """A tree where others may come, as not into every clone."""
+    with TemporaryDirectory(dir="/run", prefix="fusebpf-") as top:
+        Path(top).chmod(0o755)
+        yield place_in(Path(top))
 
 
 @pytest.mark.parametrize("name", ["patched", "stock"])
@@ -153,10 +168,10 @@ def test_without_a_box_it_says_what_makes_one(place: Place) -> None:
 
 
 @pytest.mark.parametrize("hidden", ["cache", "cache/box-stock-1/key"])
-def test_where_only_root_may_read_the_box_it_says_so(place: Place, hidden: str) -> None:
+def test_where_only_root_may_read_the_box_it_says_so(open_place: Place, hidden: str) -> None:
+    place = open_place
     place.make_box("stock", 1)
-    for path in (place.top, *place.top.parents[:2], place.top / "cache/box-stock-1/key"):
-        path.chmod(0o755)
+    (place.top / "cache/box-stock-1/key").chmod(0o644)
     (place.top / "home").mkdir()
     os.chown(place.top / "home", NOBODY, NOBODY)
     os.chown(place.top / "vagrant", NOBODY, NOBODY)
