@@ -361,11 +361,15 @@ def bpf(place: Place) -> list[str]:
 @attempt(*[("EACCES", "EROFS")] * 2, ("EACCES", "EROFS"), "EPERM", "EPERM")
 def kernel_settings(place: Place) -> list[str]:
     """By which root could have a program run outside, or end all."""
-    sysrq = "/proc/sysrq-trigger"  # which a kernel may do without
+
+    def setting(path: str) -> None:
+        # A kernel may do without it, but not without this
+        opened(path if os.path.exists(path) else "/proc/sys/kernel/panic", os.O_WRONLY)
+
     return tried(
-        lambda: opened("/proc/sys/kernel/core_pattern", os.O_WRONLY),
-        lambda: opened(sysrq if os.path.exists(sysrq) else "/proc/sys/kernel/panic", os.O_WRONLY),
-        lambda: opened("/sys/kernel/profiling", os.O_WRONLY),
+        lambda: setting("/proc/sys/kernel/core_pattern"),
+        lambda: setting("/proc/sysrq-trigger"),
+        lambda: setting("/sys/kernel/profiling"),
         lambda: libc.syscall(175, b"", 0, b""),  # init_module
         lambda: libc.syscall(313, 0, b"", 0),  # finit_module
     )
