@@ -72,7 +72,7 @@ def _undisturbed() -> Iterator[None]:
         _deferred.on = False
         if (number := _deferred.number) is not None:
             _deferred.number = None
-            raise ToldToEndError(number)
+            signal.raise_signal(number)
 
 
 @contextmanager
@@ -80,12 +80,12 @@ def ending_by_signals() -> Iterator[None]:
     """Raise ToldToEndError where a signal would end the process at once."""
 
     def told(number: int, _frame: FrameType | None) -> None:
+        if _deferred.on:  # and not ignored, which a step that is started would take over
+            _deferred.number = number if _deferred.number is None else _deferred.number
+            return
         # A second one must not keep the first from being served.
         for other in watched:
             signal.signal(other, signal.SIG_IGN)
-        if _deferred.on:
-            _deferred.number = number
-            return
         raise ToldToEndError(number)
 
     asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -113,7 +113,7 @@ BELOW = """
 import sys
 import stepping
 
-stepping.GRACE_SECONDS = 1.0
+stepping.GRACE_SECONDS = 5.0
 step = stepping.Step("a", ["sh", "-c", sys.argv[2], "sh", sys.argv[1]])
 try:
     with stepping.ending_by_signals():
@@ -133,22 +133,28 @@ AT_ONCE = BELOW.replace(
     """
 begin = stepping.subprocess.Popen
 def told_meanwhile(*arguments, **options):
+    before = sys.argv[3] == "before"
+    if before:
+        stepping.signal.raise_signal(stepping.signal.SIGTERM)
     process = begin(*arguments, **options)
-    stepping.signal.raise_signal(stepping.signal.SIGTERM)
+    if not before:
+        stepping.signal.raise_signal(stepping.signal.SIGTERM)
     return process
 stepping.subprocess.Popen = told_meanwhile
+stepping.GRACE_SECONDS = 60.0  # who does not hear the signal is killed only then
 try:
 """,
 )
 
 
-def test_what_is_just_being_started_ends_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_just_being_started_ends_too(tmp_path: Path, when: str) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", AT_ONCE, tmp_path, LONG],
+        [sys.executable, "-c", AT_ONCE, tmp_path, LONG, when],
         env={**os.environ, "PYTHONPATH": str(TREE / "scripts")},
         stdout=subprocess.PIPE,
     ) as process:
-        process.communicate(timeout=60)  # to the end of all that have its output
+        process.communicate(timeout=30)  # to the end of all that have its output
     assert process.returncode == 128 + signal.SIGTERM
     assert not (tmp_path / "ended").exists()
 
