@@ -74,8 +74,8 @@ class Follower:
         for kind, stream in self._streams().items():
             while taken := stream.read(limit=None if limit is None else limit - len(found)):
                 found.extend((kind, event) for event in taken if self._wanted(event))
-                if limit is None:
-                    break  # that was all; what comes meanwhile is read by the next call
+                if limit is None or found:
+                    break  # what comes meanwhile is read by the next call
         return found
 
     def follow(
