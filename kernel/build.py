@@ -30,6 +30,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from support import (
     SERIES,
@@ -92,6 +93,10 @@ def note_clean(base: Path, what: str, inputs: str) -> None:
     (base / "clean" / f"{what}-{inputs}").touch()
 
 
+_held: list[int] = []
+"""Descriptors of locks."""
+
+
 def run(command: list[str], what: str) -> None:
     """Run a command with its output on stderr; raise BuildError with its tail when it fails."""
     try:
@@ -101,6 +106,7 @@ def run(command: list[str], what: str) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=BUILD_TIMEOUT_S,
+            pass_fds=_held,
             check=False,
         )
     except FileNotFoundError as error:
@@ -209,11 +215,24 @@ def make_command(root: Root, tree: Path, *arguments: str) -> list[str]:
 
 @contextlib.contextmanager
 def locked(work: Path) -> Iterator[None]:
-    """One build at a time in a work directory."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    """One build at a time in a work directory; what it runs holds the lock, too, should we end."""
+    with _take(work) as lock:
+        _held.append(lock.fileno())
+        try:
+            yield
+        finally:
+            _held.remove(lock.fileno())
+
+
+def _take(work: Path) -> IO[str]:
+    while True:
+        work.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            lock = (work / "lock").open("w")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # `vm gc` may have removed the directory while this waited.
+            if os.path.samestat(os.fstat(lock.fileno()), (work / "lock").stat()):
+                return lock
 
 
 def install(built: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from private_apt import PrivateApt
 
 import fusebpf
+from fusebpf.vm.cache import using
 from fusebpf.vm.isolate import run_isolated
 from fusebpf.vm.root import SUITE, prepare_state, root_path
 
@@ -54,12 +55,14 @@ def install() -> Path:
     changed = WORK / "changed"
     for name in ("data", "work", "root"):
         (changed / name).mkdir(parents=True)
-    status = run_isolated(
-        ["sh", "-c", CHROOT, "sh", str(root_path()), str(changed), str(TREE), OLDER, NEWER],
-        dict(os.environ),
-        lambda line: print(line, end="", flush=True),
-        network=False,
-    )
+    root = root_path()
+    with using(root):
+        status = run_isolated(
+            ["sh", "-c", CHROOT, "sh", str(root), str(changed), str(TREE), OLDER, NEWER],
+            dict(os.environ),
+            lambda line: print(line, end="", flush=True),
+            network=False,
+        )
     if status:
         sys.exit(f"test-deb: the installation failed ({status})")
     state = WORK / "state.img"
@@ -85,8 +88,10 @@ def main() -> None:
     with WORK.with_name(f"{WORK.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         shutil.rmtree(WORK, ignore_errors=True)
-        # `make deb` may be asked for again meanwhile.
-        shutil.copytree(TREE / "build/deb", WORK / "newer")
+        # `make deb` may be asked for again meanwhile, and holds this lock then.
+        with Path(f"{TREE}/build/deb.lock").open("w") as made:
+            fcntl.flock(made, fcntl.LOCK_SH)
+            shutil.copytree(TREE / "build/deb", WORK / "newer")
         try:
             subprocess.run(["scripts/deb.sh", OLDER, WORK / "older"], cwd=TREE, check=True)
             fetch(sorted((WORK / "newer").glob("fusebpf*.deb")))

@@ -108,6 +108,18 @@ def prepare(
         PrepareError: something could not be made; the message says how to mend it.
     """
     root = prepare_root(progress)
+    with using(root):
+        return _prepare(root, progress, kernel, kernel_modules, module, with_module)
+
+
+def _prepare(
+    root: Path,
+    progress: Progress,
+    kernel: str,
+    kernel_modules: Path | None,
+    module: Path | None,
+    with_module: bool,
+) -> Prepared:
     disk = prepare_disk(root, progress)
     holder = kernel_root(kernel, root, progress)
     source = find_kernel(kernel, holder, progress, kernel_modules)

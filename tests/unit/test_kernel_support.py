@@ -6,9 +6,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -330,3 +333,32 @@ def test_the_cache_is_where_the_package_has_it(
         monkeypatch.setenv("FUSEBPF_CACHE", own)
         monkeypatch.setenv("XDG_CACHE_HOME", base or "")
         assert build.cache_dir(nowhere) == paths.cache_dir().resolve()
+
+
+def test_a_lock_that_was_removed_while_waited_for_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(BUILD.parent)
+    build = importlib.import_module("build")
+    work = tmp_path / "work"
+    there: list[bool] = []
+
+    def second() -> None:
+        with build.locked(work):
+            there.append((work / "lock").is_file())
+
+    def waits(lock: int) -> bool:
+        lines = Path("/proc/locks").read_text().splitlines()
+        return any("->" in line and f":{lock} " in line for line in lines)
+
+    with build.locked(work):
+        number = (work / "lock").stat().st_ino
+        thread = threading.Thread(target=second)
+        thread.start()
+        end = time.monotonic() + 60
+        while not waits(number):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        shutil.rmtree(work)
+    thread.join()
+    assert there == [True]
