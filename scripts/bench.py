@@ -302,8 +302,10 @@ def check_names(names: Sequence[str]) -> None:
         raise SystemExit(f"no column {unknown[0]!r}; there are: {', '.join(COLUMNS)}")
 
 
-def counted(script: str, *names: str, kernel: str = "stock") -> dict[str, Costs]:
-    """Boot a guest, and let `script --guest NAMES` count there."""
+def counted(
+    script: str, *names: str, kernel: str = "stock", memory: int = 2048
+) -> dict[str, Costs]:
+    """Boot a guest of so many MiB, and let `script --guest NAMES` count there."""
     from fusebpf.vm.launch import Request, execute
 
     output = {1: b"", 2: b""}
@@ -312,7 +314,8 @@ def counted(script: str, *names: str, kernel: str = "stock") -> dict[str, Costs]
         output[stream] += data
         sys.stderr.write(data.decode(errors="replace"))
 
-    request = Request(in_guest(script, *names), kernel=kernel, cpus=1, counted=True, timeout=3600)
+    command = in_guest(script, *names)
+    request = Request(command, kernel=kernel, cpus=1, memory=memory, counted=True, timeout=2 * 3600)
     if execute(request, take, lambda text: print(text, file=sys.stderr)).status:
         raise SystemExit(1)
     return dict(json.loads(line) for line in output[1].splitlines())
