@@ -26,7 +26,7 @@ spdx() {
 }
 
 shell_scripts() {
-	find scripts fusebpf kernel vagrant .ci '(' -name '*.sh' -o -path .ci/run ')' -exec shellcheck {} +
+	find scripts fusebpf kernel vagrant tests .ci '(' -name '*.sh' -o -path .ci/run ')' -exec shellcheck {} +
 }
 
 # No typing errors: struct classes (OpenIn), the kernel's own words, mistakes made on purpose.
