@@ -68,16 +68,21 @@ def every_hook(phases: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def build() -> None:
-    """Compile what the guest attaches: there it would take minutes."""
+def compile_filters(source: Path) -> None:
+    """Make the object that ``filtered`` attaches by the name of this file."""
     from fusebpf.build import build_file
 
+    built = build_file(source, standins=False)
+    (OBJECTS / f"{source.stem}.bpf.o").write_bytes(built.path.read_bytes())
+
+
+def build() -> None:
+    """Compile what the guest attaches: there it would take minutes."""
     OBJECTS.mkdir(parents=True, exist_ok=True)
     for name, phases in (("pre", ("pre",)), ("both", ("pre", "post"))):
         (OBJECTS / f"{name}.py").write_text(every_hook(phases))
     for source in (OBJECTS / "pre.py", OBJECTS / "both.py", TREE / "examples/hide_secrets.py"):
-        built = build_file(source, standins=False)
-        (OBJECTS / f"{source.stem}.bpf.o").write_bytes(built.path.read_bytes())
+        compile_filters(source)
 
 
 def make(lower: Path) -> None:
@@ -268,11 +273,16 @@ def on_mount(
     return costs
 
 
+def told(*command: str | Path) -> Costs:
+    """What a program in C counted, which prints a number, a tab and a name for each."""
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    lines = (line.split("\t") for line in output.splitlines())
+    return {name: int(number) for number, name in lines}
+
+
 def counts(count: Path, directory: Path, levels: int = LEVELS) -> Costs:
     """What operations.c says, with a component and an entry instead of what they are in."""
-    found = subprocess.run([count, directory], check=True, stdout=subprocess.PIPE, text=True)
-    lines = (line.split("\t") for line in found.stdout.splitlines())
-    costs = {name: int(number) for number, name in lines}
+    costs = told(count, directory)
     walk = costs.pop("stat, 16 components more") - costs["stat"]
     many = costs.pop("list 1,000 names") - costs["list 10 names"]
     return {**costs, "each component": walk // levels, "each entry listed": many // (MANY - FEW)}

@@ -18,8 +18,9 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "now.h"
 
 #ifndef LEVELS
 #define LEVELS 16
@@ -190,14 +191,6 @@ static const struct {
 	{ "list 1,000 names", list_many, 1 },
 	{ "getxattr", xattr, TIMES },
 };
-
-static long long now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
 
 static void each(void (*run)(int n), int times)
 {

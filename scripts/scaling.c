@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "now.h"
 
 enum { EACH = 1000, TIMES = 100 };
 
@@ -42,14 +43,6 @@ static int opened(const char *name)
 static int not_there(const char *name)
 {
 	return !looked_up(name);
-}
-
-static long long now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
 static int list(const char *name)

@@ -12,7 +12,6 @@ docs/performance.md has the tables.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -48,8 +47,6 @@ def keep(ctx: Context, req: OpenIn):
 
 def build() -> None:
     """Compile what the guest attaches: sets of filters, so many joined."""
-    from fusebpf.build import build_file
-
     bench.build()
     for number in range(max(SETS)):
         (bench.OBJECTS / f"set_{number}.py").write_text(FILTERS.format(number=number))
@@ -59,16 +56,7 @@ def build() -> None:
         joined = f'filters = FilterSet("sets", {", ".join(parts)})'
         source = bench.OBJECTS / f"sets_{count}.py"
         source.write_text("\n".join(["from fusebpf import FilterSet", *lines, "", joined, ""]))
-        built = build_file(source, standins=False)
-        (bench.OBJECTS / f"sets_{count}.bpf.o").write_bytes(built.path.read_bytes())
-
-
-def told(program: Path, what: str, directory: Path, number: int) -> bench.Costs:
-    """What scaling.c says."""
-    command: list[str | Path] = [program, what, directory, str(number)]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    lines = (line.split("\t") for line in output.splitlines())
-    return {name: int(cost) for cost, name in lines}
+        bench.compile_filters(source)
 
 
 def directories(work: Path, column: bench.Column) -> dict[str, bench.Costs]:
@@ -80,7 +68,8 @@ def directories(work: Path, column: bench.Column) -> dict[str, bench.Costs]:
             there.mkdir()
             for number in range(entries):
                 (there / f"entry-{number:06}").touch()
-            found[f"{entries:,}"] = told(work / "scaling", "list", mnt / there.name, entries)
+            costs = bench.told(work / "scaling", "list", mnt / there.name, str(entries))
+            found[f"{entries:,}"] = costs
         return {}
 
     found: dict[str, bench.Costs] = {}
@@ -101,9 +90,9 @@ def tree(work: Path, column: bench.Column, files: int) -> bench.Costs:
         below = work / "base/lower/tree"
         bench.run("mount", "-o", f"remount,nr_inodes={2 * files}", work / "base")
         below.mkdir()
-        told(work / "scaling", "make", below, files)
+        bench.run(work / "scaling", "make", below, str(files))
         before = slab()
-        costs = told(work / "scaling", "use", mnt / "tree", files)
+        costs = bench.told(work / "scaling", "use", mnt / "tree", str(files))
         costs["bytes of memory"] = (slab() - before) // files
         return costs | waits(mnt)
 
